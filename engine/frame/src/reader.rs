@@ -1,0 +1,727 @@
+//! The readers' end. Guarantees: a frame or a row that is handed out is whole and the one asked for, or
+//! there is an error; `next` counts exactly what it missed; nothing a reader does delays the writer; the
+//! mapping is read-only and its every size was checked before. Needs: right to read the segment, and for
+//! prompt waking to write its bell. Does not: hold any lock, or cache what the writer may change.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::time::Timespec;
+
+use crate::bell;
+use crate::dir;
+use crate::error::FrameError;
+use crate::layout::{HEARTBEAT, Layout, MONO_MINUS_TS, RETIRED, WindowLayout, check_symbol};
+use crate::lock;
+use crate::segment::{bell_path, map_bell, open, read_layout};
+use crate::slot::Slot;
+use crate::sync::{Fence, Memory};
+use crate::window::Refused;
+use crate::words::{KernelFutex, WORD_SIZE_BYTES, Words, WordsMut, mono_ns};
+
+/// A writer whose heartbeat is older than this is stalled.
+const STALLED_NS: u64 = 1_000_000_000;
+/// Longest sleep between two looks at the writer's lock and the segment's link.
+const LOOK_NS: u64 = 100_000_000;
+/// The same for a segment known to be retired: its successor may come at any moment.
+const LOOK_RETIRED_NS: u64 = 1_000_000;
+/// How often a reader without right to the bell looks.
+const POLL_NS: u64 = 100_000;
+/// Each failure of a copy means that the writer went round the whole ring meanwhile: this many in a row
+/// are no race.
+const ATTEMPTS: u32 = 100_000;
+
+/// Whether the engine behind a segment lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// Lock held and heartbeat younger than a second.
+    Alive,
+    /// Lock held, but no timer folded for a second or more.
+    Stalled {
+        /// Age of the heartbeat.
+        heartbeat_age_ns: u64,
+    },
+    /// The process ended without retiring the segment.
+    Gone {
+        /// Its number.
+        pid: u32,
+    },
+    /// The engine stopped cleanly, or another one has replaced this segment.
+    Retired,
+}
+
+/// What [`Reader::next`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A frame, copied.
+    Frame {
+        /// Its number in the epoch, from 0.
+        seq: u64,
+    },
+    /// Nothing that has not been read.
+    Empty,
+    /// The writer came round; the next call goes on with the oldest frame still whole.
+    Lapped {
+        /// Frames missed, exactly.
+        lost: u64,
+    },
+}
+
+/// State of a window: what a frame's cursor holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Rows appended.
+    pub done: u64,
+    /// Twice the number of repairs; odd while one runs.
+    pub revision: u64,
+}
+
+impl From<[u64; 2]> for Cursor {
+    fn from([done, revision]: [u64; 2]) -> Self {
+        Self { done, revision }
+    }
+}
+
+/// A segment, opened.
+#[derive(Debug)]
+struct Opened {
+    path: PathBuf,
+    layout: Arc<Layout>,
+    memory: Words,
+    /// None: no right to it.
+    bell: Option<WordsMut>,
+    /// None inside the writer's process.
+    file: Option<File>,
+}
+
+impl Opened {
+    fn open(dir: &Path, symbol: &str) -> Result<Self, FrameError> {
+        check_symbol(symbol)?;
+        let path = dir.join(symbol);
+        let file = open(&path, false).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => match dir::symbols(dir) {
+                Ok(existing) => FrameError::NoSuchSymbol {
+                    dir: dir.to_owned(),
+                    symbol: symbol.to_owned(),
+                    existing,
+                },
+                Err(error) => error,
+            },
+            _ => FrameError::io(&path, "open the segment", error),
+        })?;
+        let layout = read_layout(&path, &file)?;
+        if layout.symbol != symbol {
+            return Err(FrameError::Damaged {
+                what: format!("the symbol {}", layout.symbol),
+                found: layout.symbol.len() as u64,
+                wanted: format!("the file's name {symbol}"),
+                path,
+            });
+        }
+        let memory = Words::map_read_only(&file, layout.size_bytes)
+            .map_err(|error| FrameError::io(&path, "map the segment", error))?;
+        let bell = map_bell(&bell_path(dir, symbol));
+        Ok(Self { path, layout: Arc::new(layout), memory, bell, file: Some(file) })
+    }
+
+    /// What was published before the flag was set is seen after it.
+    fn retired(&self) -> bool {
+        let retired = self.memory.load(RETIRED) != 0;
+        self.memory.fence(Fence::Seen);
+        retired
+    }
+
+    fn unlinked(&self) -> bool {
+        self.file
+            .as_ref()
+            .is_some_and(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0))
+    }
+
+    fn identity(&self) -> Option<(u64, u64)> {
+        let metadata = self.file.as_ref()?.metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    }
+
+    fn published(&self) -> u64 {
+        self.layout.slots.published(&self.memory)
+    }
+
+    fn liveness(&self) -> Liveness {
+        if self.retired() {
+            return Liveness::Retired;
+        }
+        if let Some(file) = &self.file
+            && !lock::is_locked(file).unwrap_or(false)
+        {
+            // It may have retired between the two looks.
+            return if self.retired() {
+                Liveness::Retired
+            } else {
+                Liveness::Gone { pid: self.layout.writer_pid }
+            };
+        }
+        let heartbeat_age_ns = mono_ns().saturating_sub(self.memory.load(HEARTBEAT));
+        if heartbeat_age_ns < STALLED_NS {
+            Liveness::Alive
+        } else {
+            Liveness::Stalled { heartbeat_age_ns }
+        }
+    }
+
+    fn damaged(&self, seq: u64, published: u64) -> FrameError {
+        FrameError::Damaged {
+            path: self.path.clone(),
+            what: format!("the slot of frame {seq}, of {published} published"),
+            found: seq,
+            wanted: "whole".to_owned(),
+        }
+    }
+}
+
+/// Reads one symbol's frames and windows.
+#[derive(Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    opened: Opened,
+    /// Frames taken or passed over in this epoch: `next` reads this one, `wait` waits for it.
+    seen: u64,
+    /// When a newer segment was last looked for.
+    looked_ns: u64,
+    /// When `wait` last asked whether the writer lives.
+    asked_ns: u64,
+}
+
+impl Reader {
+    /// Opens a symbol's segment. `next` begins with the first frame published from now on.
+    ///
+    /// # Errors
+    /// One sentence each for: no such directory or symbol, no right, foreign file, other version, truncated,
+    /// damaged.
+    pub fn open(dir: &Path, symbol: &str) -> Result<Self, FrameError> {
+        Ok(Self::new(dir.to_owned(), Opened::open(dir, symbol)?))
+    }
+
+    pub(crate) fn inside(
+        layout: Arc<Layout>,
+        memory: Words,
+        bell: WordsMut,
+        path: PathBuf,
+    ) -> Self {
+        Self::new(PathBuf::new(), Opened { path, layout, memory, bell: Some(bell), file: None })
+    }
+
+    fn new(dir: PathBuf, opened: Opened) -> Self {
+        let seen = opened.published();
+        let now = mono_ns();
+        Self { dir, opened, seen, looked_ns: now, asked_ns: now }
+    }
+
+    /// Symbol of the segment.
+    #[must_use]
+    pub fn symbol(&self) -> &str {
+        &self.opened.layout.symbol
+    }
+
+    /// The segment's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.opened.path
+    }
+
+    /// Epoch: larger at each start of an engine.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.opened.layout.epoch
+    }
+
+    /// The schema's text.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.opened.layout.schema
+    }
+
+    /// Identity of the schema.
+    #[must_use]
+    pub fn schema_id(&self) -> u64 {
+        self.opened.layout.schema_id
+    }
+
+    /// Bytes of a frame.
+    #[must_use]
+    pub fn frame_size_bytes(&self) -> usize {
+        self.opened.layout.frame_size_bytes()
+    }
+
+    /// Slots of the frame ring.
+    #[must_use]
+    pub fn slot_count(&self) -> u64 {
+        self.opened.layout.slots.slot_count
+    }
+
+    /// The engine's process.
+    #[must_use]
+    pub fn writer_pid(&self) -> u32 {
+        self.opened.layout.writer_pid
+    }
+
+    /// Frames published in this epoch.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.opened.published()
+    }
+
+    /// The engine's last heartbeat, `CLOCK_MONOTONIC`.
+    #[must_use]
+    pub fn heartbeat_ns(&self) -> u64 {
+        self.opened.memory.load(HEARTBEAT)
+    }
+
+    /// `CLOCK_MONOTONIC` minus the time of frames.
+    #[must_use]
+    pub fn mono_minus_ts(&self) -> i64 {
+        self.opened.memory.load(MONO_MINUS_TS).cast_signed()
+    }
+
+    /// Number of the frame that `next` reads next.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.seen
+    }
+
+    /// Lets `next` begin with the oldest frame that is still whole; none counts as lost.
+    pub fn seek_oldest(&mut self) {
+        self.seen = self.opened.layout.slots.oldest(&self.opened.memory, self.opened.published());
+    }
+
+    /// Lets `next` begin with the next frame published.
+    pub fn seek_newest(&mut self) {
+        self.seen = self.opened.published();
+    }
+
+    /// Copies the newest frame, whole; returns its number, or None before the first. What lies before it is
+    /// passed over: `next` and `wait` go on behind it.
+    ///
+    /// # Errors
+    /// [`FrameError::EpochChanged`] once for each engine that followed: ask again.
+    /// [`FrameError::BufferSize`], [`FrameError::Damaged`].
+    pub fn latest(&mut self, out: &mut [u64]) -> Result<Option<u64>, FrameError> {
+        self.check_buffer(out)?;
+        let retired = self.opened.retired();
+        let mut published = self.opened.published();
+        if retired || published == self.seen {
+            self.look(retired)?;
+        }
+        let slots = &self.opened.layout.slots;
+        for _ in 0..ATTEMPTS {
+            let Some(seq) = published.checked_sub(1) else { return Ok(None) };
+            match slots.read(&self.opened.memory, seq, out) {
+                Slot::Whole => {
+                    self.seen = published;
+                    return Ok(Some(seq));
+                }
+                Slot::Overwritten => std::hint::spin_loop(),
+                Slot::NotYet => break,
+            }
+            published = self.opened.published();
+        }
+        Err(self.opened.damaged(published.saturating_sub(1), published))
+    }
+
+    /// Copies the next frame in order. Frames of a stopped engine are read to the end before a new one is
+    /// followed, whose frames then come from the first on.
+    ///
+    /// # Errors
+    /// [`FrameError::EpochChanged`] once for each engine that followed: ask again.
+    /// [`FrameError::BufferSize`], [`FrameError::Damaged`].
+    pub fn next(&mut self, out: &mut [u64]) -> Result<Next, FrameError> {
+        self.check_buffer(out)?;
+        let retired = self.opened.retired();
+        let published = self.opened.published();
+        if self.seen >= published {
+            self.look(retired)?;
+            return Ok(Next::Empty);
+        }
+        let seq = self.seen;
+        let slots = &self.opened.layout.slots;
+        match slots.read(&self.opened.memory, seq, out) {
+            Slot::Whole => {
+                self.seen = seq + 1;
+                Ok(Next::Frame { seq })
+            }
+            Slot::Overwritten => {
+                // The count may lag behind the slot that was seen; this frame is lost in any case.
+                let oldest =
+                    slots.oldest(&self.opened.memory, self.opened.published()).max(seq + 1);
+                self.seen = oldest;
+                Ok(Next::Lapped { lost: oldest - seq })
+            }
+            Slot::NotYet => Err(self.opened.damaged(seq, published)),
+        }
+    }
+
+    /// Sleeps until there is a frame that neither `latest` nor `next` has passed; false when the time is
+    /// over first. Without right to the bell it looks every 100 µs.
+    ///
+    /// # Errors
+    /// [`FrameError::EpochChanged`] when it has followed a new engine, [`FrameError::WriterGone`] and
+    /// [`FrameError::Retired`] when there is none to follow, within 100 ms; each call may be repeated.
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool, FrameError> {
+        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = mono_ns().saturating_add(timeout_ns);
+        loop {
+            let retired = self.opened.retired();
+            let published = self.opened.published();
+            if published > self.seen {
+                return Ok(true);
+            }
+            if retired {
+                self.look(retired)?;
+            }
+            let now = mono_ns();
+            if now >= deadline {
+                return Ok(false);
+            }
+            let slice_ns = (deadline - now).min(LOOK_NS);
+            match &self.opened.bell {
+                Some(bell) => {
+                    let futex = KernelFutex { bell, slice: Duration::from_nanos(slice_ns) };
+                    let published_at = self.opened.layout.slots.published_at;
+                    bell::wait(&self.opened.memory, published_at, bell, published, &futex);
+                }
+                None => nap(slice_ns.min(POLL_NS)),
+            }
+            let now = mono_ns();
+            if now.saturating_sub(self.asked_ns) >= LOOK_NS && self.opened.published() == published
+            {
+                self.asked_ns = now;
+                self.ask()?;
+            }
+        }
+    }
+
+    /// Follows a newer engine, or says that this one is gone.
+    fn ask(&mut self) -> Result<(), FrameError> {
+        let liveness = self.opened.liveness();
+        let ended = matches!(liveness, Liveness::Gone { .. } | Liveness::Retired);
+        self.look(ended)?;
+        let (path, pid) = (self.opened.path.clone(), self.opened.layout.writer_pid);
+        match liveness {
+            Liveness::Gone { .. } => Err(FrameError::WriterGone { path, pid }),
+            Liveness::Retired => Err(FrameError::Retired { path, pid }),
+            Liveness::Alive | Liveness::Stalled { .. } => Ok(()),
+        }
+    }
+
+    /// Whether the engine lives.
+    #[must_use]
+    pub fn liveness(&self) -> Liveness {
+        self.opened.liveness()
+    }
+
+    /// Moves on to the segment of a newer engine, if this one is retired or unlinked and there is one.
+    /// `latest`, `next` and `wait` do so by themselves. Windows and views taken before stay on the old one.
+    ///
+    /// # Errors
+    /// As [`Reader::open`]; a segment that is not there yet is none.
+    pub fn follow(&mut self) -> Result<bool, FrameError> {
+        if self.opened.file.is_none() || !(self.opened.retired() || self.opened.unlinked()) {
+            return Ok(false);
+        }
+        let opened = match Opened::open(&self.dir, &self.opened.layout.symbol) {
+            Ok(opened) => opened,
+            Err(FrameError::NoSuchSymbol { .. } | FrameError::NoDirectory { .. }) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        if opened.identity() == self.opened.identity() {
+            return Ok(false);
+        }
+        self.opened = opened;
+        self.seen = 0;
+        Ok(true)
+    }
+
+    /// From time to time: follows a newer engine.
+    fn look(&mut self, retired: bool) -> Result<(), FrameError> {
+        let now = mono_ns();
+        let interval = if retired { LOOK_RETIRED_NS } else { LOOK_NS };
+        if now.saturating_sub(self.looked_ns) < interval {
+            return Ok(());
+        }
+        self.looked_ns = now;
+        let from = self.epoch();
+        if self.follow()? {
+            return Err(FrameError::EpochChanged {
+                path: self.opened.path.clone(),
+                from,
+                to: self.epoch(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_buffer(&self, out: &[u64]) -> Result<(), FrameError> {
+        let wanted = self.opened.layout.slots.frame_words;
+        if out.len() == wanted {
+            return Ok(());
+        }
+        Err(FrameError::BufferSize { what: "a frame".to_owned(), found: out.len(), wanted })
+    }
+
+    /// How many windows there are.
+    #[must_use]
+    pub fn window_count(&self) -> usize {
+        self.opened.layout.windows.len()
+    }
+
+    /// A window by its index in the segment.
+    ///
+    /// # Panics
+    /// Where there is none of that index ([`Reader::window_count`]).
+    #[must_use]
+    pub fn window(&self, index: usize) -> WindowReader {
+        let count = self.window_count();
+        assert!(index < count, "window {index} of {count}");
+        WindowReader {
+            memory: self.opened.memory.clone(),
+            layout: Arc::clone(&self.opened.layout),
+            index,
+        }
+    }
+
+    /// A window by its name.
+    ///
+    /// # Errors
+    /// [`FrameError::NoSuchWindow`], naming those that exist.
+    pub fn window_named(&self, name: &str) -> Result<WindowReader, FrameError> {
+        let windows = &self.opened.layout.windows;
+        let index = windows.iter().position(|window| window.name == name).ok_or_else(|| {
+            FrameError::NoSuchWindow {
+                path: self.opened.path.clone(),
+                window: name.to_owned(),
+                existing: windows.iter().map(|window| window.name.clone()).collect(),
+            }
+        })?;
+        Ok(self.window(index))
+    }
+}
+
+fn nap(ns: u64) {
+    let ns = i64::try_from(ns).unwrap_or(i64::MAX);
+    // Interrupted: the caller looks again anyway.
+    let _ = rustix::thread::nanosleep(&Timespec {
+        tv_sec: ns / 1_000_000_000,
+        tv_nsec: ns % 1_000_000_000,
+    });
+}
+
+/// A window of a segment. It stays on that segment when its reader follows another.
+#[derive(Debug, Clone)]
+pub struct WindowReader {
+    memory: Words,
+    layout: Arc<Layout>,
+    index: usize,
+}
+
+impl WindowReader {
+    fn window(&self) -> &WindowLayout {
+        &self.layout.windows[self.index]
+    }
+
+    /// Name of the window.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.window().name
+    }
+
+    /// Bytes of a row.
+    #[must_use]
+    pub fn row_size_bytes(&self) -> usize {
+        self.window().rows.row_words * WORD_SIZE_BYTES
+    }
+
+    /// Rows that readers may count on.
+    #[must_use]
+    pub fn rows_promised(&self) -> u64 {
+        self.window().rows_promised
+    }
+
+    /// Rows held. A view of n rows stays intact for capacity - n further ones.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.window().rows.capacity
+    }
+
+    /// The window's state now. (A frame brings that of its own moment.)
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let (done, revision) = self.window().rows.cursor(&self.memory);
+        Cursor { done, revision }
+    }
+
+    /// The last `count` rows before a frame's cursor, at its revision.
+    ///
+    /// # Errors
+    /// [`FrameError::NotEnough`], [`FrameError::Lapped`], [`FrameError::Repaired`].
+    pub fn last(&self, cursor: Cursor, count: u64) -> Result<WindowView, FrameError> {
+        let Some(from) = cursor.done.checked_sub(count) else {
+            return Err(FrameError::NotEnough {
+                window: self.name().to_owned(),
+                from: 0,
+                wanted: count,
+                oldest: 0,
+                done: cursor.done,
+            });
+        };
+        self.admit(from, count, cursor.revision)
+    }
+
+    /// Rows `from..from + count` as they are now.
+    ///
+    /// # Errors
+    /// [`FrameError::NotEnough`], [`FrameError::Lapped`]; [`FrameError::Repaired`] only where repairs follow
+    /// one another without a pause, or the writer died in one.
+    pub fn view(&self, from: u64, count: u64) -> Result<WindowView, FrameError> {
+        let mut answer = self.admit(from, count, self.cursor().revision);
+        for _ in 0..1_000 {
+            if !matches!(answer, Err(FrameError::Repaired { .. })) {
+                break;
+            }
+            std::hint::spin_loop();
+            answer = self.admit(from, count, self.cursor().revision);
+        }
+        answer
+    }
+
+    fn admit(&self, from: u64, count: u64, revision: u64) -> Result<WindowView, FrameError> {
+        let view = WindowView { window: self.clone(), from, count, revision };
+        match self.window().rows.admit(&self.memory, from, count, revision) {
+            Ok(()) => Ok(view),
+            Err(refused) => Err(view.refused(refused)),
+        }
+    }
+}
+
+/// A run of rows in shared memory, which the writer may overwrite at any time: what was read from it counts
+/// once [`WindowView::check`] has said so *afterwards*. It keeps the mapping alive.
+#[derive(Debug, Clone)]
+pub struct WindowView {
+    window: WindowReader,
+    from: u64,
+    count: u64,
+    revision: u64,
+}
+
+impl WindowView {
+    fn refused(&self, refused: Refused) -> FrameError {
+        let window = self.window.name().to_owned();
+        let Self { from, count, revision, .. } = *self;
+        match refused {
+            Refused::NotHeld { oldest, done } => {
+                FrameError::NotEnough { window, from, wanted: count, oldest, done }
+            }
+            Refused::Lapped { oldest } => FrameError::Lapped { window, from, oldest },
+            Refused::Repaired { revision: found } => {
+                FrameError::Repaired { window, wanted: revision, found }
+            }
+        }
+    }
+
+    /// The window that this is a view of.
+    #[must_use]
+    pub fn window(&self) -> &WindowReader {
+        &self.window
+    }
+
+    /// Index of the first row.
+    #[must_use]
+    pub fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.count
+    }
+
+    /// State of the window that the view belongs to.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor { done: self.from + self.count, revision: self.revision }
+    }
+
+    /// Words of all rows.
+    #[must_use]
+    pub fn size_words(&self) -> usize {
+        crate::words::index(self.count) * self.window.window().rows.row_words
+    }
+
+    /// Bytes of all rows.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.size_words() * WORD_SIZE_BYTES
+    }
+
+    /// Whether all that has been read from the view so far was intact.
+    #[must_use]
+    pub fn intact(&self) -> bool {
+        self.check().is_ok()
+    }
+
+    /// As [`WindowView::intact`], with the reason.
+    ///
+    /// # Errors
+    /// [`FrameError::Lapped`], [`FrameError::Repaired`].
+    pub fn check(&self) -> Result<(), FrameError> {
+        self.check_from(self.from)
+    }
+
+    fn check_from(&self, from: u64) -> Result<(), FrameError> {
+        let rows = &self.window.window().rows;
+        rows.good(&self.window.memory, from, self.revision).map_err(|refused| self.refused(refused))
+    }
+
+    /// Copies all rows, oldest first, intact.
+    ///
+    /// # Errors
+    /// [`FrameError::Lapped`], [`FrameError::Repaired`]: `out` then holds nothing of worth.
+    /// [`FrameError::BufferSize`].
+    pub fn copy_into(&self, out: &mut [u64]) -> Result<(), FrameError> {
+        self.copy_from(self.from, self.size_words(), out)
+    }
+
+    /// Copies row `index` of the view, intact.
+    ///
+    /// # Errors
+    /// As [`WindowView::copy_into`].
+    ///
+    /// # Panics
+    /// Where the view has no such row.
+    pub fn row(&self, index: u64, out: &mut [u64]) -> Result<(), FrameError> {
+        assert!(index < self.count, "row {index} of a view of {}", self.count);
+        self.copy_from(self.from + index, self.window.window().rows.row_words, out)
+    }
+
+    fn copy_from(&self, from: u64, words: usize, out: &mut [u64]) -> Result<(), FrameError> {
+        if out.len() != words {
+            let what = format!("a copy from window {}", self.window.name());
+            return Err(FrameError::BufferSize { what, found: out.len(), wanted: words });
+        }
+        self.window.memory.copy_out(self.window.window().rows.row_at(from), out);
+        self.check_from(from)
+    }
+
+    /// Address of the first row; the others follow it without a gap. For bindings that hand the memory on:
+    /// no Rust reference may be made of it, and what was read counts after [`WindowView::check`] alone.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u64 {
+        let rows = &self.window.window().rows;
+        self.window.memory.address(rows.row_at(self.from), self.size_words())
+    }
+}

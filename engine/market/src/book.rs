@@ -1,0 +1,376 @@
+//! The order book of one symbol: two ladders, what of them is known, and what follows from them in place:
+//! bucket quantities and the sums of `imbalance_px`.
+//!
+//! Guarantees: after each whole event, buckets and sums equal those computed from the ladders.
+//! Does not: know update ids or when the book may be trusted; `symbol` does.
+
+use cobring_types::{DepthSnapshot, Level, Px, Side};
+use serde::{Deserialize, Serialize};
+
+use crate::buckets::Buckets;
+use crate::ladder::Ladder;
+
+/// What the book is cut into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BookShape {
+    /// Width of a bucket.
+    pub(crate) bucket_ticks: i64,
+    /// Distance from the mid that `imbalance` and `imbalance_px` cover.
+    pub(crate) range_ticks: i64,
+    /// Buckets on each side of the centre that anyone asks for, at most.
+    pub(crate) reach: i64,
+    /// Levels a side, at most.
+    pub(crate) max_levels: usize,
+}
+
+/// A book at exact integers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Book {
+    shape: BookShape,
+    bids: Ladder,
+    asks: Ladder,
+    buckets: Buckets,
+    near: NearSums,
+    /// Every bid at or above is known.
+    bid_known_to: Px,
+    /// Every ask at or below is known; [`UNBOUNDED`] where all are.
+    ask_known_to: Px,
+    /// Levels that gave way because a side was full.
+    levels_dropped: u64,
+}
+
+/// An ask side that is known without end.
+pub(crate) const UNBOUNDED: Px = Px(i64::MAX);
+
+/// Sums over the levels within range of the mid, moved along with it.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct NearSums {
+    /// Lowest bid price that counts; `None` while no sum is kept.
+    bid_floor: Option<Px>,
+    /// Highest ask price that counts.
+    ask_ceiling: Option<Px>,
+    bid: i128,
+    ask: i128,
+}
+
+impl Book {
+    /// An empty book.
+    #[must_use]
+    pub(crate) fn new(shape: BookShape) -> Self {
+        Self {
+            shape,
+            bids: Ladder::new(Side::Buy, shape.max_levels),
+            asks: Ladder::new(Side::Sell, shape.max_levels),
+            buckets: Buckets::new(shape.bucket_ticks, shape.reach),
+            near: NearSums::default(),
+            bid_known_to: Px(0),
+            ask_known_to: UNBOUNDED,
+            levels_dropped: 0,
+        }
+    }
+
+    /// Whether this is how the book is cut.
+    pub(crate) fn has_shape(&self, shape: BookShape) -> bool {
+        self.shape == shape
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.bids.clear();
+        self.asks.clear();
+        self.near = NearSums::default();
+        self.buckets.clear();
+        self.bid_known_to = Px(0);
+        self.ask_known_to = UNBOUNDED;
+    }
+
+    /// Becomes the snapshot. A side with fewer levels than were asked for is known to its end.
+    pub(crate) fn load(&mut self, snapshot: &DepthSnapshot<'_>) {
+        self.clear();
+        let full = |levels: &[Level]| {
+            usize::try_from(snapshot.limit).is_ok_and(|limit| levels.len() >= limit.max(1))
+        };
+        if full(snapshot.bids) {
+            self.bid_known_to = snapshot.bids.last().map_or(Px(0), |level| level.px);
+        }
+        if full(snapshot.asks) {
+            self.ask_known_to = snapshot.asks.last().map_or(UNBOUNDED, |level| level.px);
+        }
+        // Worst first: each level then goes to the end of its ladder.
+        for &level in snapshot.bids.iter().rev() {
+            self.set(Side::Buy, level);
+        }
+        for &level in snapshot.asks.iter().rev() {
+            self.set(Side::Sell, level);
+        }
+        self.settle();
+    }
+
+    /// Applies the levels of a whole event.
+    pub(crate) fn apply(&mut self, bids: &[Level], asks: &[Level]) {
+        for &level in bids {
+            self.set(Side::Buy, level);
+        }
+        for &level in asks {
+            self.set(Side::Sell, level);
+        }
+        self.settle();
+    }
+
+    fn set(&mut self, side: Side, level: Level) {
+        let ladder = match side {
+            Side::Buy => &mut self.bids,
+            Side::Sell => &mut self.asks,
+        };
+        let change = ladder.set(level);
+        self.account(side, level.px, i128::from(level.qty.0) - i128::from(change.before.0));
+        if let Some(dropped) = change.dropped {
+            self.levels_dropped += 1;
+            self.account(side, dropped.px, -i128::from(dropped.qty.0));
+            // What gave way is no longer known, nor is anything behind it.
+            match side {
+                Side::Buy => self.bid_known_to = self.bid_known_to.max(Px(dropped.px.0 + 1)),
+                Side::Sell => self.ask_known_to = self.ask_known_to.min(Px(dropped.px.0 - 1)),
+            }
+        }
+    }
+
+    fn account(&mut self, side: Side, px: Px, difference: i128) {
+        self.buckets.add(side, px, difference);
+        match side {
+            Side::Buy if self.near.bid_floor.is_some_and(|floor| px >= floor) => {
+                self.near.bid += difference
+            }
+            Side::Sell if self.near.ask_ceiling.is_some_and(|ceiling| px <= ceiling) => {
+                self.near.ask += difference;
+            }
+            _ => {}
+        }
+    }
+
+    /// Moves buckets and sums along with the mid, after a whole event.
+    fn settle(&mut self) {
+        let Some(mid_half_ticks) = self.mid_half_ticks() else { return };
+        let centre = self.bucket_of_half_ticks(mid_half_ticks);
+        if !self.buckets.covers(centre) {
+            self.buckets.rebuild(centre, &self.bids, &self.asks);
+        }
+        // mid − p ≤ range, in half ticks: p ≥ (mid − 2·range) / 2, rounded up; asks mirror.
+        let range_half_ticks = 2 * self.shape.range_ticks;
+        let floor = Px(-((range_half_ticks - mid_half_ticks).div_euclid(2)));
+        let ceiling = Px((mid_half_ticks + range_half_ticks).div_euclid(2));
+        let near = &mut self.near;
+        match near.bid_floor {
+            Some(old) if old < floor => near.bid -= self.bids.sum_behind(Some(floor), old),
+            Some(old) if old > floor => near.bid += self.bids.sum_behind(Some(old), floor),
+            Some(_) => {}
+            None => near.bid = self.bids.sum_behind(None, floor),
+        }
+        match near.ask_ceiling {
+            Some(old) if old > ceiling => near.ask -= self.asks.sum_behind(Some(ceiling), old),
+            Some(old) if old < ceiling => near.ask += self.asks.sum_behind(Some(old), ceiling),
+            Some(_) => {}
+            None => near.ask = self.asks.sum_behind(None, ceiling),
+        }
+        near.bid_floor = Some(floor);
+        near.ask_ceiling = Some(ceiling);
+    }
+
+    /// A side's levels.
+    #[must_use]
+    pub(crate) fn side(&self, side: Side) -> &Ladder {
+        match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        }
+    }
+
+    /// Bid ≥ ask, or an empty side.
+    #[must_use]
+    pub(crate) fn is_crossed(&self) -> bool {
+        match (self.bids.best(), self.asks.best()) {
+            (Some(bid), Some(ask)) => bid.px >= ask.px,
+            _ => true,
+        }
+    }
+
+    /// Best bid plus best ask: twice the mid, in ticks.
+    #[must_use]
+    pub(crate) fn mid_half_ticks(&self) -> Option<i64> {
+        self.bids.best()?.px.0.checked_add(self.asks.best()?.px.0)
+    }
+
+    fn bucket_of_half_ticks(&self, half_ticks: i64) -> i64 {
+        half_ticks.div_euclid(2 * self.shape.bucket_ticks)
+    }
+
+    /// The bucket that holds the mid.
+    #[must_use]
+    pub(crate) fn centre_bucket(&self) -> Option<i64> {
+        self.mid_half_ticks().map(|half_ticks| self.bucket_of_half_ticks(half_ticks))
+    }
+
+    /// Bucket quantities around the centre.
+    #[must_use]
+    pub(crate) fn buckets(&self) -> &Buckets {
+        &self.buckets
+    }
+
+    /// First and last bucket of which every level is known; empty where first > last.
+    #[must_use]
+    pub(crate) fn known_buckets(&self) -> (i64, i64) {
+        let size = self.shape.bucket_ticks;
+        let first = -((-self.bid_known_to.0).div_euclid(size));
+        let last = match self.ask_known_to {
+            UNBOUNDED => i64::MAX,
+            Px(ticks) => (ticks + 1).div_euclid(size) - 1,
+        };
+        (first, last)
+    }
+
+    /// Every bid at or above this is known; 0 where all are.
+    #[must_use]
+    pub(crate) fn bid_known_to(&self) -> Px {
+        self.bid_known_to
+    }
+
+    /// Every ask at or below this is known; [`UNBOUNDED`] where all are.
+    #[must_use]
+    pub(crate) fn ask_known_to(&self) -> Px {
+        self.ask_known_to
+    }
+
+    /// (bid, ask) quantity within range of the mid.
+    #[must_use]
+    pub(crate) fn near_sums(&self) -> (i128, i128) {
+        (self.near.bid, self.near.ask)
+    }
+
+    /// Levels that gave way because a side was full.
+    #[must_use]
+    pub(crate) fn levels_dropped(&self) -> u64 {
+        self.levels_dropped
+    }
+
+    /// Whether both books hold the same levels wherever both know them.
+    #[must_use]
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        let bid_to = self.bid_known_to.max(other.bid_known_to);
+        let ask_to = self.ask_known_to.min(other.ask_known_to);
+        self.bids.agrees_to(&other.bids, bid_to) && self.asks.agrees_to(&other.asks, ask_to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use cobring_types::Qty;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHAPE: BookShape =
+        BookShape { bucket_ticks: 7, range_ticks: 15, reach: 3, max_levels: 10_000 };
+
+    fn level(px: i64, qty: i64) -> Level {
+        Level { px: Px(px), qty: Qty(qty) }
+    }
+
+    /// Everything recomputed from the plain maps.
+    fn check_against_scratch(book: &Book, bids: &BTreeMap<i64, i64>, asks: &BTreeMap<i64, i64>) {
+        let (Some((&bid, _)), Some((&ask, _))) = (bids.iter().next_back(), asks.iter().next())
+        else {
+            assert!(book.is_crossed());
+            return;
+        };
+        assert_eq!(book.is_crossed(), bid >= ask);
+        let centre = (bid + ask).div_euclid(2 * SHAPE.bucket_ticks);
+        assert_eq!(book.centre_bucket(), Some(centre));
+        for bucket in centre - SHAPE.reach..=centre + SHAPE.reach {
+            let sum = |side: &BTreeMap<i64, i64>| -> i128 {
+                let inside =
+                    side.iter().filter(|(px, _)| px.div_euclid(SHAPE.bucket_ticks) == bucket);
+                inside.map(|(_, &qty)| i128::from(qty)).sum()
+            };
+            assert_eq!(book.buckets().get(bucket), (sum(bids), sum(asks)), "bucket {bucket}");
+        }
+        let near = |px: i64| 2 * px.abs_diff(0) as i64;
+        let within_bids: i64 = bids
+            .iter()
+            .filter(|&(&px, _)| bid + ask - near(px) <= 2 * SHAPE.range_ticks)
+            .map(|(_, q)| q)
+            .sum();
+        let within_asks: i64 = asks
+            .iter()
+            .filter(|&(&px, _)| near(px) - (bid + ask) <= 2 * SHAPE.range_ticks)
+            .map(|(_, q)| q)
+            .sum();
+        assert_eq!(book.near_sums(), (i128::from(within_bids), i128::from(within_asks)));
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_and_sums_follow_the_levels(
+            centre in 50i64..2_000,
+            events in proptest::collection::vec(
+                (proptest::collection::vec((-60i64..60, 0i64..5, any::<bool>()), 1..12), -30i64..30), 1..60),
+        ) {
+            let mut book = Book::new(SHAPE);
+            let (mut bids, mut asks) = (BTreeMap::new(), BTreeMap::new());
+            let mut centre = centre;
+            for (levels, drift) in events {
+                centre = (centre + drift).max(100);
+                let side = |sell: bool| -> Vec<Level> {
+                    levels.iter().filter(|l| l.2 == sell).map(|l| level(centre + l.0, l.1)).collect()
+                };
+                let (bid_levels, ask_levels) = (side(false), side(true));
+                for (model, levels) in [(&mut bids, &bid_levels), (&mut asks, &ask_levels)] {
+                    for level in levels {
+                        if level.qty.0 == 0 { model.remove(&level.px.0); } else { model.insert(level.px.0, level.qty.0); }
+                    }
+                }
+                book.apply(&bid_levels, &ask_levels);
+                check_against_scratch(&book, &bids, &asks);
+            }
+        }
+    }
+
+    fn snapshot(limit: u32, bids: &[Level], asks: &[Level]) -> Book {
+        let mut book = Book::new(SHAPE);
+        book.load(&DepthSnapshot { last_update_id: 1, limit, bids, asks });
+        book
+    }
+
+    #[test]
+    fn a_short_side_is_known_to_its_end() {
+        let bids = [level(100, 1), level(91, 1)];
+        let asks = [level(105, 1)];
+        let book = snapshot(2, &bids, &asks);
+        assert_eq!((book.bid_known_to(), book.ask_known_to()), (Px(91), UNBOUNDED));
+        // Bucket 13 is [91, 98): known; bucket 12 is not.
+        assert_eq!(book.known_buckets(), (13, i64::MAX));
+        let book = snapshot(1, &bids[..1], &asks);
+        // [100, 105]: bucket 14 begins at 98, bucket 15 is [105, 112).
+        assert_eq!(book.known_buckets(), (15, 14));
+    }
+
+    #[test]
+    fn books_are_compared_where_both_know() {
+        let deep = snapshot(3, &[level(100, 1), level(99, 2), level(90, 3)], &[level(101, 1)]);
+        let near = snapshot(2, &[level(100, 1), level(99, 2)], &[level(101, 1)]);
+        let other = snapshot(2, &[level(100, 1), level(99, 5)], &[level(101, 1)]);
+        assert!(deep.agrees_with(&near) && near.agrees_with(&deep));
+        assert!(!deep.agrees_with(&other));
+    }
+
+    #[test]
+    fn a_full_side_gives_up_its_worst_level_and_says_so() {
+        let mut book = Book::new(BookShape { max_levels: 2, ..SHAPE });
+        book.apply(&[level(100, 1), level(99, 2), level(98, 4)], &[level(105, 1)]);
+        assert_eq!(book.side(Side::Buy).iter().count(), 2);
+        assert_eq!(book.levels_dropped(), 1);
+        assert_eq!(book.bid_known_to(), Px(99));
+        assert_eq!(book.near_sums(), (3, 1));
+    }
+}

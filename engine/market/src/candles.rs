@@ -1,0 +1,347 @@
+//! Candles of one interval: the open bar, the closed window and its repairs. FRAME.md, "Candles".
+//!
+//! Guarantees: one row for each interval from the first trade's on, so index and time stay in step; an
+//! unobserved interval is a row without values flagged `hole`. Does not: decide which trades count.
+
+use std::collections::VecDeque;
+
+use cobring_frame::{
+    CANDLE_FLAT, CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CANDLE_REPAIRED, CANDLES_PROMISED,
+    CandleRow, Window,
+};
+use cobring_types::{Instrument, Nanos, Px, Side, Trade};
+use serde::{Deserialize, Serialize};
+
+/// After the interval's end by the venue's clock, trades for it are waited for this long.
+const CLOSE_DELAY: Nanos = Nanos(250_000_000);
+/// Closed bars that are kept for repairs: those that readers are promised.
+#[expect(clippy::cast_possible_truncation, reason = "a small constant")]
+const BARS_KEPT: usize = CANDLES_PROMISED as usize;
+/// Closed bars looked at for the share of repaired ones.
+const REPAIRED_AMONG: usize = 300;
+/// Bars that one timer closes at most: an absurd venue time must not stop the engine.
+const BARS_A_TIMER_MAX: i64 = 3_000;
+/// Bars between two trades, at most: a week of seconds. A trade further ahead is refused.
+const BARS_A_TRADE_MAX: i64 = 604_800;
+
+/// A bar in exact integers: prices in ticks, volumes in quantity units, quote volumes in their product.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Bar {
+    open_time: Nanos,
+    ts_closed: Nanos,
+    open: Px,
+    high: Px,
+    low: Px,
+    close: Px,
+    volume: i128,
+    quote_volume: i128,
+    taker_buy_volume: i128,
+    taker_buy_quote_volume: i128,
+    trade_count: u64,
+    /// Flags but `flat` and `hole`, which follow from the rest.
+    flags: u64,
+    /// No moment of the interval was observed.
+    unobserved: bool,
+}
+
+impl Bar {
+    fn flat(open_time: Nanos, px: Px) -> Self {
+        Self {
+            open_time,
+            ts_closed: Nanos::UNDEF,
+            open: px,
+            high: px,
+            low: px,
+            close: px,
+            volume: 0,
+            quote_volume: 0,
+            taker_buy_volume: 0,
+            taker_buy_quote_volume: 0,
+            trade_count: 0,
+            flags: 0,
+            unobserved: false,
+        }
+    }
+
+    fn add(&mut self, trade: &Trade) {
+        if self.trade_count == 0 {
+            (self.open, self.high, self.low) = (trade.px, trade.px, trade.px);
+        }
+        self.high = self.high.max(trade.px);
+        self.low = self.low.min(trade.px);
+        self.close = trade.px;
+        let (qty, quote) =
+            (i128::from(trade.qty.0), i128::from(trade.px.0) * i128::from(trade.qty.0));
+        self.volume += qty;
+        self.quote_volume += quote;
+        if trade.side == Side::Buy {
+            self.taker_buy_volume += qty;
+            self.taker_buy_quote_volume += quote;
+        }
+        self.trade_count += trade.count();
+        self.unobserved = false;
+    }
+
+    fn row(&self, instrument: &Instrument) -> CandleRow {
+        if self.unobserved {
+            return CandleRow::hole(self.open_time.0, self.ts_closed.0, self.flags | CANDLE_HOLE);
+        }
+        CandleRow {
+            open_time: self.open_time.0,
+            ts_closed: self.ts_closed.0,
+            open: instrument.px_f64(self.open),
+            high: instrument.px_f64(self.high),
+            low: instrument.px_f64(self.low),
+            close: instrument.px_f64(self.close),
+            volume: instrument.qty_sum_f64(self.volume),
+            quote_volume: instrument.notional_f64(self.quote_volume),
+            taker_buy_volume: instrument.qty_sum_f64(self.taker_buy_volume),
+            taker_buy_quote_volume: instrument.notional_f64(self.taker_buy_quote_volume),
+            trade_count: self.trade_count,
+            flags: self.flags | if self.trade_count == 0 { CANDLE_FLAT } else { 0 },
+        }
+    }
+}
+
+/// What a trade did to the candles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TradeEffect {
+    /// It belongs to the open bar.
+    Current,
+    /// A closed row was rewritten.
+    Repaired,
+    /// It belongs to a bar before the first or before those that are kept: passed over.
+    TooOld,
+    /// Its venue time lies too far ahead: passed over.
+    TooFarAhead,
+}
+
+/// The candles of one interval.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Candles {
+    interval: Nanos,
+    open: Option<Bar>,
+    /// The last closed bars, oldest first, exact for repairs.
+    closed: VecDeque<Bar>,
+    /// Repaired bars among the last [`REPAIRED_AMONG`].
+    repaired: u32,
+    /// Trailing rows that are no holes.
+    valid_rows: u64,
+    /// Whether trades would reach us now.
+    observed: bool,
+    /// Timers were missed: nothing is known until the next trade.
+    broken: bool,
+}
+
+impl Candles {
+    /// Candles of an interval; nothing before the first trade's bar.
+    #[must_use]
+    pub(crate) fn new(interval: Nanos) -> Self {
+        Self {
+            interval,
+            open: None,
+            closed: VecDeque::with_capacity(BARS_KEPT),
+            repaired: 0,
+            valid_rows: 0,
+            observed: true,
+            broken: false,
+        }
+    }
+
+    /// A trade of the counting stream. `lost_since` is the venue time of the trade before a gap in ids.
+    pub(crate) fn on_trade(
+        &mut self,
+        trade: &Trade,
+        ts_recv: Nanos,
+        lost_since: Option<Nanos>,
+        instrument: &Instrument,
+        window: &mut Window<CandleRow>,
+    ) -> TradeEffect {
+        let bar_time = trade.ts_trade.floor_to(self.interval);
+        let Some(open) = &mut self.open else {
+            let mut bar = Bar::flat(bar_time, trade.px);
+            bar.flags = CANDLE_PARTIAL;
+            bar.add(trade);
+            self.open = Some(bar);
+            self.broken = false;
+            return TradeEffect::Current;
+        };
+        if (bar_time.0.saturating_sub(open.open_time.0)) / self.interval.0 > BARS_A_TRADE_MAX {
+            return TradeEffect::TooFarAhead;
+        }
+        let mut effect = TradeEffect::Current;
+        if lost_since.is_some() || self.broken {
+            open.flags |= CANDLE_INCOMPLETE;
+        }
+        if let Some(since) = lost_since
+            && self.mark_incomplete_from(since.floor_to(self.interval), instrument, window)
+        {
+            effect = TradeEffect::Repaired;
+        }
+        let mut opened = false;
+        while let Some(open) = self.open.filter(|open| open.open_time < bar_time) {
+            self.close(open, ts_recv, instrument, window);
+            if let Some(next) = &mut self.open {
+                opened = true;
+                next.unobserved |= self.broken;
+                if lost_since.is_some() {
+                    next.flags |= CANDLE_INCOMPLETE;
+                }
+            }
+        }
+        let open = self.open.as_mut().expect("invariant: set above");
+        if open.open_time == bar_time {
+            if self.broken && opened {
+                open.flags |= CANDLE_PARTIAL;
+            }
+            self.broken = false;
+            open.add(trade);
+            return effect;
+        }
+        self.repair(bar_time, trade, instrument, window)
+    }
+
+    /// Timer `g`: bars whose end has passed by the venue's clock, with the delay, close.
+    pub(crate) fn on_timer(
+        &mut self,
+        g: Nanos,
+        offset_low: Nanos,
+        instrument: &Instrument,
+        window: &mut Window<CandleRow>,
+    ) {
+        if self.broken || !offset_low.is_defined() {
+            return;
+        }
+        let venue_now = g.0.saturating_add(offset_low.0);
+        for _ in 0..BARS_A_TIMER_MAX {
+            match self.open {
+                Some(open) if venue_now >= open.open_time.0 + self.interval.0 + CLOSE_DELAY.0 => {
+                    self.close(open, g, instrument, window);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    fn close(
+        &mut self,
+        mut bar: Bar,
+        ts: Nanos,
+        instrument: &Instrument,
+        window: &mut Window<CandleRow>,
+    ) {
+        bar.ts_closed = ts;
+        window.append(&bar.row(instrument));
+        if self.closed.len() == BARS_KEPT {
+            self.closed.pop_front();
+        }
+        self.closed.push_back(bar);
+        self.valid_rows = if bar.unobserved { 0 } else { self.valid_rows + 1 };
+        self.count_repaired();
+        let mut next = Bar::flat(Nanos(bar.open_time.0 + self.interval.0), bar.close);
+        if !self.observed {
+            next.unobserved = true;
+            next.flags |= CANDLE_INCOMPLETE;
+        }
+        self.open = Some(next);
+    }
+
+    /// Rewrites a closed bar with a late trade, and carries its close into the flat bars behind it.
+    fn repair(
+        &mut self,
+        bar_time: Nanos,
+        trade: &Trade,
+        instrument: &Instrument,
+        window: &mut Window<CandleRow>,
+    ) -> TradeEffect {
+        let Some(at) = self.position(bar_time) else { return TradeEffect::TooOld };
+        self.closed[at].add(trade);
+        self.rewrite(at, instrument, window);
+        let close = self.closed[at].close;
+        let mut carried = true;
+        for at in at + 1..self.closed.len() {
+            let bar = &mut self.closed[at];
+            carried = bar.trade_count == 0;
+            if !carried {
+                break;
+            }
+            *bar = Bar { open: close, high: close, low: close, close, ..*bar };
+            self.rewrite(at, instrument, window);
+        }
+        if let Some(open) = self.open.as_mut().filter(|open| carried && open.trade_count == 0) {
+            *open = Bar { open: close, high: close, low: close, close, ..*open };
+        }
+        self.count_repaired();
+        TradeEffect::Repaired
+    }
+
+    /// Place among the closed bars.
+    fn position(&self, bar_time: Nanos) -> Option<usize> {
+        let open_time = self.open?.open_time;
+        let bars_back = usize::try_from((open_time.0 - bar_time.0) / self.interval.0).ok()?;
+        self.closed.len().checked_sub(bars_back).filter(|&at| at < self.closed.len())
+    }
+
+    fn rewrite(&mut self, at: usize, instrument: &Instrument, window: &mut Window<CandleRow>) {
+        let bars_back = (self.closed.len() - at) as u64;
+        let bar = &mut self.closed[at];
+        bar.flags |= CANDLE_REPAIRED;
+        window.rewrite(window.done() - bars_back, &bar.row(instrument));
+    }
+
+    /// Flags the closed bars from `bar_time` on; whether there were any.
+    fn mark_incomplete_from(
+        &mut self,
+        bar_time: Nanos,
+        instrument: &Instrument,
+        window: &mut Window<CandleRow>,
+    ) -> bool {
+        let first = self.closed.partition_point(|bar| bar.open_time < bar_time);
+        for at in first..self.closed.len() {
+            self.closed[at].flags |= CANDLE_INCOMPLETE;
+            self.rewrite(at, instrument, window);
+        }
+        self.count_repaired();
+        first < self.closed.len()
+    }
+
+    fn count_repaired(&mut self) {
+        let last = self.closed.iter().rev().take(REPAIRED_AMONG);
+        let repaired = last.filter(|bar| bar.flags & CANDLE_REPAIRED != 0).count();
+        self.repaired = u32::try_from(repaired).expect("invariant: at most 300");
+    }
+
+    /// Trades reach us (again), or no longer do.
+    pub(crate) fn set_observed(&mut self, observed: bool) {
+        self.observed = observed;
+        if let Some(open) = &mut self.open {
+            open.unobserved &= !observed;
+            if !observed {
+                open.flags |= CANDLE_INCOMPLETE;
+            }
+        }
+    }
+
+    /// Timers were missed: what happened until the next trade is unknown.
+    pub(crate) fn on_break(&mut self) {
+        self.broken = self.open.is_some();
+    }
+
+    /// The open bar as a row.
+    #[must_use]
+    pub(crate) fn open_row(&self, instrument: &Instrument) -> CandleRow {
+        self.open.map_or(CandleRow::NONE, |bar| bar.row(instrument))
+    }
+
+    /// Repaired bars among the last 300.
+    #[must_use]
+    pub(crate) fn repaired(&self) -> u32 {
+        self.repaired
+    }
+
+    /// Trailing rows that are no holes.
+    #[must_use]
+    pub(crate) fn valid_rows(&self) -> u64 {
+        self.valid_rows
+    }
+}

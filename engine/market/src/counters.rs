@@ -1,0 +1,74 @@
+//! What a symbol's fold passed over, refused or repaired, by reason.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! counters {
+    ($(#[$doc:meta])* pub struct $name:ident { $( $(#[$field_doc:meta])* $field:ident, )* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct $name { $( $(#[$field_doc])* pub $field: u64, )* }
+
+        impl $name {
+            /// Every counter with its name, as metrics and summaries spell it.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$( (concat!(stringify!($field), "_total"), self.$field), )*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Counters of one symbol, from the start of the epoch.
+    pub struct MarketCounters {
+        /// Depth messages applied to the book.
+        depth_applied,
+        /// Depth messages whose update ids the book already had.
+        depth_old,
+        /// Depth messages kept for the next snapshot.
+        depth_buffered,
+        /// Depth messages given up because too many waited for a snapshot.
+        depth_buffer_overflows,
+        /// Gaps in update ids.
+        gaps,
+        /// Times that a snapshot (re)started the book.
+        syncs,
+        /// Snapshots too old for what was buffered.
+        snapshots_too_old,
+        /// Snapshots older than the live book.
+        snapshots_passed_over,
+        /// Background re-syncs that adopted a wider book.
+        resyncs,
+        /// Background re-syncs whose book differed from the live one.
+        audit_mismatches,
+        /// Whole events that left bid at or above ask, or a side empty.
+        crossed,
+        /// Best prices compared with bookTicker's at the same update id.
+        quote_checks,
+        /// Of these, how many differed.
+        quote_mismatches,
+        /// Levels that gave way because a side was full.
+        levels_dropped,
+        /// bookTickers.
+        quotes,
+        /// bookTickers not newer than the last.
+        quotes_old,
+        /// Trades of the counting stream.
+        trades,
+        /// Trades whose ids were already counted.
+        trades_duplicate,
+        /// Trades of the other stream.
+        trades_other_stream,
+        /// Fills missing between trade ids.
+        trades_missing,
+        /// Trades for bars before those that are kept.
+        trades_too_old,
+        /// Trades whose venue time lies too far ahead.
+        trades_too_far_ahead,
+        /// Trades that changed closed bars.
+        repairs,
+        /// Times that more than 600 timers were missed.
+        breaks,
+        /// 24 h tickers.
+        tickers,
+    }
+}

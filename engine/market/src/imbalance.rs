@@ -1,0 +1,125 @@
+//! Imbalance, and the averages of its samples on the 100 ms grid.
+
+use cobring_types::Nanos;
+use serde::{Deserialize, Serialize};
+
+/// Distance of the grid's instants.
+pub const GRID: Nanos = Nanos(100_000_000);
+/// Grid instants that the averages look back on: 60 s.
+pub(crate) const GRID_SLOTS: usize = 600;
+/// Grid instants in each average: 1, 5, 15 and 60 s.
+const AVERAGED_SLOTS: [usize; 4] = [10, 50, 150, 600];
+
+/// (B − A) / (B + A); 0 where both are 0.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a ratio is a float; both sums are exact before")]
+pub(crate) fn imbalance(bid: i128, ask: i128) -> f64 {
+    if bid + ask == 0 { 0.0 } else { (bid - ask) as f64 / (bid + ask) as f64 }
+}
+
+/// What is sampled at a grid instant while the book is live.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// By buckets.
+    pub(crate) imbalance: f64,
+    /// By distance from the mid.
+    pub(crate) imbalance_px: f64,
+}
+
+/// The samples of the last 60 s.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Samples {
+    /// One place for each grid instant, `None` where the book was not live.
+    ring: Vec<Option<Sample>>,
+    /// Place of the oldest instant, which the next one takes.
+    next: usize,
+}
+
+/// Averages over 1, 5, 15 and 60 s; NaN where no sample exists.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Averages {
+    /// By buckets.
+    pub(crate) imbalance: [f64; 4],
+    /// By distance from the mid.
+    pub(crate) imbalance_px: [f64; 4],
+    /// Samples in each.
+    pub(crate) samples: [u32; 4],
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Self { ring: vec![None; GRID_SLOTS], next: 0 }
+    }
+}
+
+impl Samples {
+    /// The next grid instant: a sample, or none where the book is not live.
+    pub(crate) fn push(&mut self, sample: Option<Sample>) {
+        self.ring[self.next] = sample;
+        self.next = (self.next + 1) % GRID_SLOTS;
+    }
+
+    /// Forgets all samples.
+    pub(crate) fn clear(&mut self) {
+        self.ring.fill(None);
+    }
+
+    /// Each average summed oldest first, so that it equals one made from scratch to the bit.
+    #[must_use]
+    pub(crate) fn averages(&self) -> Averages {
+        let mut averages =
+            Averages { imbalance: [f64::NAN; 4], imbalance_px: [f64::NAN; 4], samples: [0; 4] };
+        let (newer, older) = self.ring.split_at(self.next);
+        for (at, slots) in AVERAGED_SLOTS.into_iter().enumerate() {
+            let (mut sum, mut sum_px, mut count) = (0.0, 0.0, 0u32);
+            for sample in older.iter().chain(newer).skip(GRID_SLOTS - slots).flatten() {
+                sum += sample.imbalance;
+                sum_px += sample.imbalance_px;
+                count += 1;
+            }
+            averages.samples[at] = count;
+            if count > 0 {
+                averages.imbalance[at] = sum / f64::from(count);
+                averages.imbalance_px[at] = sum_px / f64::from(count);
+            }
+        }
+        averages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn imbalance_is_between_minus_one_and_one() {
+        assert_eq!(imbalance(3, 1).to_bits(), 0.5f64.to_bits());
+        assert_eq!(imbalance(0, 7).to_bits(), (-1.0f64).to_bits());
+        assert_eq!(imbalance(0, 0).to_bits(), 0.0f64.to_bits());
+    }
+
+    proptest! {
+        #[test]
+        fn averages_equal_those_from_scratch(
+            history in proptest::collection::vec(proptest::option::weighted(0.8, -1.0f64..1.0), 0..1_500),
+        ) {
+            let mut samples = Samples::default();
+            for &value in &history {
+                samples.push(value.map(|v| Sample { imbalance: v, imbalance_px: -v }));
+            }
+            let averages = samples.averages();
+            for (at, slots) in AVERAGED_SLOTS.into_iter().enumerate() {
+                let existing: Vec<f64> =
+                    history[history.len().saturating_sub(slots)..].iter().flatten().copied().collect();
+                prop_assert_eq!(averages.samples[at] as usize, existing.len());
+                let mut sum = 0.0;
+                for value in &existing { sum += value; }
+                let expected = sum / existing.len() as f64;
+                prop_assert!(averages.imbalance[at].to_bits() == expected.to_bits() || existing.is_empty());
+                prop_assert_eq!(averages.imbalance[at].is_nan(), existing.is_empty());
+            }
+        }
+    }
+}

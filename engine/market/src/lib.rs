@@ -1,0 +1,25 @@
+//! The state of a symbol, updated in place: book, buckets, imbalance, candles, flow, quality.
+//!
+//! Guarantees: a pure fold over events and timers. No clock, no I/O, no randomness, so a log replays to
+//! the same bytes; no allocation once constructed. Does not: number inputs, publish frames or ask anyone
+//! for anything: it says what it wants, and the pipeline does it.
+#![forbid(unsafe_code)]
+
+mod book;
+mod buckets;
+mod candles;
+mod clock_offset;
+mod config;
+mod counters;
+mod flow;
+mod imbalance;
+mod ladder;
+mod links;
+mod quality;
+mod symbol;
+mod top;
+
+pub use config::SymbolConfig;
+pub use counters::MarketCounters;
+pub use imbalance::GRID;
+pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket, Windows};

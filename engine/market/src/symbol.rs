@@ -1,0 +1,368 @@
+//! One symbol's fold: events and timers in, the frame's image and windows changed in place.
+
+mod feed;
+mod show;
+
+use cobring_frame::{BOOK_LEVELS, CandleRow, FrameImage, TickRow, Trigger, WINDOWS, Window};
+use cobring_types::{
+    Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, LinkScope, Nanos, Quote, Side,
+    Stamp, Trade, TradeStream,
+};
+use cobring_venue::{BookSync, DepthBufferCapacity, DepthVerdict, SnapshotVerdict, SyncState};
+use serde::{Deserialize, Serialize};
+
+use crate::book::{Book, UNBOUNDED};
+use crate::candles::{Candles, TradeEffect};
+use crate::clock_offset::ClockOffset;
+use crate::config::SymbolConfig;
+use crate::counters::MarketCounters;
+use crate::flow::{Flow, side_number};
+use crate::imbalance::{Sample, Samples, imbalance};
+use crate::links::Links;
+use crate::quality::Facts;
+use crate::top::{BestPrices, Quotes, best_of, values};
+
+/// A live book is audited by a snapshot this often.
+const AUDIT_INTERVAL: Nanos = Nanos(600_000_000_000);
+/// Background re-syncs are at least this far apart.
+const RESYNC_INTERVAL: Nanos = Nanos(60_000_000_000);
+/// With fewer known buckets than R plus this on a side, the known range is widened.
+const KNOWN_MARGIN: i64 = 5;
+
+/// Whether an input or timer is shown by a frame, and as what.
+pub type Publish = Option<Trigger>;
+
+/// A snapshot that the fold needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotWanted {
+    /// Levels a side.
+    pub limit: u32,
+    /// To widen and audit a live book.
+    pub background: bool,
+}
+
+/// The windows that a symbol's fold writes.
+#[derive(Debug)]
+pub struct Windows {
+    /// Closed 1 s bars.
+    pub candles_1s: Window<CandleRow>,
+    /// Closed 1 min bars.
+    pub candles_1m: Window<CandleRow>,
+    /// Trades and changes of the best prices.
+    pub ticks: Window<TickRow>,
+}
+
+/// A symbol's state.
+#[derive(Debug)]
+pub struct SymbolMarket {
+    config: SymbolConfig,
+    state: State,
+    /// What frames are copied from.
+    image: FrameImage,
+    windows: Windows,
+}
+
+/// Everything that a checkpoint must hold.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    sync: BookSync,
+    book: Book,
+    /// The book that a background re-sync builds.
+    second: Book,
+    /// The last whole event left the book crossed or with an empty side; until a snapshot is asked for.
+    crossed: bool,
+    /// The watchdog's word on the depth stream; until its next message.
+    depth_stalled: bool,
+    trades_stalled: bool,
+    halted: bool,
+    /// Book and bookTicker, or book and audit, disagreed; until a snapshot mends it.
+    audit_mismatch: bool,
+    /// Inputs are missing in the log; until a checkpoint.
+    unlogged: bool,
+    quotes: Quotes,
+    best: Option<BestPrices>,
+    samples: Samples,
+    offset: ClockOffset,
+    candles_1s: Candles,
+    candles_1m: Candles,
+    flow: Flow,
+    links: Links,
+    /// The stream that counts: the first one seen.
+    trade_stream: Option<TradeStream>,
+    /// Last id and match time of the counting stream.
+    last_trade: Option<(u64, Nanos)>,
+    last_depth_recv: Nanos,
+    last_quote_recv: Nanos,
+    last_trade_recv: Nanos,
+    last_snapshot_recv: Nanos,
+    last_background_wanted: Nanos,
+    wanted: Option<SnapshotWanted>,
+    counters: MarketCounters,
+}
+
+/// What a checkpoint holds of a symbol.
+#[derive(Serialize)]
+struct SavedRef<'a> {
+    state: &'a State,
+    image: &'a [u64],
+    cursors: [[u64; 2]; WINDOWS.len()],
+}
+
+/// The same, read back.
+#[derive(Deserialize)]
+struct Saved {
+    state: State,
+    image: Vec<u64>,
+    cursors: [[u64; 2]; WINDOWS.len()],
+}
+
+/// Why a checkpoint is not this symbol's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// No state, or one of another version.
+    #[error("the checkpoint is no state of this version: {reason}")]
+    Damaged {
+        /// What the decoder found.
+        reason: String,
+    },
+    /// The state belongs to other settings.
+    #[error("the checkpoint was taken with other settings for this symbol")]
+    OtherSettings,
+}
+
+/// What of the image an input made out of date.
+#[derive(Debug, Clone, Copy, Default)]
+struct Dirty {
+    book: bool,
+    top: bool,
+    candles: bool,
+}
+
+impl SymbolMarket {
+    /// A symbol about which nothing is known yet.
+    #[must_use]
+    pub fn new(config: SymbolConfig, epoch: u64, schema_id: u64, windows: Windows) -> Self {
+        let shape = config.book_shape();
+        let mut image = FrameImage::new(config.layout);
+        let identity = &mut image.head_mut().identity;
+        identity.symbol = config.instrument.symbol.to_bytes();
+        identity.epoch = epoch;
+        identity.schema_id = schema_id;
+        let mut market = Self {
+            state: State {
+                sync: BookSync::new(DepthBufferCapacity::default()),
+                book: Book::new(shape),
+                second: Book::new(shape),
+                crossed: false,
+                depth_stalled: false,
+                trades_stalled: false,
+                halted: false,
+                audit_mismatch: false,
+                unlogged: false,
+                quotes: Quotes::default(),
+                best: None,
+                samples: Samples::default(),
+                offset: ClockOffset::default(),
+                candles_1s: Candles::new(Nanos::SECOND),
+                candles_1m: Candles::new(Nanos(60 * Nanos::SECOND.0)),
+                flow: Flow::default(),
+                links: Links::default(),
+                trade_stream: None,
+                last_trade: None,
+                last_depth_recv: Nanos::UNDEF,
+                last_quote_recv: Nanos::UNDEF,
+                last_trade_recv: Nanos::UNDEF,
+                last_snapshot_recv: Nanos::UNDEF,
+                last_background_wanted: Nanos::UNDEF,
+                wanted: None,
+                counters: MarketCounters::default(),
+            },
+            config,
+            image,
+            windows,
+        };
+        market.write_samples();
+        market.write_dirty(Dirty { book: true, top: true, candles: true });
+        market
+    }
+
+    /// Folds one event. `Some` names the frame to publish from [`SymbolMarket::image_mut`].
+    pub fn on_event(&mut self, stamp: &Stamp, event: &Event<'_>) -> Publish {
+        let mut dirty = Dirty::default();
+        let ts_recv = stamp.ts_recv;
+        let mut ts_event = Nanos::UNDEF;
+        let publish = match event {
+            Event::Depth(update) => {
+                ts_event = update.ts_event;
+                self.on_depth(ts_recv, update, &mut dirty)
+            }
+            Event::Snapshot(snapshot) => self.on_snapshot(ts_recv, snapshot, &mut dirty),
+            Event::Quote(quote) => self.on_quote(ts_recv, quote, &mut dirty),
+            Event::Trade(trade) => {
+                ts_event = trade.ts_event;
+                self.on_trade(ts_recv, trade, &mut dirty)
+            }
+            Event::Ticker(_) => {
+                self.state.counters.tickers += 1;
+                None
+            }
+            Event::ServerTime { server, sent } => {
+                self.state.offset.on_server_time(*server, *sent);
+                None
+            }
+            Event::Instrument { status, .. } => {
+                self.set_halted(*status == InstrumentStatus::Halted, &mut dirty)
+            }
+            Event::Control(control) => self.on_control(control, &mut dirty),
+        };
+        self.image.head_mut().identity.input_seq = stamp.input_seq;
+        if let Some(trigger) = publish {
+            self.track_best(ts_recv, ts_event, &mut dirty);
+            let times = &mut self.image.head_mut().times;
+            times.ts_event = ts_event.0;
+            times.ts_kernel = stamp.ts_kernel.0;
+            times.ts_parsed = stamp.ts_parsed.0;
+            self.complete(trigger, ts_recv, dirty);
+        }
+        publish
+    }
+
+    /// Folds the grid's instant `g`, before any input received at or after it; always shown.
+    pub fn on_timer(&mut self, g: Nanos) -> Trigger {
+        let state = &mut self.state;
+        state.offset.on_timer();
+        let (low, instrument) = (state.offset.low(), &self.config.instrument);
+        state.candles_1s.on_timer(g, low, instrument, &mut self.windows.candles_1s);
+        state.candles_1m.on_timer(g, low, instrument, &mut self.windows.candles_1m);
+        let sample = self.is_live().then(|| {
+            let imbalance_block = &self.image.head().imbalance;
+            Sample {
+                imbalance: imbalance_block.imbalance,
+                imbalance_px: imbalance_block.imbalance_px,
+            }
+        });
+        self.state.samples.push(sample);
+        self.write_samples();
+        self.want_background(g);
+        let times = &mut self.image.head_mut().times;
+        times.ts_event = Nanos::UNDEF.0;
+        times.ts_kernel = Nanos::UNDEF.0;
+        times.ts_parsed = Nanos::UNDEF.0;
+        self.complete(Trigger::Timer, g, Dirty { candles: true, ..Dirty::default() });
+        Trigger::Timer
+    }
+
+    /// The frame's image.
+    #[must_use]
+    pub fn image(&self) -> &FrameImage {
+        &self.image
+    }
+
+    /// The frame's image: what a frame is published from.
+    pub fn image_mut(&mut self) -> &mut FrameImage {
+        &mut self.image
+    }
+
+    /// The windows, as their writer has them.
+    #[must_use]
+    pub fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
+    /// The whole state, bit-exact but for the rows of the windows, of which it holds the cursors.
+    ///
+    /// # Panics
+    /// Never: the state is plain data.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let windows = &self.windows;
+        let cursors =
+            [windows.candles_1s.cursor(), windows.candles_1m.cursor(), windows.ticks.cursor()];
+        postcard::to_allocvec(&SavedRef { state: &self.state, image: self.image.words(), cursors })
+            .expect("invariant: the state is plain data")
+    }
+
+    /// Becomes the state that [`Self::save`] wrote for the same settings. `rows` gives the last rows of a
+    /// window, as many as are at hand, oldest first.
+    ///
+    /// # Errors
+    /// [`RestoreError`] where the bytes are no such state; this one is then untouched.
+    pub fn restore<'a>(
+        &mut self,
+        saved: &[u8],
+        rows: impl Fn(&str) -> &'a [u64],
+    ) -> Result<(), RestoreError> {
+        let Saved { state, image, cursors } = postcard::from_bytes(saved)
+            .map_err(|error| RestoreError::Damaged { reason: error.to_string() })?;
+        if !state.book.has_shape(self.config.book_shape()) || !self.image.copy_from_words(&image) {
+            return Err(RestoreError::OtherSettings);
+        }
+        self.state = state;
+        let windows = &mut self.windows;
+        for (name, (window, [done, revision])) in WINDOWS.into_iter().zip(
+            [windows.candles_1s.raw_mut(), windows.candles_1m.raw_mut(), windows.ticks.raw_mut()]
+                .into_iter()
+                .zip(cursors),
+        ) {
+            window.restore(done, revision, rows(name));
+        }
+        Ok(())
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &SymbolConfig {
+        &self.config
+    }
+
+    /// What was passed over, refused or repaired.
+    #[must_use]
+    pub fn counters(&self) -> MarketCounters {
+        MarketCounters {
+            levels_dropped: self.state.book.levels_dropped() + self.state.second.levels_dropped(),
+            ..self.state.counters
+        }
+    }
+
+    /// The snapshot that is needed now, if any. It stays wanted until [`Control::SnapshotRequested`].
+    #[must_use]
+    pub fn snapshot_wanted(&self) -> Option<SnapshotWanted> {
+        self.state.wanted
+    }
+
+    /// Whether the book is proven and may be used.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.book_state() == BookState::Live
+    }
+
+    fn book_state(&self) -> BookState {
+        let state = &self.state;
+        if state.halted {
+            return BookState::Halted;
+        }
+        match state.sync.state() {
+            _ if state.crossed => BookState::Crossed,
+            SyncState::Live if state.depth_stalled => BookState::Stale,
+            SyncState::Live => BookState::Live,
+            // Something waits for a snapshot, asked for or (in a recording) not.
+            SyncState::Empty if state.last_depth_recv.is_defined() => BookState::Syncing,
+            SyncState::Empty => BookState::Empty,
+            SyncState::Syncing => BookState::Syncing,
+            SyncState::Gapped => BookState::Gapped,
+        }
+    }
+}
+
+/// Numbered as [`cobring_frame::BOOK_STATES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum BookState {
+    Empty = 0,
+    Syncing = 1,
+    Live = 2,
+    Gapped = 3,
+    Stale = 4,
+    Crossed = 5,
+    Halted = 6,
+}

@@ -1,0 +1,354 @@
+//! From events to state.
+
+use cobring_venue::Audit;
+
+use super::{
+    AUDIT_INTERVAL, BookState, Control, DepthSnapshot, DepthUpdate, DepthVerdict, Dirty, LinkScope,
+    Nanos, Publish, Quote, RESYNC_INTERVAL, SnapshotVerdict, SnapshotWanted, SymbolMarket,
+    SyncState, Trade, TradeEffect, Trigger, best_of, values,
+};
+
+impl SymbolMarket {
+    pub(super) fn on_depth(
+        &mut self,
+        ts_recv: Nanos,
+        update: &DepthUpdate<'_>,
+        dirty: &mut Dirty,
+    ) -> Publish {
+        let before = self.book_state();
+        let state = &mut self.state;
+        state.offset.on_message(update.ts_event, ts_recv);
+        state.last_depth_recv = ts_recv;
+        state.depth_stalled = false;
+        let verdict = state.sync.on_depth(update);
+        match verdict {
+            DepthVerdict::Apply { audit } => {
+                dirty.book = true;
+                self.apply(update, audit);
+                return Some(Trigger::Depth);
+            }
+            DepthVerdict::Ignore => state.counters.depth_old += 1,
+            DepthVerdict::Buffered => state.counters.depth_buffered += 1,
+            DepthVerdict::Gap { .. } => {
+                state.counters.gaps += 1;
+                self.lose_book();
+            }
+            DepthVerdict::BufferGap { .. } => {
+                state.counters.gaps += 1;
+                self.want_resync();
+            }
+            DepthVerdict::Overflow => {
+                state.counters.depth_buffer_overflows += 1;
+                self.want_resync();
+            }
+        }
+        dirty.book = self.book_state() != before;
+        dirty.book.then_some(Trigger::Depth)
+    }
+
+    /// Applies an update to the book, and what it means for the second one; then checks the whole event.
+    fn apply(&mut self, update: &DepthUpdate<'_>, audit: Audit) {
+        let state = &mut self.state;
+        state.counters.depth_applied += 1;
+        state.book.apply(update.bids, update.asks);
+        if audit == Audit::ApplyAndCompare {
+            state.second.apply(update.bids, update.asks);
+        }
+        if audit != Audit::None {
+            self.adopt_second();
+        }
+        self.check_whole_event(update.last_update_id);
+    }
+
+    fn check_whole_event(&mut self, update_id: u64) {
+        let state = &mut self.state;
+        if state.book.is_crossed() {
+            state.counters.crossed += 1;
+            state.crossed = true;
+            state.sync.restart();
+            self.want_resync();
+        } else if let Some(quote) = state.quotes.at(update_id).copied() {
+            self.check_quote(&quote);
+        }
+    }
+
+    /// Book and bookTicker are at the same update id: they must agree.
+    fn check_quote(&mut self, quote: &Quote) {
+        let state = &mut self.state;
+        let Some(best) = best_of(&state.book, quote.update_id) else { return };
+        state.counters.quote_checks += 1;
+        if values(&best) != values(quote) {
+            state.counters.quote_mismatches += 1;
+            state.sync.restart();
+            self.lose_book();
+            self.state.audit_mismatch = true;
+        }
+    }
+
+    /// The second book replaces the live one: it knows more, and at the same update id the same.
+    fn adopt_second(&mut self) {
+        let state = &mut self.state;
+        if !state.book.agrees_with(&state.second) {
+            state.counters.audit_mismatches += 1;
+        }
+        state.counters.resyncs += 1;
+        std::mem::swap(&mut state.book, &mut state.second);
+        state.second.clear();
+    }
+
+    /// The book is lost: nothing of it may be shown, and a snapshot is needed.
+    fn lose_book(&mut self) {
+        self.state.book.clear();
+        self.state.second.clear();
+        self.want_resync();
+    }
+
+    fn want_resync(&mut self) {
+        self.state.wanted =
+            Some(SnapshotWanted { limit: self.config.resync_levels, background: false });
+    }
+
+    fn want_first_snapshot(&mut self) {
+        self.state.wanted =
+            Some(SnapshotWanted { limit: self.config.snapshot_levels, background: false });
+    }
+
+    pub(super) fn on_snapshot(
+        &mut self,
+        ts_recv: Nanos,
+        snapshot: &DepthSnapshot<'_>,
+        dirty: &mut Dirty,
+    ) -> Publish {
+        let before = self.book_state();
+        let state = &mut self.state;
+        match state.sync.on_snapshot(snapshot) {
+            SnapshotVerdict::Adopted => {
+                state.counters.syncs += 1;
+                state.crossed = false;
+                state.audit_mismatch = false;
+                state.wanted = None;
+                state.last_snapshot_recv = ts_recv;
+                state.quotes.drop_newest();
+                state.second.clear();
+                state.book.load(snapshot);
+                let book = &mut state.book;
+                let mut applied = 0;
+                state.sync.take_kept(|update| {
+                    book.apply(update.bids, update.asks);
+                    applied += 1;
+                });
+                state.counters.depth_applied += applied;
+                if let Some(update_id) = state.sync.update_id() {
+                    self.check_whole_event(update_id);
+                }
+            }
+            SnapshotVerdict::AuditNow => {
+                state.last_snapshot_recv = ts_recv;
+                state.second.load(snapshot);
+                let second = &mut state.second;
+                state.sync.take_kept(|update| second.apply(update.bids, update.asks));
+                self.adopt_second();
+                if let Some(update_id) = self.state.sync.update_id() {
+                    self.check_whole_event(update_id);
+                }
+            }
+            SnapshotVerdict::AuditLater => {
+                state.last_snapshot_recv = ts_recv;
+                state.second.load(snapshot);
+                return None;
+            }
+            SnapshotVerdict::PassedOver => {
+                state.counters.snapshots_passed_over += 1;
+                return None;
+            }
+            SnapshotVerdict::TooOld { .. } | SnapshotVerdict::GapInBuffer { .. } => {
+                state.counters.snapshots_too_old += 1;
+                self.want_resync();
+                dirty.book = self.book_state() != before;
+                return dirty.book.then_some(Trigger::Snapshot);
+            }
+        }
+        dirty.book = true;
+        Some(Trigger::Snapshot)
+    }
+
+    pub(super) fn on_quote(&mut self, ts_recv: Nanos, quote: &Quote, dirty: &mut Dirty) -> Publish {
+        let state = &mut self.state;
+        state.last_quote_recv = ts_recv;
+        if !state.quotes.on_quote(*quote) {
+            state.counters.quotes_old += 1;
+            return None;
+        }
+        state.counters.quotes += 1;
+        state.flow.on_quote(ts_recv, quote);
+        if state.sync.update_id() == Some(quote.update_id) {
+            let before = self.book_state();
+            self.check_quote(quote);
+            dirty.book |= self.book_state() != before;
+        }
+        Some(Trigger::Quote)
+    }
+
+    pub(super) fn on_trade(&mut self, ts_recv: Nanos, trade: &Trade, dirty: &mut Dirty) -> Publish {
+        let state = &mut self.state;
+        if *state.trade_stream.get_or_insert(trade.stream) != trade.stream {
+            state.counters.trades_other_stream += 1;
+            return None;
+        }
+        state.offset.on_message(trade.ts_event, ts_recv);
+        state.last_trade_recv = ts_recv;
+        state.trades_stalled = false;
+        let mut lost_since = None;
+        if let Some((last_id, ts_trade)) = state.last_trade {
+            if trade.last_id <= last_id {
+                state.counters.trades_duplicate += 1;
+                return None;
+            }
+            if trade.first_id > last_id + 1 {
+                state.counters.trades_missing += trade.first_id - last_id - 1;
+                lost_since = Some(ts_trade);
+            }
+        }
+        state.last_trade = Some((trade.last_id, trade.ts_trade));
+        state.counters.trades += 1;
+        let instrument = &self.config.instrument;
+        let windows = &mut self.windows;
+        let effects = [
+            state.candles_1s.on_trade(
+                trade,
+                ts_recv,
+                lost_since,
+                instrument,
+                &mut windows.candles_1s,
+            ),
+            state.candles_1m.on_trade(
+                trade,
+                ts_recv,
+                lost_since,
+                instrument,
+                &mut windows.candles_1m,
+            ),
+        ];
+        let repaired = effects.contains(&TradeEffect::Repaired);
+        state.counters.repairs += u64::from(repaired);
+        state.counters.trades_too_old += u64::from(effects[0] == TradeEffect::TooOld);
+        state.counters.trades_too_far_ahead += u64::from(effects[0] == TradeEffect::TooFarAhead);
+        state.flow.on_trade(ts_recv, trade);
+        dirty.candles = true;
+        self.append_trade_tick(ts_recv, trade);
+        Some(if repaired { Trigger::Repair } else { Trigger::Trade })
+    }
+
+    pub(super) fn on_control(&mut self, control: &Control, dirty: &mut Dirty) -> Publish {
+        let before = self.book_state();
+        match *control {
+            Control::LinkUp { connection, scope } => self.on_link_up(connection, scope),
+            Control::LinkDown { connection, scope } => self.on_link_down(connection, scope),
+            Control::SnapshotRequested { background, .. } => {
+                // A background re-sync that was asked for while the book got lost still answers it.
+                self.state.wanted = None;
+                self.state.sync.on_requested();
+                if !self.state.sync.is_live() {
+                    self.state.crossed = false;
+                    self.state.book.clear();
+                }
+                dirty.book = self.book_state() != before;
+                return (dirty.book && !background).then_some(Trigger::Link);
+            }
+            Control::Stalled { scope } => {
+                self.state.depth_stalled |= scope.carries(LinkScope::DEPTH);
+                self.state.trades_stalled |= scope.carries(LinkScope::TRADE);
+            }
+            Control::Halted { halted } => return self.set_halted(halted, dirty),
+            Control::ClockStep { wall_offset } => {
+                self.image.head_mut().times.wall_offset = wall_offset.0;
+                return None;
+            }
+            Control::Break => self.on_break(),
+            Control::LogLost { .. } => self.state.unlogged = true,
+            Control::Checkpoint => {
+                self.state.unlogged = false;
+                return None;
+            }
+            Control::Stop => return None,
+        }
+        dirty.book = true;
+        dirty.candles = true;
+        Some(Trigger::Link)
+    }
+
+    fn on_link_up(&mut self, connection: u16, scope: LinkScope) {
+        let state = &mut self.state;
+        if scope.carries(LinkScope::QUOTE) && !state.links.carry(LinkScope::QUOTE) {
+            state.quotes.drop_newest();
+            state.flow.forget_quote();
+        }
+        state.links.up(connection, scope);
+        if scope.carries(LinkScope::TRADE) {
+            state.candles_1s.set_observed(true);
+            state.candles_1m.set_observed(true);
+        }
+        if scope.carries(LinkScope::DEPTH) {
+            match state.sync.state() {
+                SyncState::Empty => self.want_first_snapshot(),
+                SyncState::Gapped => self.want_resync(),
+                SyncState::Syncing | SyncState::Live => {}
+            }
+        }
+    }
+
+    /// What comes behind the last link of a stream is unproven until it is shown to join.
+    fn on_link_down(&mut self, connection: u16, scope: LinkScope) {
+        let state = &mut self.state;
+        state.links.down(connection);
+        if scope.carries(LinkScope::TRADE) && !state.links.carry(LinkScope::TRADE) {
+            state.candles_1s.set_observed(false);
+            state.candles_1m.set_observed(false);
+        }
+        if scope.carries(LinkScope::DEPTH) && !state.links.carry(LinkScope::DEPTH) {
+            state.sync.reset();
+            state.book.clear();
+            state.second.clear();
+            // Without a link a snapshot would join nothing: the next link asks for one.
+            state.wanted = None;
+        }
+    }
+
+    fn on_break(&mut self) {
+        let state = &mut self.state;
+        state.counters.breaks += 1;
+        state.samples.clear();
+        state.offset.clear_low();
+        state.flow.clear();
+        state.candles_1s.on_break();
+        state.candles_1m.on_break();
+        self.write_samples();
+    }
+
+    pub(super) fn set_halted(&mut self, halted: bool, dirty: &mut Dirty) -> Publish {
+        dirty.book = std::mem::replace(&mut self.state.halted, halted) != halted;
+        dirty.book.then_some(Trigger::Link)
+    }
+
+    /// Wants a background re-sync where few buckets are known or the last audit is long ago.
+    pub(super) fn want_background(&mut self, g: Nanos) {
+        let is_due =
+            |last: Nanos, interval: Nanos| last.get().is_none_or(|last| g.0 - last >= interval.0);
+        let state = &self.state;
+        let needed = self.book_state() == BookState::Live
+            && state.wanted.is_none()
+            && is_due(state.last_background_wanted, RESYNC_INTERVAL)
+            && (is_due(state.last_snapshot_recv, AUDIT_INTERVAL) || self.is_known_range_narrow());
+        if needed {
+            self.state.last_background_wanted = g;
+            self.state.wanted =
+                Some(SnapshotWanted { limit: self.config.snapshot_levels, background: true });
+        }
+    }
+
+    /// To be called after each published frame.
+    pub fn frame_done(&mut self) {
+        self.windows.candles_1s.clear_rewritten();
+        self.windows.candles_1m.clear_rewritten();
+    }
+}

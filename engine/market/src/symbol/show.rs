@@ -1,0 +1,319 @@
+//! From state to the frame's image: only what changed is written.
+
+use cobring_frame::{TICK_QUOTE, TICK_TRADE};
+use cobring_types::Instrument;
+
+use super::{
+    BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, Quote, Side, SymbolMarket, TickRow,
+    Trade, Trigger, UNBOUNDED, imbalance, side_number, values,
+};
+use crate::book::Book;
+use crate::ladder::Ladder;
+use crate::top::TopSource;
+
+impl SymbolMarket {
+    /// Fills in what every frame has, and the blocks that changed.
+    pub(super) fn complete(&mut self, trigger: Trigger, ts: Nanos, dirty: Dirty) {
+        self.write_dirty(dirty);
+        let times = &mut self.image.head_mut().times;
+        times.ts_recv = ts.0;
+        times.clock_offset = self.state.offset.offset().0;
+        times.offset_low = self.state.offset.low().0;
+        times.offset_high = self.state.offset.high().0;
+        self.state.flow.write(ts, &self.config.instrument, &mut self.image.head_mut().flow);
+        self.write_quality(ts);
+        let cursors = [
+            self.windows.candles_1s.cursor(),
+            self.windows.candles_1m.cursor(),
+            self.windows.ticks.cursor(),
+        ];
+        let head = self.image.head_mut();
+        head.cursors = cursors;
+        head.identity.trigger = trigger as u8;
+    }
+
+    pub(super) fn write_dirty(&mut self, dirty: Dirty) {
+        if dirty.book {
+            self.write_book();
+            self.write_buckets();
+        }
+        if dirty.top {
+            self.write_top();
+        }
+        if dirty.candles {
+            let instrument = &self.config.instrument;
+            let head = self.image.head_mut();
+            head.open_1s = self.state.candles_1s.open_row(instrument);
+            head.open_1m = self.state.candles_1m.open_row(instrument);
+        }
+    }
+
+    fn write_book(&mut self) {
+        let book_state = self.book_state();
+        let instrument = &self.config.instrument;
+        let book = &self.state.book;
+        let block = &mut self.image.head_mut().book;
+        block.book_state = book_state as u8;
+        block.update_id = self.state.sync.update_id().unwrap_or(0);
+        write_levels(&mut block.bids, book.side(Side::Buy), instrument);
+        write_levels(&mut block.asks, book.side(Side::Sell), instrument);
+        let held = !book.side(Side::Buy).is_empty() || !book.side(Side::Sell).is_empty();
+        let known_levels = |side: Side, to| {
+            u32::try_from(book.side(side).from_best_to(to).len()).unwrap_or(u32::MAX)
+        };
+        block.levels_known_bid = known_levels(Side::Buy, book.bid_known_to());
+        block.levels_known_ask = known_levels(Side::Sell, book.ask_known_to());
+        (block.bid_known_to, block.ask_known_to) = match (held, book.ask_known_to()) {
+            (false, _) => (f64::NAN, f64::NAN),
+            (true, UNBOUNDED) => (instrument.px_f64(book.bid_known_to()), f64::INFINITY),
+            (true, ask) => (instrument.px_f64(book.bid_known_to()), instrument.px_f64(ask)),
+        };
+    }
+
+    /// Buckets and both imbalances: values while the book is live, else nothing.
+    fn write_buckets(&mut self) {
+        let live = self.is_live();
+        let instrument = &self.config.instrument;
+        let radius = self.config.radius();
+        let imbalance_radius = self.config.imbalance_radius();
+        let book = &self.state.book;
+        let centre = book.centre_bucket().filter(|_| live);
+        let head = self.image.head_mut();
+        head.cob.bucket_size = instrument.ticks_f64(i128::from(self.config.bucket_ticks));
+        head.cob.centre_bucket = centre.unwrap_or(i64::MIN);
+        let Some(centre) = centre else {
+            head.imbalance.imbalance = f64::NAN;
+            head.imbalance.imbalance_px = f64::NAN;
+            head.imbalance.imbalance_valid = 0;
+            let arrays = self.image.arrays_mut();
+            arrays.bid_qty.fill(f64::NAN);
+            arrays.ask_qty.fill(f64::NAN);
+            arrays.valid.fill(0);
+            arrays.imbalance_within.fill(f64::NAN);
+            return;
+        };
+        let (known_first, known_last) = book.known_buckets();
+        let buckets = book.buckets();
+        let (bid, ask) = sum_within(book, centre, imbalance_radius);
+        let (near_bid, near_ask) = book.near_sums();
+        head.imbalance.imbalance = imbalance(bid, ask);
+        head.imbalance.imbalance_px = imbalance(near_bid, near_ask);
+        head.imbalance.imbalance_valid = u8::from(
+            known_first <= centre - imbalance_radius && centre + imbalance_radius <= known_last,
+        );
+        let arrays = self.image.arrays_mut();
+        arrays.valid.fill(0);
+        for (at, bucket) in (centre - radius..=centre + radius).enumerate() {
+            let (bid, ask) = buckets.get(bucket);
+            arrays.bid_qty[at] = instrument.qty_sum_f64(bid);
+            arrays.ask_qty[at] = instrument.qty_sum_f64(ask);
+            arrays.valid[at / 64] |=
+                u64::from(known_first <= bucket && bucket <= known_last) << (at % 64);
+        }
+        let (mut bid, mut ask) = (0, 0);
+        for (distance, within) in (0..).zip(arrays.imbalance_within.iter_mut()) {
+            for bucket in [centre - distance, centre + distance]
+                .into_iter()
+                .take(if distance == 0 { 1 } else { 2 })
+            {
+                let (b, a) = buckets.get(bucket);
+                bid += b;
+                ask += a;
+            }
+            *within = imbalance(bid, ask);
+        }
+    }
+
+    pub(super) fn write_samples(&mut self) {
+        let averages = self.state.samples.averages();
+        let block = &mut self.image.head_mut().imbalance;
+        [
+            block.imbalance_ma_1s,
+            block.imbalance_ma_5s,
+            block.imbalance_ma_15s,
+            block.imbalance_ma_60s,
+        ] = averages.imbalance;
+        [
+            block.imbalance_px_ma_1s,
+            block.imbalance_px_ma_5s,
+            block.imbalance_px_ma_15s,
+            block.imbalance_px_ma_60s,
+        ] = averages.imbalance_px;
+        block.imbalance_samples = averages.samples;
+    }
+
+    /// Finds the freshest best prices; a change of price or quantity is a tick.
+    pub(super) fn track_best(&mut self, ts_recv: Nanos, ts_event: Nanos, dirty: &mut Dirty) {
+        let live = self.is_live();
+        let state = &mut self.state;
+        let live_book = state.sync.update_id().filter(|_| live).map(|id| (&state.book, id));
+        let best = state.quotes.best_prices(live_book);
+        if best == state.best {
+            return;
+        }
+        dirty.top = true;
+        let before = std::mem::replace(&mut state.best, best);
+        if let Some(best) = best
+            && before.is_none_or(|before| values(&before.quote) != values(&best.quote))
+        {
+            // bookTicker carries no venue time.
+            let ts_event = if best.source == TopSource::Depth { ts_event } else { Nanos::UNDEF };
+            let row = TickRow {
+                ts_event: ts_event.0,
+                kind: TICK_QUOTE,
+                id: best.quote.update_id,
+                ..self.tick_at_best(ts_recv)
+            };
+            self.windows.ticks.append(&row);
+        }
+    }
+
+    /// A tick for a trade, beside the best prices of that moment.
+    pub(super) fn append_trade_tick(&mut self, ts_recv: Nanos, trade: &Trade) {
+        let instrument = &self.config.instrument;
+        let row = TickRow {
+            ts_event: trade.ts_trade.0,
+            kind: TICK_TRADE,
+            side: side_number(trade.side),
+            px: instrument.px_f64(trade.px),
+            qty: instrument.qty_f64(trade.qty),
+            id: trade.last_id,
+            ..self.tick_at_best(ts_recv)
+        };
+        self.windows.ticks.append(&row);
+    }
+
+    fn tick_at_best(&self, ts_recv: Nanos) -> TickRow {
+        let instrument = &self.config.instrument;
+        let unknown = [f64::NAN; 4];
+        let [bid_px, bid_qty, ask_px, ask_qty] = self.state.best.map_or(unknown, |best| {
+            let quote = best.quote;
+            [
+                instrument.px_f64(quote.bid_px),
+                instrument.qty_f64(quote.bid_qty),
+                instrument.px_f64(quote.ask_px),
+                instrument.qty_f64(quote.ask_qty),
+            ]
+        });
+        TickRow { ts_recv: ts_recv.0, bid_px, bid_qty, ask_px, ask_qty, ..TickRow::NONE }
+    }
+
+    fn write_top(&mut self) {
+        let best = self.state.best;
+        let instrument = &self.config.instrument;
+        let block = &mut self.image.head_mut().top;
+        let Some(best) = best else {
+            block.source = 2;
+            block.update_id = 0;
+            for value in [
+                &mut block.bid_px,
+                &mut block.bid_qty,
+                &mut block.ask_px,
+                &mut block.ask_qty,
+                &mut block.mid_px,
+                &mut block.micro_px,
+                &mut block.spread,
+            ] {
+                *value = f64::NAN;
+            }
+            return;
+        };
+        let quote = best.quote;
+        block.source = best.source as u8;
+        block.update_id = quote.update_id;
+        block.bid_px = instrument.px_f64(quote.bid_px);
+        block.bid_qty = instrument.qty_f64(quote.bid_qty);
+        block.ask_px = instrument.px_f64(quote.ask_px);
+        block.ask_qty = instrument.qty_f64(quote.ask_qty);
+        let (bid, ask) = (i128::from(quote.bid_px.0), i128::from(quote.ask_px.0));
+        block.mid_px = instrument.half_ticks_f64(bid + ask);
+        block.spread = instrument.ticks_f64(ask - bid);
+        block.micro_px = micro_px(&quote, instrument);
+    }
+
+    fn write_quality(&mut self, ts: Nanos) {
+        let state = &self.state;
+        let age = |last: Nanos| last.get().map_or(Nanos::UNDEF, |last| Nanos(ts.0 - last));
+        let (age_depth, age_quote, age_trade) =
+            (age(state.last_depth_recv), age(state.last_quote_recv), age(state.last_trade_recv));
+        let imbalance_radius = self.config.imbalance_radius();
+        let live = self.is_live();
+        let known = self.known_within(imbalance_radius);
+        let flow_whole = state.flow.is_whole(ts);
+        let facts = Facts {
+            live,
+            crossed: state.crossed,
+            audit_mismatch: state.audit_mismatch,
+            link_down: state.links.is_down(LinkScope::DEPTH),
+            halted: state.halted,
+            unlogged: state.unlogged,
+            flow_truncated: !flow_whole,
+            trades_stalled: state.trades_stalled,
+            age_depth,
+            age_quote,
+            age_trade,
+            freshness_limit: self.config.freshness_limit,
+            repaired_bars: state.candles_1s.repaired(),
+            known_buckets: (known, 2 * imbalance_radius + 1),
+        };
+        let blocks = [
+            state.best.is_some(),
+            live,
+            live,
+            self.image.head().imbalance.imbalance_valid == 1,
+            flow_whole,
+            state.candles_1s.valid_rows() > 0,
+            state.candles_1m.valid_rows() > 0,
+            state.offset.low().is_defined(),
+        ];
+        let rows = (state.candles_1s.valid_rows(), state.candles_1m.valid_rows());
+        let block = &mut self.image.head_mut().quality;
+        facts.write(block);
+        block.valid =
+            blocks.into_iter().enumerate().map(|(bit, valid)| u64::from(valid) << bit).sum();
+        (block.valid_rows_candles_1s, block.valid_rows_candles_1m) = rows;
+    }
+
+    /// Known buckets among centre ± `radius`.
+    fn known_within(&self, radius: i64) -> i64 {
+        let Some(centre) = self.state.book.centre_bucket() else { return 0 };
+        let (first, last) = self.state.book.known_buckets();
+        (last.min(centre + radius) - first.max(centre - radius) + 1).max(0)
+    }
+
+    /// Whether a background re-sync should widen the known range: few known buckets on a side.
+    pub(super) fn is_known_range_narrow(&self) -> bool {
+        let Some(centre) = self.state.book.centre_bucket() else { return false };
+        let (first, last) = self.state.book.known_buckets();
+        let wanted = self.config.radius() + KNOWN_MARGIN;
+        centre - first < wanted || last.saturating_sub(centre) < wanted
+    }
+}
+
+fn sum_within(book: &Book, centre: i64, radius: i64) -> (i128, i128) {
+    (centre - radius..=centre + radius)
+        .map(|bucket| book.buckets().get(bucket))
+        .fold((0, 0), |(bid, ask), (b, a)| (bid + b, ask + a))
+}
+
+fn write_levels(block: &mut [[f64; 2]; BOOK_LEVELS], ladder: &Ladder, instrument: &Instrument) {
+    let mut levels = ladder.iter();
+    for place in block {
+        *place = levels.next().map_or([f64::NAN; 2], |level| {
+            [instrument.px_f64(level.px), instrument.qty_f64(level.qty)]
+        });
+    }
+}
+
+/// (bid_px·ask_qty + ask_px·bid_qty) / (bid_qty + ask_qty), exact but for the last division.
+#[expect(clippy::cast_precision_loss, reason = "a quotient is a float")]
+fn micro_px(quote: &Quote, instrument: &Instrument) -> f64 {
+    let [bid_px, bid_qty, ask_px, ask_qty] =
+        [quote.bid_px.0, quote.bid_qty.0, quote.ask_px.0, quote.ask_qty.0].map(i128::from);
+    let quantity = bid_qty + ask_qty;
+    if quantity == 0 {
+        return f64::NAN;
+    }
+    let weighted = instrument.ticks_f64(bid_px * ask_qty + ask_px * bid_qty);
+    weighted / quantity as f64
+}

@@ -1,0 +1,317 @@
+//! The fold: events and timers of all symbols in, frames out.
+//!
+//! Guarantees: timer(g) precedes every input received at or after g; one frame for each input that changed a
+//! symbol's state and one for each timer. Frames depend on the inputs alone: the clock given to it goes into
+//! `ts_applied` and `ts_published` and nowhere else. Does not: know where inputs come from.
+
+use cobring_frame::{FrameRing, RawWindow, Segment, Trigger, WINDOWS, Window};
+use cobring_market::{
+    MarketCounters, RestoreError, SnapshotWanted, SymbolConfig, SymbolMarket, Windows,
+};
+use cobring_types::{Control, Event, Nanos, Stamp, SymbolIndex};
+use cobring_venue::EventSink;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::EngineClock;
+use crate::frame_hash::{FrameDigest, FrameHash};
+use crate::log::Checkpoint;
+use crate::sequencer::TimerGrid;
+
+/// What looks on while the fold runs: the command line's `--jsonl`, a test. Called on the fold's thread.
+pub trait Observer {
+    /// Timer `g` of all symbols is folded, and no input received at or after it.
+    fn after_timer(&mut self, g: Nanos, symbols: &[SymbolFold]);
+    /// A checkpoint is due: the inputs up to `input_seq` are folded.
+    fn at_checkpoint(&mut self, input_seq: u64, fold: FoldState<'_>);
+}
+
+/// Nobody looks on.
+impl Observer for () {
+    fn after_timer(&mut self, _: Nanos, _: &[SymbolFold]) {}
+    fn at_checkpoint(&mut self, _: u64, _: FoldState<'_>) {}
+}
+
+/// The fold's state at a checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct FoldState<'a> {
+    /// Instants still to come.
+    pub grid: TimerGrid,
+    /// In order of names.
+    pub symbols: &'a [SymbolFold],
+}
+
+impl FoldState<'_> {
+    /// All of it as bytes, windows' rows apart.
+    ///
+    /// # Panics
+    /// Never: it is plain data.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let symbols =
+            self.symbols.iter().map(|symbol| (symbol.frames, symbol.market.save())).collect();
+        postcard::to_allocvec(&Saved { grid: self.grid, symbols }).expect("invariant: plain data")
+    }
+}
+
+/// What a checkpoint holds.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    grid: TimerGrid,
+    /// Frames so far and state of each symbol, in order of names.
+    symbols: Vec<(u64, Vec<u8>)>,
+}
+
+/// Name of the part of a checkpoint that holds a window's last rows.
+#[must_use]
+pub fn window_blob_name(symbol: &str, window: &str) -> String {
+    format!("{symbol}/{window}")
+}
+
+/// One symbol: its state, its frames, their hash.
+#[derive(Debug)]
+pub struct SymbolFold {
+    market: SymbolMarket,
+    ring: FrameRing,
+    hash: Option<FrameHash>,
+    frames: u64,
+    /// The wanted snapshot was handed out; until it is asked for or another one arrives.
+    want_is_out: bool,
+}
+
+/// All symbols.
+#[derive(Debug)]
+pub struct Fold<O> {
+    grid: TimerGrid,
+    symbols: Vec<SymbolFold>,
+    clock: Option<EngineClock>,
+    observer: O,
+    stopped: bool,
+}
+
+fn next_window<R: cobring_frame::Record>(
+    windows: &mut impl Iterator<Item = RawWindow>,
+) -> Window<R> {
+    Window::new(windows.next().expect("invariant: the segment is laid out from the same schema"))
+}
+
+impl SymbolFold {
+    /// A symbol that publishes into `segment`.
+    #[must_use]
+    pub fn new(
+        config: SymbolConfig,
+        epoch: u64,
+        schema_id: u64,
+        segment: Segment,
+        hash: bool,
+    ) -> Self {
+        let Segment { ring, windows, .. } = segment;
+        let mut windows = windows.into_iter();
+        let windows = Windows {
+            candles_1s: next_window(&mut windows),
+            candles_1m: next_window(&mut windows),
+            ticks: next_window(&mut windows),
+        };
+        let market = SymbolMarket::new(config, epoch, schema_id, windows);
+        let hash = hash.then(|| FrameHash::new(market.image(), market.windows()));
+        Self { market, ring, hash, frames: 0, want_is_out: false }
+    }
+
+    /// The symbol's state.
+    #[must_use]
+    pub fn market(&self) -> &SymbolMarket {
+        &self.market
+    }
+
+    /// Frames published in this epoch.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Its segment's path word: retires it from a panic hook.
+    #[must_use]
+    pub fn retire_handle(&self) -> cobring_frame::Retire {
+        self.ring.retire_handle()
+    }
+
+    /// The hash of the frames so far, where one is kept.
+    #[must_use]
+    pub fn digest(&self) -> Option<FrameDigest> {
+        self.hash.as_ref().map(FrameHash::digest)
+    }
+
+    fn publish(&mut self, clock: Option<&EngineClock>, ts_applied: Nanos) {
+        let seq = self.frames;
+        self.frames += 1;
+        let image = self.market.image_mut();
+        let head = image.head_mut();
+        head.identity.seq = seq;
+        head.times.ts_applied = ts_applied.0;
+        head.times.ts_published = clock.map_or(Nanos::UNDEF, EngineClock::now).0;
+        self.ring.publish(image.words());
+        if let Some(hash) = &mut self.hash {
+            hash.frame(self.market.image(), self.market.windows());
+        }
+        self.market.frame_done();
+    }
+}
+
+impl<O: Observer> Fold<O> {
+    /// A fold of these symbols, in order of names. Without a clock (a replay) the times of our own stages
+    /// stay unknown.
+    #[must_use]
+    pub fn new(symbols: Vec<SymbolFold>, clock: Option<EngineClock>, observer: O) -> Self {
+        Self { grid: TimerGrid::default(), symbols, clock, observer, stopped: false }
+    }
+
+    fn now(&self) -> Nanos {
+        self.clock.as_ref().map_or(Nanos::UNDEF, EngineClock::now)
+    }
+
+    /// Folds the timers up to `t`: an input received then follows, or nothing earlier will.
+    pub fn advance(&mut self, t: Nanos) {
+        while let Some(g) = self.grid.pop(t) {
+            let heartbeat = self.clock.map(|_| EngineClock::monotonic_ns());
+            for symbol in &mut self.symbols {
+                let _: Trigger = symbol.market.on_timer(g);
+                let ts_applied = self.clock.as_ref().map_or(Nanos::UNDEF, EngineClock::now);
+                symbol.publish(self.clock.as_ref(), ts_applied);
+                if let Some(monotonic_ns) = heartbeat {
+                    symbol.ring.heartbeat(monotonic_ns.cast_unsigned());
+                }
+            }
+            self.observer.after_timer(g, &self.symbols);
+        }
+    }
+
+    /// Folds one event.
+    pub fn fold(&mut self, stamp: &Stamp, symbol: SymbolIndex, event: &Event<'_>) {
+        if matches!(event, Event::Control(Control::Break)) {
+            self.grid.restart(stamp.ts_recv);
+        } else {
+            self.advance(stamp.ts_recv);
+        }
+        if symbol == SymbolIndex::NONE {
+            for at in 0..self.symbols.len() {
+                self.fold_for(at, stamp, event);
+            }
+        } else if symbol.at() < self.symbols.len() {
+            self.fold_for(symbol.at(), stamp, event);
+        }
+        match event {
+            Event::Control(Control::Checkpoint) => {
+                let state = FoldState { grid: self.grid, symbols: &self.symbols };
+                self.observer.at_checkpoint(stamp.input_seq, state);
+            }
+            Event::Control(Control::Stop) => self.stopped = true,
+            _ => {}
+        }
+    }
+
+    fn fold_for(&mut self, at: usize, stamp: &Stamp, event: &Event<'_>) {
+        let symbol = &mut self.symbols[at];
+        if matches!(event, Event::Snapshot(_) | Event::Control(Control::SnapshotRequested { .. })) {
+            symbol.want_is_out = false;
+        }
+        if symbol.market.on_event(stamp, event).is_some() {
+            let ts_applied = self.now();
+            self.symbols[at].publish(self.clock.as_ref(), ts_applied);
+        }
+    }
+
+    /// Becomes the state of a checkpoint that was taken with the same settings.
+    ///
+    /// # Errors
+    /// [`RestoreError`] where it is none.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), RestoreError> {
+        let saved: Saved = postcard::from_bytes(&checkpoint.state)
+            .map_err(|error| RestoreError::Damaged { reason: error.to_string() })?;
+        if saved.symbols.len() != self.symbols.len() {
+            return Err(RestoreError::OtherSettings);
+        }
+        for (symbol, (frames, state)) in self.symbols.iter_mut().zip(saved.symbols) {
+            let name = symbol.market.config().instrument.symbol;
+            let mut rows: Vec<Vec<u64>> = Vec::new();
+            for window in WINDOWS {
+                let blob =
+                    checkpoint.blob(&window_blob_name(name.as_str(), window)).unwrap_or_default();
+                rows.push(bytemuck::pod_collect_to_vec(blob));
+            }
+            symbol.market.restore(&state, |window| {
+                WINDOWS.iter().position(|name| *name == window).map_or(&[], |at| &rows[at])
+            })?;
+            symbol.frames = frames;
+            if symbol.hash.is_some() {
+                symbol.hash = Some(FrameHash::new(symbol.market.image(), symbol.market.windows()));
+            }
+        }
+        self.grid = saved.grid;
+        Ok(())
+    }
+
+    /// What looked on, at the end.
+    #[must_use]
+    pub fn into_observer(self) -> O {
+        self.observer
+    }
+
+    /// Hands out each snapshot that a symbol needs, once until it is asked for.
+    pub fn take_wanted(&mut self, mut take: impl FnMut(SymbolIndex, SnapshotWanted)) {
+        for (index, symbol) in (0..).map(SymbolIndex).zip(&mut self.symbols) {
+            if let Some(wanted) = symbol.market.snapshot_wanted().filter(|_| !symbol.want_is_out) {
+                symbol.want_is_out = true;
+                take(index, wanted);
+            }
+        }
+    }
+
+    /// Whether the stop input was folded.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The symbols, in order of names.
+    #[must_use]
+    pub fn symbols(&self) -> &[SymbolFold] {
+        &self.symbols
+    }
+
+    /// What looked on.
+    pub fn observer_mut(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    /// The result: what is told at the end of a run or a replay.
+    #[must_use]
+    pub fn summary(&self) -> Vec<SymbolSummary> {
+        self.symbols
+            .iter()
+            .map(|symbol| SymbolSummary {
+                symbol: symbol.market.config().instrument.symbol.to_string(),
+                frames: symbol.frames(),
+                digest: symbol.digest(),
+                counters: symbol.market.counters(),
+            })
+            .collect()
+    }
+}
+
+/// What one symbol's fold did.
+#[derive(Debug, Clone)]
+pub struct SymbolSummary {
+    /// Its name.
+    pub symbol: String,
+    /// Frames published.
+    pub frames: u64,
+    /// Their hash, where one was kept.
+    pub digest: Option<FrameDigest>,
+    /// What was passed over, refused or repaired.
+    pub counters: MarketCounters,
+}
+
+impl<O: Observer> EventSink for Fold<O> {
+    fn on_event(&mut self, stamp: &Stamp, symbol: SymbolIndex, event: &Event<'_>) {
+        self.fold(stamp, symbol, event);
+    }
+}

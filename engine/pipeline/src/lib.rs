@@ -1,0 +1,26 @@
+//! The pipeline: sockets, REST, clock, input log, rings, stages and their supervision; live and replay.
+//!
+//! Guarantees: everything that changes state is one ordered log of inputs, stamped and numbered at one
+//! place; frames are a fold over it. From decrypted bytes to frame nothing is allocated, locked or logged
+//! once warm. Does not: know what a venue's bytes mean (`venue`) or what state follows (`market`).
+
+pub mod clock;
+pub mod config;
+pub mod cores;
+mod events;
+pub mod fold;
+mod frame_hash;
+pub mod idle;
+mod ingest;
+pub mod live;
+pub mod log;
+pub mod net;
+pub mod recording;
+pub mod replay;
+pub mod ring;
+pub mod sequencer;
+mod source;
+pub mod stages;
+
+pub use frame_hash::FrameDigest;
+pub use ingest::IngestCounters;

@@ -1,0 +1,401 @@
+//! A live run: shared memory, log, helpers, stages and ingest, from start to clean stop.
+
+use std::io;
+use std::panic;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use cobring_frame::{EngineDir, FrameError, Reader, Retire, Segment, WINDOWS};
+use cobring_market::SymbolConfig;
+use cobring_types::{LinkScope, Nanos, Symbol};
+use cobring_venue::binance::{self, Decoder};
+use mio::{Poll, Waker};
+
+use crate::clock::EngineClock;
+use crate::config::Config;
+use crate::cores;
+use crate::fold::{Fold, FoldState, Observer, SymbolFold, SymbolSummary, window_blob_name};
+use crate::ingest::{Ended, Ingest, IngestCounters, Parts, WAKE_TOKEN};
+use crate::log::{
+    Checkpoint, CheckpointBlob, CheckpointSender, LogConfig, LogError, LogHeader, LogReport,
+    LogStart, LogWriter,
+};
+use crate::net::{
+    BackoffConfig, ConnectionConfig, Connector, ConnectorConfig, NetCounters, NetError, RestConfig,
+    RestHelper, WeightConfig, tls_config,
+};
+use crate::replay::{segment_spec, settings_digest};
+use crate::stages::{StagedSetup, Stages};
+
+/// Why a run could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Shared memory.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The input log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// TLS.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The system.
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
+    /// The venue's tick size is another.
+    #[error(
+        "the venue's tick size of {symbol} is {found}, configured is {wanted}: set symbols.{symbol}.tick_size = \"{found}\""
+    )]
+    TickSize {
+        /// The symbol.
+        symbol: String,
+        /// The venue's.
+        found: String,
+        /// The configured one.
+        wanted: String,
+    },
+    /// A core that does not exist.
+    #[error("engine.cores names core {found}, but this process may run on {available:?} only")]
+    NoSuchCore {
+        /// The configured one.
+        found: usize,
+        /// Those that there are.
+        available: Vec<usize>,
+    },
+    /// Memory that cannot be locked.
+    #[error(
+        "engine.lock_memory = true, but the system refused mlockall ({0}): raise RLIMIT_MEMLOCK or set it to false"
+    )]
+    LockMemory(io::Error),
+    /// A stage ended by itself.
+    #[error("a stage of the pipeline ended by itself; its message is above")]
+    Broken,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct RunReport {
+    /// Start of the engine.
+    pub epoch: u64,
+    /// Each symbol, in order of names.
+    pub symbols: Vec<SymbolSummary>,
+    /// What ingest counted.
+    pub ingest: IngestCounters,
+    /// What sockets and REST counted.
+    pub net: Arc<NetCounters>,
+    /// What the decoder passed over or refused.
+    pub decoded: cobring_venue::DecodeCounters,
+    /// How the log ended, where one was written.
+    pub log: Option<LogReport>,
+}
+
+/// What is told once everything is set up.
+#[derive(Debug)]
+pub struct Started {
+    /// Start of the engine.
+    pub epoch: u64,
+    /// Where readers find the segments.
+    pub shared_memory_dir: PathBuf,
+    /// How the stages are joined.
+    pub layout: crate::stages::Layout,
+    /// Size of all segments.
+    pub segment_bytes: usize,
+}
+
+/// Runs the engine until `stop` is set.
+///
+/// # Errors
+/// [`RunError`]; the segments are retired and the log is closed all the same.
+pub fn run(
+    config: &Config,
+    stop: Arc<AtomicBool>,
+    started: impl FnOnce(&Started),
+) -> Result<RunReport, RunError> {
+    check_cores(config)?;
+    let clock = EngineClock::start();
+    let symbols = config.symbol_configs();
+    let names: Vec<Symbol> = symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
+    let dir = EngineDir::lock(&config.engine.shared_memory_dir)?;
+    let epoch = next_epoch(&dir, &names, clock.now());
+    let (folds, segment_bytes) =
+        open_segments(&dir, &symbols, epoch, config.engine.frame_hash, &clock)?;
+    retire_on_panic(folds.iter().map(SymbolFold::retire_handle).collect());
+
+    let settings = config.fold_digest_text();
+    let log = config
+        .log
+        .enabled
+        .then(|| {
+            let header = LogHeader {
+                epoch,
+                first_input_seq: 0,
+                ts_start: clock.now(),
+                config_digest: settings_digest(&settings),
+                config: settings,
+                symbols: names.clone(),
+            };
+            let log_config = LogConfig {
+                dir: config.log.dir.clone(),
+                ring_capacity_bytes: config.log.ring_bytes,
+                sync_interval: config.log.sync_interval,
+                rotate_bytes: config.log.rotate_bytes,
+                ..LogConfig::new(&config.log.dir)
+            };
+            LogWriter::start(log_config, header, &LogStart::Initial, move || clock.now())
+        })
+        .transpose()?;
+    let (log_writer, log_producer, checkpoints) = match log {
+        Some((writer, producer, sender)) => (Some(writer), Some(producer), Some(sender)),
+        None => (None, None, None),
+    };
+
+    let layout =
+        config.engine.layout.unwrap_or_else(|| cores::auto_layout(config.engine.cores.len()));
+    let idle =
+        config.engine.idle.unwrap_or_else(|| cores::auto_idle(layout, config.engine.cores.len()));
+    let core = |stage: usize| config.engine.cores.get(stage).copied();
+    let observer = Checkpoints { sender: checkpoints, dir: dir.path().to_owned() };
+    let staged = StagedSetup {
+        raw_ring_bytes: config.engine.raw_ring_bytes,
+        event_ring_bytes: config.engine.event_ring_bytes,
+        idle,
+        cores: [core(1), core(2)],
+    };
+    let instruments: Vec<_> = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
+    let fold = Fold::new(folds, Some(clock), observer);
+    let stages = Stages::new(layout, &staged, Decoder::new(instruments.clone()), fold, Some(clock));
+
+    let poll = Poll::new()?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKE_TOKEN)?);
+    let net = Arc::new(NetCounters::default());
+    let helpers_stop = Arc::new(AtomicBool::new(false));
+    let tls = tls_config(config.binance.ca_file.as_deref())?;
+    let connector = Connector::start(
+        connector_config(config),
+        Arc::clone(&tls),
+        Arc::clone(&net),
+        Arc::clone(&waker),
+        Arc::clone(&helpers_stop),
+    )?;
+    let rest = RestHelper::start(
+        rest_config(config),
+        tls,
+        Arc::new(move || clock.now()),
+        Arc::clone(&net),
+        waker,
+        helpers_stop,
+    )?;
+    if config.engine.lock_memory {
+        rustix::mm::mlockall(
+            rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE,
+        )
+        .map_err(|errno| RunError::LockMemory(errno.into()))?;
+    }
+    started(&Started { epoch, shared_memory_dir: dir.path().to_owned(), layout, segment_bytes });
+    cores::pin(core(0));
+    let ingest = Ingest::new(Parts {
+        poll,
+        stages,
+        log: log_producer,
+        connector,
+        rest,
+        clock,
+        plans: binance::plan_connections(&names, groups(config), config.binance.trade_stream),
+        symbols: names,
+        backoff: backoff(config),
+        seed: epoch,
+        websocket_url: config.binance.websocket_url.trim_end_matches('/').to_owned(),
+        rest_url: config.binance.rest_url.trim_end_matches('/').to_owned(),
+        idle,
+        stop,
+    });
+    let Ended { finished, counters, log } = ingest.run(|exchange_info| {
+        if config.binance.verify_tick_size {
+            check_tick_sizes(exchange_info, &instruments)
+        } else {
+            Ok(())
+        }
+    })?;
+    drop(log);
+    let log = log_writer.map(LogWriter::finish);
+    if !finished.fold.is_stopped() {
+        return Err(RunError::Broken);
+    }
+    Ok(RunReport {
+        epoch,
+        symbols: finished.fold.summary(),
+        ingest: counters,
+        net,
+        decoded: finished.decoded,
+        log,
+    })
+}
+
+fn check_cores(config: &Config) -> Result<(), RunError> {
+    let available = cores::available();
+    match config.engine.cores.iter().find(|core| !available.contains(core)) {
+        Some(&found) => Err(RunError::NoSuchCore { found, available }),
+        None => Ok(()),
+    }
+}
+
+/// One more than any engine of this directory had before, and at least the time.
+fn next_epoch(dir: &EngineDir, names: &[Symbol], now: Nanos) -> u64 {
+    let previous = names.iter().filter_map(|name| dir.last_epoch(name.as_str())).max();
+    previous.map_or(0, |epoch| epoch + 1).max(now.0.unsigned_abs())
+}
+
+fn open_segments(
+    dir: &EngineDir,
+    symbols: &[SymbolConfig],
+    epoch: u64,
+    hash: bool,
+    clock: &EngineClock,
+) -> Result<(Vec<SymbolFold>, usize), RunError> {
+    let layouts: Vec<_> = symbols.iter().map(|symbol| segment_spec(symbol, epoch)).collect();
+    let specs: Vec<_> = layouts.iter().map(|(spec, _)| spec.clone()).collect();
+    dir.check_space(&specs)?;
+    let mut folds = Vec::with_capacity(symbols.len());
+    for (symbol, (spec, schema)) in symbols.iter().zip(layouts) {
+        let mut segment = Segment::create(dir, &spec)?;
+        segment.ring.set_mono_minus_ts(EngineClock::monotonic_ns() - clock.now().0);
+        segment.touch();
+        folds.push(SymbolFold::new(symbol.clone(), epoch, schema.id(), segment, hash));
+    }
+    Ok((folds, specs.iter().map(cobring_frame::SegmentSpec::size_bytes).sum()))
+}
+
+/// A panic anywhere tells readers before the process is gone.
+fn retire_on_panic(segments: Vec<Retire>) {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        for segment in &segments {
+            segment.retire();
+        }
+        report(info);
+    }));
+}
+
+fn groups(config: &Config) -> &'static [LinkScope] {
+    const REST: LinkScope = LinkScope::QUOTE.with(LinkScope::TRADE).with(LinkScope::TICKER);
+    if config.binance.separate_depth_connection {
+        &[LinkScope::DEPTH, REST]
+    } else {
+        &[LinkScope::ALL]
+    }
+}
+
+fn backoff(config: &Config) -> BackoffConfig {
+    BackoffConfig {
+        first: config.binance.reconnect_min,
+        delay_max: config.binance.reconnect_max,
+        reset_after: config.binance.reconnect_reset,
+    }
+}
+
+fn connector_config(config: &Config) -> ConnectorConfig {
+    ConnectorConfig {
+        deadline: config.binance.connect_timeout,
+        connection: ConnectionConfig {
+            outgoing_max: config.binance.outgoing_messages_per_s,
+            ..ConnectionConfig::default()
+        },
+        ..ConnectorConfig::default()
+    }
+}
+
+fn rest_config(config: &Config) -> RestConfig {
+    RestConfig {
+        deadline: config.binance.request_timeout,
+        used_weight_header: binance::USED_WEIGHT_HEADER.to_owned(),
+        weight: WeightConfig {
+            limit_per_minute: config.binance.weight_budget(),
+            headroom_percent: 0,
+            ..WeightConfig::default()
+        },
+        ..RestConfig::default()
+    }
+}
+
+fn check_tick_sizes(
+    exchange_info: &[u8],
+    instruments: &[cobring_types::Instrument],
+) -> Result<(), RunError> {
+    for instrument in instruments {
+        let Some(found) = binance::tick_size_in_exchange_info(exchange_info, &instrument.symbol)
+        else {
+            continue;
+        };
+        let same = cobring_types::Instrument::new(
+            instrument.symbol.as_str(),
+            &found,
+            instrument.qty_decimals,
+        )
+        .is_ok_and(|venue| venue.tick_size() == instrument.tick_size());
+        if !same {
+            return Err(RunError::TickSize {
+                symbol: instrument.symbol.to_string(),
+                found,
+                wanted: instrument.tick_size(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Takes checkpoints: the fold's state at once, the windows by a helper that reads them like anyone else.
+#[derive(Debug)]
+struct Checkpoints {
+    sender: Option<CheckpointSender>,
+    dir: PathBuf,
+}
+
+impl Observer for Checkpoints {
+    fn after_timer(&mut self, _: Nanos, _: &[SymbolFold]) {}
+
+    fn at_checkpoint(&mut self, input_seq: u64, fold: FoldState<'_>) {
+        let Some(sender) = self.sender.clone() else { return };
+        let state = fold.save();
+        let windows: Vec<(String, [u64; WINDOWS.len()])> = fold
+            .symbols
+            .iter()
+            .map(|symbol| {
+                let windows = symbol.market().windows();
+                let done =
+                    [windows.candles_1s.done(), windows.candles_1m.done(), windows.ticks.done()];
+                (symbol.market().config().instrument.symbol.to_string(), done)
+            })
+            .collect();
+        let dir = self.dir.clone();
+        let copy = move || {
+            let blobs = windows
+                .iter()
+                .flat_map(|(symbol, done)| copy_windows(&dir, symbol, done))
+                .collect();
+            sender.send(Checkpoint { input_seq, state, blobs });
+        };
+        // Without a thread the checkpoint is missing: the log says so and counts it.
+        let _helper = thread::Builder::new().name("cobring-checkpoint".to_owned()).spawn(copy);
+    }
+}
+
+/// The last promised rows of a symbol's windows, up to what they held at the checkpoint.
+fn copy_windows(
+    dir: &std::path::Path,
+    symbol: &str,
+    done: &[u64; WINDOWS.len()],
+) -> Vec<CheckpointBlob> {
+    let Ok(reader) = Reader::open(dir, symbol) else { return Vec::new() };
+    let copy = |(name, &done): (&str, &u64)| {
+        let window = reader.window_named(name).ok()?;
+        let rows = done.min(window.rows_promised());
+        let view = window.view(done - rows, rows).ok()?;
+        let mut words = vec![0; view.size_words()];
+        view.copy_into(&mut words).ok()?;
+        let bytes = bytemuck::cast_slice(&words).to_vec();
+        Some(CheckpointBlob { name: window_blob_name(symbol, name), bytes })
+    };
+    WINDOWS.into_iter().zip(done).filter_map(copy).collect()
+}

@@ -1,0 +1,184 @@
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cobring_types::Input;
+
+use super::checkpoint::LogStart;
+use super::disk::{Disk, DiskFile, RealDisk};
+use super::error::LogError;
+use super::header::LogHeader;
+use super::record::{self, PAYLOAD_BYTES_MAX};
+
+const BUFFER_BYTES: usize = 256 * 1024;
+pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// One log file, written by the calling thread.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+    /// Records that are not in the file yet.
+    buffer: Vec<u8>,
+    buffered_inputs: u64,
+    /// Inputs that are.
+    written_inputs: u64,
+    /// Size of the file: whole records.
+    written_bytes: u64,
+}
+
+impl LogFile {
+    /// Makes a file in `dir`, which is made where it is missing. It has its name once header and
+    /// checkpoint are safe on the disk.
+    ///
+    /// # Errors
+    /// [`LogError::Io`] or [`LogError::Exists`]; no file is left behind.
+    pub fn create(dir: &Path, header: &LogHeader, start: &LogStart) -> Result<Self, LogError> {
+        RealDisk
+            .create_dir(dir)
+            .map_err(|error| LogError::io(dir, "make the log's directory", error))?;
+        Self::create_on(&RealDisk, dir, header, start)
+    }
+
+    pub(super) fn create_on(
+        disk: &dyn Disk,
+        dir: &Path,
+        header: &LogHeader,
+        start: &LogStart,
+    ) -> Result<Self, LogError> {
+        let path = dir.join(header.file_name());
+        let mut temporary: OsString = path.clone().into();
+        temporary.push(TEMPORARY_SUFFIX);
+        let temporary = PathBuf::from(temporary);
+        let mut bytes = header.encode();
+        start
+            .append(&mut bytes)
+            .map_err(|error| LogError::io(&path, "compress its checkpoint", error))?;
+        let mut file = disk
+            .create(&temporary)
+            .map_err(|error| LogError::io(&temporary, "make a log file", error))?;
+        let named = file
+            .write_all(&bytes)
+            .and_then(|()| file.sync_data())
+            .and_then(|()| disk.publish(&temporary, &path));
+        if let Err(error) = named {
+            // Best effort: the next start removes what is left.
+            drop(disk.remove(&temporary));
+            return Err(LogError::io(&path, "make a log file", error));
+        }
+        Ok(Self {
+            path,
+            file,
+            buffer: Vec::with_capacity(2 * BUFFER_BYTES),
+            buffered_inputs: 0,
+            written_inputs: 0,
+            written_bytes: bytes.len() as u64,
+        })
+    }
+
+    /// Adds an input, to be written when enough have come or [`Self::flush`] is called. Numbers must go
+    /// on one by one, but before a `LogLost`.
+    ///
+    /// # Errors
+    /// [`LogError::TooLarge`]: the input is not in the log. [`LogError::Io`]: the file is at its end,
+    /// see [`Self::abandon`].
+    pub fn append(&mut self, input: &Input<'_>) -> Result<(), LogError> {
+        if input.bytes.len() > PAYLOAD_BYTES_MAX {
+            let input_seq = input.stamp.input_seq;
+            return Err(LogError::TooLarge { input_seq, found: input.bytes.len() });
+        }
+        record::append(&mut self.buffer, input);
+        self.buffered_inputs += 1;
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands what was added to the system: it survives the end of the process.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn flush(&mut self) -> Result<(), LogError> {
+        if !self.buffer.is_empty() {
+            self.file
+                .write_all(&self.buffer)
+                .map_err(|error| LogError::io(&self.path, "be written", error))?;
+            self.written_bytes += self.buffer.len() as u64;
+            self.written_inputs += std::mem::take(&mut self.buffered_inputs);
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// Waits until what was added is on the disk: it survives a power cut.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn sync(&mut self) -> Result<(), LogError> {
+        self.flush()?;
+        self.file.sync_data().map_err(|error| LogError::io(&self.path, "be synced", error))
+    }
+
+    /// Closes the file with all that was added on the disk; gives its path.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn finish(mut self) -> Result<PathBuf, LogError> {
+        self.sync()?;
+        Ok(std::mem::take(&mut self.path))
+    }
+
+    /// Gives the file up after an error: cuts what was written of the last records, if it can. The
+    /// inputs that were added and are not in the file.
+    pub fn abandon(mut self) -> u64 {
+        // A reader finds the torn record by its checksum too.
+        drop(self.file.set_len(self.written_bytes));
+        self.buffer.clear();
+        self.buffered_inputs
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its size with all that was added.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.written_bytes + self.buffer.len() as u64
+    }
+
+    /// Inputs that were handed to the system.
+    #[must_use]
+    pub fn written_inputs(&self) -> u64 {
+        self.written_inputs
+    }
+
+    pub(super) fn has_buffered(&self) -> bool {
+        self.buffered_inputs > 0
+    }
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        // An early return of the caller: what it added is worth keeping, and nobody is left to tell.
+        drop(self.flush());
+    }
+}
+
+/// The log files of a directory, compressed ones included, in time order.
+///
+/// # Errors
+/// [`LogError::Io`] where the directory cannot be read.
+pub fn log_files(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
+    let read = |error| LogError::io(dir, "be listed", error);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if [".cblog", ".cblog.zst", ".cblog.gz"].iter().any(|end| name.ends_with(end)) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

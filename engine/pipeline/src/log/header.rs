@@ -1,0 +1,207 @@
+use std::path::Path;
+
+use cobring_types::{Nanos, Symbol};
+
+use super::error::LogError;
+use super::record::{i64_at, pad, u32_at, u64_at};
+use crate::source::Source;
+
+/// The format's version. Whatever changes a byte raises it.
+pub const LOG_VERSION: u32 = 1;
+
+/// As PNG's: a transfer that rewrites line ends or cuts bit 7 shows in it.
+pub(super) const MAGIC: [u8; 8] = *b"CBLOG\r\n\x1a";
+const FIXED_BYTES: usize = 88;
+const CRC_AT: usize = 84;
+const HEADER_BYTES_MAX: usize = 16 << 20;
+
+/// What a log file says about its run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogHeader {
+    /// Epoch of the run.
+    pub epoch: u64,
+    /// Number of the file's first input.
+    pub first_input_seq: u64,
+    /// Our clock when the file was begun: the stamp of an input, so that a replay's log has the same
+    /// name.
+    pub ts_start: Nanos,
+    /// Digest of the configuration that decides frames.
+    pub config_digest: [u8; 32],
+    /// That configuration.
+    pub config: String,
+    /// What [`cobring_types::SymbolIndex`] indexes.
+    pub symbols: Vec<Symbol>,
+}
+
+impl LogHeader {
+    /// The name that sorts by time: `<start UTC>_<epoch>_<first input_seq>.cblog`.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        format!("{}_{:020}_{:020}.cblog", utc(self.ts_start), self.epoch, self.first_input_seq)
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; FIXED_BYTES];
+        bytes.extend_from_slice(self.config.as_bytes());
+        for symbol in &self.symbols {
+            let text = symbol.as_str();
+            bytes.push(u8::try_from(text.len()).expect("invariant: MAX_SYMBOL_BYTES"));
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        pad(&mut bytes);
+        let length = |count: usize| u32::try_from(count).expect("invariant: below 4 GiB");
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&LOG_VERSION.to_le_bytes());
+        let header_bytes = length(bytes.len());
+        bytes[12..16].copy_from_slice(&header_bytes.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.epoch.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.first_input_seq.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.ts_start.0.to_le_bytes());
+        bytes[40..72].copy_from_slice(&self.config_digest);
+        bytes[72..76].copy_from_slice(&length(self.config.len()).to_le_bytes());
+        bytes[76..80].copy_from_slice(&length(self.symbols.len()).to_le_bytes());
+        let crc = checksum(&bytes);
+        bytes[CRC_AT..FIXED_BYTES].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Consumes the header.
+    pub(super) fn read(source: &mut Source) -> Result<Self, LogError> {
+        const PART: &str = "header";
+        let damaged = |source: &Source, found: String, wanted: String| LogError::Damaged {
+            path: source.path().to_owned(),
+            part: PART,
+            found,
+            wanted,
+        };
+        fill(source, FIXED_BYTES, PART).or_else(|error| match error {
+            // What is too short to be a header may be no log at all.
+            LogError::Short { .. } if !MAGIC.starts_with(first_bytes(source)) => Ok(()),
+            error => Err(error),
+        })?;
+        if first_bytes(source) != MAGIC {
+            let found = first_bytes(source).to_vec();
+            return Err(LogError::Foreign { path: source.path().to_owned(), found });
+        }
+        let version = u32_at(source.available(), 8);
+        if version != LOG_VERSION {
+            let path = source.path().to_owned();
+            return Err(LogError::Version { path, found: version, wanted: LOG_VERSION });
+        }
+        let length = u32_at(source.available(), 12) as usize;
+        if !(FIXED_BYTES..=HEADER_BYTES_MAX).contains(&length) || !length.is_multiple_of(8) {
+            let wanted = format!("a multiple of 8 from {FIXED_BYTES} to {HEADER_BYTES_MAX}");
+            return Err(damaged(source, format!("a length of {length} bytes"), wanted));
+        }
+        fill(source, length, PART)?;
+        let bytes = &source.available()[..length];
+        let (found, wanted) = (checksum(bytes), u32_at(bytes, CRC_AT));
+        if found != wanted {
+            let wanted = format!("{wanted:#010x}");
+            return Err(damaged(source, format!("checksum {found:#010x}"), wanted));
+        }
+        let header = Self::decode(bytes).ok_or_else(|| {
+            damaged(source, "texts that do not parse".into(), "UTF-8 and symbols".into())
+        })?;
+        source.consume(length);
+        Ok(header)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let texts = &bytes[FIXED_BYTES..];
+        let (config, mut rest) = texts.split_at_checked(u32_at(bytes, 72) as usize)?;
+        let mut symbols = Vec::new();
+        for _ in 0..u32_at(bytes, 76) {
+            let (&length, tail) = rest.split_first()?;
+            let (text, tail) = tail.split_at_checked(usize::from(length))?;
+            symbols.push(Symbol::new(std::str::from_utf8(text).ok()?).ok()?);
+            rest = tail;
+        }
+        Some(Self {
+            epoch: u64_at(bytes, 16),
+            first_input_seq: u64_at(bytes, 24),
+            ts_start: Nanos(i64_at(bytes, 32)),
+            config_digest: bytes[40..72].try_into().expect("invariant: 32 bytes"),
+            config: std::str::from_utf8(config).ok()?.to_owned(),
+            symbols,
+        })
+    }
+}
+
+fn first_bytes(source: &Source) -> &[u8] {
+    let available = source.available();
+    &available[..available.len().min(MAGIC.len())]
+}
+
+fn checksum(header: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&header[..CRC_AT]), &header[FIXED_BYTES..])
+}
+
+/// Makes `wanted` bytes of `part` available.
+pub(super) fn fill(source: &mut Source, wanted: usize, part: &'static str) -> Result<(), LogError> {
+    let short = |source: &Source| LogError::Short {
+        path: source.path().to_owned(),
+        found: source.offset() + source.available().len() as u64,
+        part,
+    };
+    match source.fill(wanted) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(short(source)),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(short(source)),
+        Err(error) => Err(LogError::io(source.path(), "be read", error)),
+    }
+}
+
+/// Whether a file is one of our logs, compressed or not, and not a recording in lines.
+///
+/// # Errors
+/// [`LogError::Io`] where it cannot be read.
+pub fn is_log_file(path: &Path) -> Result<bool, LogError> {
+    let read = |error| LogError::io(path, "be read", error);
+    let mut source = Source::open(path).map_err(read)?;
+    match source.fill(MAGIC.len()) {
+        Ok(_) => Ok(first_bytes(&source) == MAGIC),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(read(error)),
+    }
+}
+
+/// `20240808T235413.937085768Z`: no colons, so that it is a file name everywhere.
+fn utc(time: Nanos) -> String {
+    const SECONDS_A_DAY: i64 = 86_400;
+    let seconds = time.0.div_euclid(1_000_000_000);
+    let nanos = time.0.rem_euclid(1_000_000_000);
+    let (days, second) = (seconds.div_euclid(SECONDS_A_DAY), seconds.rem_euclid(SECONDS_A_DAY));
+    // Days to the civil date, in eras of 400 years that begin on 1 March:
+    // https://howardhinnant.github.io/date_algorithms.html#civil_from_days
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{nanos:09}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_utc() {
+        for (nanos, wanted) in [
+            (0, "19700101T000000.000000000Z"),
+            (1_723_161_253_937_085_768, "20240808T235413.937085768Z"),
+            (1_709_164_800_000_000_000, "20240229T000000.000000000Z"),
+            (-1, "19691231T235959.999999999Z"),
+            (i64::MAX, "22620411T234716.854775807Z"),
+            (i64::MIN, "16770921T001243.145224192Z"),
+        ] {
+            assert_eq!(utc(Nanos(nanos)), wanted);
+        }
+    }
+}

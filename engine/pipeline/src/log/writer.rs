@@ -1,0 +1,387 @@
+//! The helper thread that writes the log of a run, and its three ends: the feeder (ingest), the sender
+//! of checkpoints (the fold), and the handle that stops it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use cobring_types::{Input, InputKind, Nanos};
+
+use super::checkpoint::{Checkpoint, LogStart};
+use super::disk::{Disk, RealDisk};
+use super::error::LogError;
+use super::file::{LogFile, TEMPORARY_SUFFIX};
+use super::header::LogHeader;
+use super::helper::Helper;
+use super::record::PAYLOAD_BYTES_MAX;
+use crate::ring::{self, RecordProducer};
+
+/// Between two attempts at a disk that refused.
+const RETRY_INTERVAL: Nanos = Nanos::SECOND;
+/// What `finish` waits for.
+const FINISH_WAIT: Duration = Duration::from_secs(1);
+/// Checkpoints on their way; the fold takes one at a time, minutes apart.
+pub(super) const CHECKPOINTS_MAX: usize = 4;
+
+/// How a run's log is written.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// Where; made where it is missing.
+    pub dir: PathBuf,
+    /// Size of the ring: what a slow disk may lag behind.
+    pub ring_capacity_bytes: usize,
+    /// At most this much is lost in a power cut.
+    pub sync_interval: Nanos,
+    /// [`LogProducer::wants_checkpoint`] from this size of a file on.
+    pub rotate_bytes: u64,
+    /// How long inputs wait in the ring for the checkpoint that the next file begins with.
+    pub checkpoint_wait: Nanos,
+}
+
+impl LogConfig {
+    /// A ring of 16 MiB, synced each second, rotated at 1 GiB, 5 s of patience with a checkpoint.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            ring_capacity_bytes: 16 << 20,
+            sync_interval: Nanos::SECOND,
+            rotate_bytes: 1 << 30,
+            checkpoint_wait: Nanos(5_000_000_000),
+        }
+    }
+}
+
+/// What the log is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStatus {
+    /// Writing.
+    Writing,
+    /// The disk refused: inputs are dropped and counted until a `LogLost` finds it well again.
+    Failing {
+        /// The system's error number, 0 for none.
+        os_error: i32,
+    },
+    /// At its end.
+    Stopped,
+}
+
+pub(super) const WRITING: u8 = 0;
+pub(super) const FAILING: u8 = 1;
+pub(super) const STOPPED: u8 = 2;
+
+/// Counters, written by the helper but for `lost_ring` and `stop`, read by anyone: each is exact,
+/// together they may be from different moments.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) rare: Rare,
+    pub(super) inputs_written: AtomicU64,
+    pub(super) file_bytes: AtomicU64,
+    pub(super) syncs: AtomicU64,
+}
+
+/// What the feeder looks at before each input: on cache lines of its own, that hardly ever change.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(super) struct Rare {
+    pub(super) status: AtomicU8,
+    pub(super) os_error: AtomicI32,
+    pub(super) stop: AtomicBool,
+    pub(super) checkpoint_due: AtomicBool,
+    pub(super) files: AtomicU64,
+    pub(super) lost_ring: AtomicU64,
+    pub(super) lost_disk: AtomicU64,
+    /// Losses told of by `LogLost` inputs that were dropped themselves.
+    pub(super) reports_dropped: AtomicU64,
+    pub(super) errors: AtomicU64,
+    pub(super) checkpoints_missing: AtomicU64,
+    pub(super) checkpoints_dropped: AtomicU64,
+}
+
+/// The log's counters at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogStats {
+    /// What it is doing.
+    pub status: LogStatus,
+    /// Inputs handed to the system.
+    pub inputs_written: u64,
+    /// Size of the current file.
+    pub file_bytes: u64,
+    /// Files begun.
+    pub files: u64,
+    /// Times that the current file was synced to the disk.
+    pub syncs: u64,
+    /// Inputs dropped because the ring was full, or were larger than a record can be.
+    pub lost_ring: u64,
+    /// Inputs dropped because the disk refused.
+    pub lost_disk: u64,
+    /// Times that the disk refused.
+    pub errors: u64,
+    /// Files that begin without the checkpoint that they should have.
+    pub checkpoints_missing: u64,
+    /// Checkpoints that nobody waited for.
+    pub checkpoints_dropped: u64,
+}
+
+impl Shared {
+    fn status(&self) -> LogStatus {
+        match self.rare.status.load(Relaxed) {
+            WRITING => LogStatus::Writing,
+            FAILING => LogStatus::Failing { os_error: self.rare.os_error.load(Relaxed) },
+            _ => LogStatus::Stopped,
+        }
+    }
+
+    fn stats(&self) -> LogStats {
+        LogStats {
+            status: self.status(),
+            inputs_written: self.inputs_written.load(Relaxed),
+            file_bytes: self.file_bytes.load(Relaxed),
+            files: self.rare.files.load(Relaxed),
+            syncs: self.syncs.load(Relaxed),
+            lost_ring: self.rare.lost_ring.load(Relaxed),
+            lost_disk: self.rare.lost_disk.load(Relaxed),
+            errors: self.rare.errors.load(Relaxed),
+            checkpoints_missing: self.rare.checkpoints_missing.load(Relaxed),
+            checkpoints_dropped: self.rare.checkpoints_dropped.load(Relaxed),
+        }
+    }
+}
+
+/// The log of a run. Dropped without [`Self::finish`], the helper still writes what it has, unobserved.
+#[derive(Debug)]
+pub struct LogWriter {
+    shared: Arc<Shared>,
+    helper: JoinHandle<()>,
+    done: Receiver<()>,
+}
+
+/// How a log ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogReport {
+    /// At the end.
+    pub stats: LogStats,
+    /// All that the feeder handed over before is on the disk. `false`: the disk refused, or took longer
+    /// than a second.
+    pub complete: bool,
+}
+
+impl LogWriter {
+    /// Makes the first file and starts the helper. `clock` is any that goes on steadily: only
+    /// differences count.
+    ///
+    /// # Errors
+    /// [`LogError`] where the first file cannot be made.
+    pub fn start(
+        config: LogConfig,
+        header: LogHeader,
+        start: &LogStart,
+        clock: impl FnMut() -> Nanos + Send + 'static,
+    ) -> Result<(Self, LogProducer, CheckpointSender), LogError> {
+        Self::start_on(Box::new(RealDisk), config, header, start, clock)
+    }
+
+    /// As [`Self::start`], on another disk.
+    ///
+    /// # Errors
+    /// [`LogError`] where the first file cannot be made.
+    pub fn start_on(
+        disk: Box<dyn Disk>,
+        config: LogConfig,
+        header: LogHeader,
+        start: &LogStart,
+        clock: impl FnMut() -> Nanos + Send + 'static,
+    ) -> Result<(Self, LogProducer, CheckpointSender), LogError> {
+        let dir = &config.dir;
+        disk.create_dir(dir)
+            .map_err(|error| LogError::io(dir, "make the log's directory", error))?;
+        remove_unfinished(dir);
+        let file = LogFile::create_on(disk.as_ref(), dir, &header, start)?;
+        let shared = Arc::new(Shared::default());
+        let (producer, consumer) = ring::channel(config.ring_capacity_bytes);
+        let (checkpoint_sender, checkpoints) = sync_channel(CHECKPOINTS_MAX);
+        let (done_sender, done) = sync_channel(1);
+        let rotate_bytes = config.rotate_bytes;
+        let mut helper = Helper::new(
+            consumer,
+            checkpoints,
+            disk,
+            (config, header),
+            file,
+            Arc::clone(&shared),
+            Box::new(clock),
+        );
+        let helper = thread::Builder::new()
+            .name("cobring-log".to_owned())
+            .spawn(move || {
+                helper.run();
+                // Nobody listens after an abandoned finish.
+                let _ = done_sender.send(());
+            })
+            .map_err(|error| LogError::io(Path::new("cobring-log"), "start its thread", error))?;
+        let producer = LogProducer {
+            ring: producer,
+            shared: Arc::clone(&shared),
+            rotate_bytes,
+            lost_reported: 0,
+            last_report: None,
+            in_hole: false,
+            asked_at_file: 0,
+        };
+        let sender = CheckpointSender { sender: checkpoint_sender, shared: Arc::clone(&shared) };
+        Ok((Self { shared, helper, done }, producer, sender))
+    }
+
+    /// The counters now.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        self.shared.stats()
+    }
+
+    /// Writes what the feeder handed over, syncs and closes the file: within a second, else the helper
+    /// is left behind.
+    #[must_use]
+    pub fn finish(self) -> LogReport {
+        self.shared.rare.stop.store(true, Release); // with what was pushed before, to the helper's Acquire
+        self.helper.thread().unpark();
+        let joined = self.done.recv_timeout(FINISH_WAIT).is_ok();
+        if joined {
+            drop(self.helper.join());
+        }
+        let stats = self.shared.stats();
+        let complete = joined && stats.errors == 0 && stats.lost_disk == 0;
+        LogReport { stats, complete }
+    }
+}
+
+/// What a kill in the middle of a rotation left: nothing refers to it.
+fn remove_unfinished(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(&format!(".cblog{TEMPORARY_SUFFIX}")) {
+            drop(fs::remove_file(&path));
+        }
+    }
+}
+
+/// Inputs that the log does not hold, by a `LogLost`.
+pub(super) fn losses_told(input: &Input<'_>) -> u64 {
+    match input.kind {
+        InputKind::LogLost => u64::try_from(input.ts_aux.0).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// The feeder's end.
+#[derive(Debug)]
+pub struct LogProducer {
+    ring: RecordProducer,
+    shared: Arc<Shared>,
+    rotate_bytes: u64,
+    /// Losses that `LogLost` inputs told of, those included that never reached the disk.
+    lost_reported: u64,
+    last_report: Option<Nanos>,
+    /// The last input is not in the log.
+    in_hole: bool,
+    /// Value of `files` when the last checkpoint was asked for.
+    asked_at_file: u64,
+}
+
+impl LogProducer {
+    /// Logs an input; never waits. `false`: there is no room, the log will not hold it, it is counted,
+    /// and so are all that follow until the `LogLost` that [`Self::lost_due`] asks for: the log has
+    /// holes only where it says so.
+    pub fn try_log(&mut self, input: &Input<'_>) -> bool {
+        let reports = input.kind == InputKind::LogLost;
+        if reports {
+            self.last_report = Some(input.stamp.ts_recv);
+        }
+        let fits = input.bytes.len() <= PAYLOAD_BYTES_MAX && (reports || !self.in_hole);
+        if !fits || self.ring.push_input(input).is_err() {
+            self.in_hole = true;
+            self.shared.rare.lost_ring.fetch_add(1, Relaxed);
+            return false;
+        }
+        self.in_hole = false;
+        match input.kind {
+            InputKind::LogLost => self.lost_reported += losses_told(input),
+            InputKind::Checkpoint => self.asked_at_file = self.shared.rare.files.load(Relaxed),
+            _ => {}
+        }
+        true
+    }
+
+    /// Moves on with an input above a quarter of the ring. Call it when idle and before
+    /// [`LogWriter::finish`], until it says `true`: nothing is left.
+    pub fn flush_pending(&mut self) -> bool {
+        self.ring.flush_pending()
+    }
+
+    /// Bytes of the ring that are free and all that it has: how far the helper lags behind.
+    #[must_use]
+    pub fn room(&self) -> (usize, usize) {
+        (self.ring.free_bytes(), self.ring.capacity_bytes())
+    }
+
+    /// The number that a `LogLost` input stamped `now` should carry as `ts_aux`, when one is due: inputs
+    /// were lost, there is room again, and a disk that refused is worth another try. Ask before each
+    /// input, and log it by [`Self::try_log`], and mark a checkpoint soon.
+    #[must_use]
+    pub fn lost_due(&self, now: Nanos) -> Option<u64> {
+        let lost =
+            self.shared.rare.lost_ring.load(Relaxed) + self.shared.rare.lost_disk.load(Relaxed);
+        let told = self.lost_reported - self.shared.rare.reports_dropped.load(Relaxed);
+        let due = lost.saturating_sub(told);
+        if due == 0 || self.ring.free_bytes() < self.ring.capacity_bytes() / 2 {
+            return None;
+        }
+        let failing = self.shared.rare.status.load(Relaxed) == FAILING;
+        let too_soon =
+            |last: Nanos| now.0.saturating_sub(last.0) < RETRY_INTERVAL.0 && now.0 >= last.0;
+        if failing && self.last_report.is_some_and(too_soon) {
+            return None;
+        }
+        Some(due)
+    }
+
+    /// Whether a `Checkpoint` input should come now: the file is large enough, or holds a loss.
+    #[must_use]
+    pub fn wants_checkpoint(&self) -> bool {
+        let shared = &self.shared;
+        shared.rare.status.load(Relaxed) == WRITING
+            && self.asked_at_file != shared.rare.files.load(Relaxed)
+            && (shared.rare.checkpoint_due.load(Relaxed)
+                || shared.file_bytes.load(Relaxed) >= self.rotate_bytes)
+    }
+
+    /// The counters now.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        self.shared.stats()
+    }
+}
+
+/// The fold's end, or that of whoever completes its checkpoint with windows.
+#[derive(Debug, Clone)]
+pub struct CheckpointSender {
+    sender: SyncSender<Checkpoint>,
+    shared: Arc<Shared>,
+}
+
+impl CheckpointSender {
+    /// Hands over the checkpoint of the `Checkpoint` input `checkpoint.input_seq`; never waits. `false`:
+    /// the helper has too many already or is gone, it is counted.
+    pub fn send(&self, checkpoint: Checkpoint) -> bool {
+        let sent = self.sender.try_send(checkpoint).is_ok();
+        if !sent {
+            self.shared.rare.checkpoints_dropped.fetch_add(1, Relaxed);
+        }
+        sent
+    }
+}

@@ -1,0 +1,321 @@
+//! Replay: a recording or a log through the very stages of a live run.
+
+use std::path::{Path, PathBuf};
+
+use cobring_frame::{FrameError, Schema, Segment, SegmentSpec};
+use cobring_market::SymbolConfig;
+use cobring_types::{Input, InputKind, Nanos, Symbol, SymbolIndex};
+use cobring_venue::binance::Decoder;
+use sha2::{Digest as _, Sha256};
+
+use crate::fold::{Fold, Observer, SymbolFold, SymbolSummary};
+use crate::idle::{Idle, Waiter};
+use crate::log::{LogError, LogFile, LogHeader, LogReader, LogStart, is_log_file};
+use crate::recording::{Recording, RecordingError};
+use crate::ring::Full;
+use crate::sequencer::{Sequencer, own_input};
+use crate::stages::{Layout, StagedSetup, Stages};
+
+/// What may go wrong in a replay.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// A recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// A log cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Memory for the windows cannot be had.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A symbol without settings.
+    #[error("{}: holds messages of {symbol}, which the configuration lacks: add a table [symbols.{symbol}] with tick_size, bucket_size and range", path.display())]
+    UnknownSymbol {
+        /// Where it was met.
+        path: PathBuf,
+        /// The symbol.
+        symbol: String,
+    },
+    /// Logs and recordings together.
+    #[error("{}: is a log of cobring, {}: a recording; replay one kind at a time", log.display(), recording.display())]
+    Mixed {
+        /// The log.
+        log: PathBuf,
+        /// The recording.
+        recording: PathBuf,
+    },
+    /// The log was written with other settings.
+    #[error("{}: was written with other settings than those given; leave --config out to use its own", path.display())]
+    OtherSettings {
+        /// The log.
+        path: PathBuf,
+    },
+    /// The log does not begin with a state to begin from.
+    #[error("{}: begins with no checkpoint; replay it together with the files before it", path.display())]
+    NoCheckpoint {
+        /// The log.
+        path: PathBuf,
+    },
+    /// A stage ended by itself.
+    #[error("a stage of the pipeline ended by itself; its message is above")]
+    Broken,
+}
+
+/// How to replay.
+#[derive(Debug)]
+pub struct ReplaySetup {
+    /// The symbols' settings, in order of names.
+    pub symbols: Vec<SymbolConfig>,
+    /// Text of the settings that decide frames, for the log that is written.
+    pub settings: String,
+    /// How the stages are joined.
+    pub layout: Layout,
+    /// Rings and threads of the staged layout.
+    pub staged: StagedSetup,
+    /// Whether to hash all frames.
+    pub hash: bool,
+    /// Where to write a log of the same inputs.
+    pub log_dir: Option<PathBuf>,
+}
+
+/// What a replay did.
+#[derive(Debug, Clone)]
+pub struct ReplayReport {
+    /// Each symbol, in order of names.
+    pub symbols: Vec<SymbolSummary>,
+    /// Inputs replayed.
+    pub inputs: u64,
+    /// First and last stamp.
+    pub span: Option<(Nanos, Nanos)>,
+    /// What the decoder passed over or refused.
+    pub decoded: cobring_venue::DecodeCounters,
+    /// The log that was written.
+    pub log: Option<PathBuf>,
+    /// Torn ends of the logs that were read.
+    pub torn: Vec<crate::log::Torn>,
+}
+
+/// Opens the files: all recordings or all logs.
+///
+/// # Errors
+/// [`ReplayError`] where they are mixed or cannot be read.
+pub fn open(paths: &[PathBuf]) -> Result<Inputs, ReplayError> {
+    let mut log = None;
+    let mut recording = None;
+    for path in paths {
+        let slot = if is_log_file(path)? { &mut log } else { &mut recording };
+        slot.get_or_insert_with(|| path.clone());
+    }
+    match (log, recording) {
+        (Some(log), Some(recording)) => Err(ReplayError::Mixed { log, recording }),
+        (Some(_), None) => Ok(Inputs::Log(Box::new(LogReader::open(paths)?))),
+        _ => Ok(Inputs::Recording(Box::new(Recording::open(paths)?))),
+    }
+}
+
+/// Where the inputs come from.
+#[derive(Debug)]
+pub enum Inputs {
+    /// Lines, stamped by their own times.
+    Recording(Box<Recording>),
+    /// Our own log, stamped and numbered already.
+    Log(Box<LogReader>),
+}
+
+impl Inputs {
+    /// Bytes read and bytes to read, as stored.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        match self {
+            Self::Recording(recording) => recording.progress(),
+            Self::Log(log) => log.progress(),
+        }
+    }
+
+    /// The settings that a log was written with.
+    #[must_use]
+    pub fn settings(&self) -> Option<&str> {
+        match self {
+            Self::Recording(_) => None,
+            Self::Log(log) => Some(&log.header().config),
+        }
+    }
+}
+
+/// A fold of these symbols over private memory.
+///
+/// # Errors
+/// [`FrameError`] where the memory cannot be had.
+pub fn private_folds(
+    symbols: &[SymbolConfig],
+    epoch: u64,
+    hash: bool,
+) -> Result<Vec<SymbolFold>, FrameError> {
+    symbols
+        .iter()
+        .map(|config| {
+            let (spec, schema) = segment_spec(config, epoch);
+            let segment = Segment::private(&spec)?;
+            Ok(SymbolFold::new(config.clone(), epoch, schema.id(), segment, hash))
+        })
+        .collect()
+}
+
+/// What a symbol's segment looks like.
+#[must_use]
+pub fn segment_spec(config: &SymbolConfig, epoch: u64) -> (SegmentSpec, Schema) {
+    let schema = config.layout.schema(config.ticks_capacity());
+    let spec = SegmentSpec {
+        symbol: config.instrument.symbol.to_string(),
+        epoch,
+        schema: schema.to_json(),
+        schema_id: schema.id(),
+        frame_size_bytes: config.layout.size_bytes(),
+        slot_count: SLOT_COUNT,
+        windows: schema.window_specs(),
+    };
+    (spec, schema)
+}
+
+/// Digest of the settings that decide frames, as logs carry it.
+#[must_use]
+pub fn settings_digest(settings: &str) -> [u8; 32] {
+    Sha256::digest(settings.as_bytes()).into()
+}
+
+/// Slots of a frame ring.
+const SLOT_COUNT: u32 = 1_024;
+/// Inputs between two calls of the progress function.
+const PROGRESS_INPUTS: u64 = 4_096;
+
+/// Replays all inputs.
+///
+/// # Errors
+/// [`ReplayError`] at the first input that cannot be had.
+pub fn replay<O: Observer + Send + 'static>(
+    mut inputs: Inputs,
+    setup: &ReplaySetup,
+    observer: O,
+    mut on_progress: impl FnMut(u64, u64),
+) -> Result<(ReplayReport, O), ReplayError> {
+    let epoch = match &inputs {
+        Inputs::Recording(_) => 0,
+        Inputs::Log(log) => log.header().epoch,
+    };
+    let folds = private_folds(&setup.symbols, epoch, setup.hash)?;
+    let mut fold = Fold::new(folds, None, observer);
+    if let Inputs::Log(log) = &inputs {
+        match log.start() {
+            LogStart::Initial => {}
+            LogStart::Taken(checkpoint) => fold
+                .restore(checkpoint)
+                .map_err(|_| ReplayError::OtherSettings { path: log.path().to_owned() })?,
+            LogStart::Missing => {
+                return Err(ReplayError::NoCheckpoint { path: log.path().to_owned() });
+            }
+        }
+    }
+    let instruments = setup.symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
+    let stages = Stages::new(setup.layout, &setup.staged, Decoder::new(instruments), fold, None);
+    let names: Vec<Symbol> = setup.symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
+    let mut feed = Feed { stages, setup, names: &names, log: None, inputs: 0, span: None };
+    match &mut inputs {
+        Inputs::Recording(recording) => {
+            let mut sequencer = Sequencer::default();
+            let paths: Vec<PathBuf> = recording.paths().map(Path::to_owned).collect();
+            while let Some(line) = recording.next()? {
+                let (ts_recv, path) = (line.ts_recv, &paths[line.file]);
+                let symbol = feed.symbol_of(line.symbol, path)?;
+                if let Some(stamp) = sequencer.break_before(ts_recv) {
+                    feed.input(&own_input(stamp, InputKind::Break))?;
+                }
+                let stamp = sequencer.stamp(ts_recv, Nanos::UNDEF);
+                feed.input(&Input { stamp, ..line.input(stamp.input_seq, symbol) })?;
+                if stamp.input_seq % PROGRESS_INPUTS == 0 {
+                    let (done, all) = recording.progress();
+                    on_progress(done, all);
+                }
+            }
+        }
+        Inputs::Log(log) => loop {
+            let Some(input) = log.next()? else { break };
+            let input_seq = input.stamp.input_seq;
+            feed.input(&input)?;
+            if input_seq % PROGRESS_INPUTS == 0 {
+                let (done, all) = log.progress();
+                on_progress(done, all);
+            }
+        },
+    }
+    let torn = match &inputs {
+        Inputs::Recording(_) => Vec::new(),
+        Inputs::Log(log) => log.torn().to_vec(),
+    };
+    let log = feed.log.map(LogFile::finish).transpose()?;
+    let finished = feed.stages.finish();
+    let report = ReplayReport {
+        symbols: finished.fold.summary(),
+        inputs: feed.inputs,
+        span: feed.span,
+        decoded: finished.decoded,
+        log,
+        torn,
+    };
+    Ok((report, finished.fold.into_observer()))
+}
+
+/// Where inputs go: the stages, and the log.
+struct Feed<'a, O> {
+    stages: Stages<O>,
+    setup: &'a ReplaySetup,
+    names: &'a [Symbol],
+    log: Option<LogFile>,
+    inputs: u64,
+    span: Option<(Nanos, Nanos)>,
+}
+
+impl<O: Observer + Send + 'static> Feed<'_, O> {
+    fn symbol_of(&self, symbol: Option<&str>, path: &Path) -> Result<SymbolIndex, ReplayError> {
+        let Some(symbol) = symbol else { return Ok(SymbolIndex::NONE) };
+        let found = self.names.iter().position(|name| name.as_str().eq_ignore_ascii_case(symbol));
+        let index = found.and_then(|at| u16::try_from(at).ok()).ok_or_else(|| {
+            ReplayError::UnknownSymbol {
+                path: path.to_owned(),
+                symbol: symbol.to_ascii_uppercase(),
+            }
+        })?;
+        Ok(SymbolIndex(index))
+    }
+
+    fn input(&mut self, input: &Input<'_>) -> Result<(), ReplayError> {
+        let ts_recv = input.stamp.ts_recv;
+        self.span = Some((self.span.map_or(ts_recv, |(first, _)| first), ts_recv));
+        self.inputs += 1;
+        if let Some(dir) = &self.setup.log_dir {
+            if self.log.is_none() {
+                let header = LogHeader {
+                    epoch: 0,
+                    first_input_seq: input.stamp.input_seq,
+                    ts_start: ts_recv,
+                    config_digest: settings_digest(&self.setup.settings),
+                    config: self.setup.settings.clone(),
+                    symbols: self.names.to_vec(),
+                };
+                self.log = Some(LogFile::create(dir, &header, &LogStart::Initial)?);
+            }
+            if let Some(log) = &mut self.log {
+                log.append(input)?;
+            }
+        }
+        let mut waiter = Waiter::new(Idle::Yield);
+        while let Err(Full) = self.stages.try_input(input, |_| {}) {
+            if self.stages.is_broken() {
+                return Err(ReplayError::Broken);
+            }
+            // Nobody answers in a replay: what the stages ask for is dropped.
+            self.stages.take_notices(|_| {}, |_, _| {});
+            waiter.wait();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! Decimal text to integers and integers to the nearest double, both exact.
+
+use thiserror::Error;
+
+/// Why a decimal text is not a number of the wanted scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum DecimalError {
+    /// Not `[-]digits[.digits]`; `at` is the byte where that shows.
+    #[error("not a decimal number at byte {at}")]
+    Syntax {
+        /// Offset of the first byte that does not fit.
+        at: usize,
+    },
+    /// Digits other than zero beyond the wanted scale.
+    #[error("more than {decimals} decimals")]
+    TooFine {
+        /// The decimals that fit.
+        decimals: u8,
+    },
+    /// The value does not fit 64 bits at the wanted scale.
+    #[error("too large at {decimals} decimals")]
+    TooLarge {
+        /// The scale that was wanted.
+        decimals: u8,
+    },
+}
+
+/// The value of `text` (`[-]digits[.digits]`) in units of 10^-`decimals`, exactly.
+///
+/// # Errors
+/// [`DecimalError`] where the text is no such number, is finer than `decimals` or does not fit.
+pub fn parse_decimal(text: &[u8], decimals: u8) -> Result<i64, DecimalError> {
+    let (negative, digits_at) = match text.first() {
+        Some(b'-') => (true, 1),
+        _ => (false, 0),
+    };
+    let mut value: i64 = 0;
+    let mut decimals_seen: Option<u8> = None;
+    let mut digits = 0;
+    for (at, &byte) in text.iter().enumerate().skip(digits_at) {
+        match byte {
+            b'0'..=b'9' => {
+                digits += 1;
+                match &mut decimals_seen {
+                    Some(seen) if *seen == decimals => {
+                        if byte != b'0' {
+                            return Err(DecimalError::TooFine { decimals });
+                        }
+                        continue;
+                    }
+                    Some(seen) => *seen += 1,
+                    None => {}
+                }
+                value = value
+                    .checked_mul(10)
+                    .and_then(|v| v.checked_add(i64::from(byte - b'0')))
+                    .ok_or(DecimalError::TooLarge { decimals })?;
+            }
+            b'.' if decimals_seen.is_none() && digits > 0 => decimals_seen = Some(0),
+            _ => return Err(DecimalError::Syntax { at }),
+        }
+    }
+    if digits == 0 || text.last() == Some(&b'.') {
+        return Err(DecimalError::Syntax { at: text.len() });
+    }
+    for _ in decimals_seen.unwrap_or(0)..decimals {
+        value = value.checked_mul(10).ok_or(DecimalError::TooLarge { decimals })?;
+    }
+    Ok(if negative { -value } else { value })
+}
+
+/// The value of `text`, one or more digits and nothing else.
+///
+/// # Errors
+/// [`DecimalError`] where the text is no such number or does not fit.
+pub fn parse_uint(text: &[u8]) -> Result<u64, DecimalError> {
+    if text.is_empty() {
+        return Err(DecimalError::Syntax { at: 0 });
+    }
+    let mut value: u64 = 0;
+    for (at, &byte) in text.iter().enumerate() {
+        if !byte.is_ascii_digit() {
+            return Err(DecimalError::Syntax { at });
+        }
+        value = value
+            .checked_mul(10)
+            .and_then(|v| v.checked_add(u64::from(byte - b'0')))
+            .ok_or(DecimalError::TooLarge { decimals: 0 })?;
+    }
+    Ok(value)
+}
+
+const POWERS_OF_TEN_F64: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+];
+
+/// The double nearest to `value` / 10^`decimals`.
+///
+/// Up to 2^53 both operands of one IEEE division are exact, so its result is the nearest double
+/// (multiplying by 0.01 is not). Above, the decimal digits go through the standard library's
+/// correctly rounded parser; neither way allocates.
+#[must_use]
+pub fn nearest_f64(value: i128, decimals: u8) -> f64 {
+    const EXACT: i128 = 1 << 53;
+    if (-EXACT..=EXACT).contains(&value) && usize::from(decimals) < POWERS_OF_TEN_F64.len() {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+        return value as f64 / POWERS_OF_TEN_F64[usize::from(decimals)];
+    }
+    nearest_f64_of_digits(value, decimals)
+}
+
+#[cold]
+fn nearest_f64_of_digits(value: i128, decimals: u8) -> f64 {
+    use std::io::Write as _;
+    // Sign, 39 digits of an i128, "e-" and three digits of the exponent.
+    let mut buffer = [0u8; 48];
+    let capacity = buffer.len();
+    let mut rest = &mut buffer[..];
+    write!(rest, "{value}e-{decimals}").expect("invariant: 48 bytes hold every i128 and exponent");
+    let length = capacity - rest.len();
+    std::str::from_utf8(&buffer[..length])
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .expect("invariant: digits and an exponent are a number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rust_decimal::Decimal;
+
+    #[test]
+    fn decimals_parse_exactly_or_say_why_not() {
+        let too_fine = Err(DecimalError::TooFine { decimals: 2 });
+        let too_large = Err(DecimalError::TooLarge { decimals: 2 });
+        let syntax = |at| Err(DecimalError::Syntax { at });
+        for (text, expected) in [
+            ("2683.80000000", Ok(268_380)),
+            ("0.01", Ok(1)),
+            ("7", Ok(700)),
+            ("-0.5", Ok(-50)),
+            ("0.001", too_fine),
+            ("92233720368547758.07", Ok(i64::MAX)),
+            ("92233720368547758.08", too_large),
+            ("99999999999999999999", too_large),
+            ("", syntax(0)),
+            ("-", syntax(1)),
+            (".5", syntax(0)),
+            ("5.", syntax(2)),
+            ("1.2.3", syntax(3)),
+            ("1e5", syntax(1)),
+            ("NaN", syntax(0)),
+            ("+1", syntax(0)),
+            (" 1", syntax(0)),
+        ] {
+            assert_eq!(parse_decimal(text.as_bytes(), 2), expected, "{text:?}");
+        }
+        assert_eq!(parse_uint(b"18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(
+            parse_uint(b"18446744073709551616"),
+            Err(DecimalError::TooLarge { decimals: 0 })
+        );
+        assert_eq!(parse_uint(b""), syntax(0).map(|_: i64| 0));
+    }
+
+    proptest! {
+        #[test]
+        fn a_parsed_decimal_is_the_decimal(mantissa in any::<i64>(), scale in 0u32..12) {
+            let decimal = Decimal::from_i128_with_scale(i128::from(mantissa), scale);
+            let text = decimal.to_string();
+            let expected = (decimal.fract().normalize().scale() <= 8)
+                .then(|| decimal.checked_mul(Decimal::from(100_000_000)))
+                .flatten()
+                .and_then(|units| i64::try_from(units.trunc().mantissa() / 10i128.pow(units.trunc().scale())).ok());
+            match parse_decimal(text.as_bytes(), 8) {
+                Ok(units) => prop_assert_eq!(Some(units), expected),
+                Err(_) => prop_assert_eq!(expected.filter(|&units| units != i64::MIN), None),
+            }
+        }
+
+        #[test]
+        fn a_double_is_the_nearest_one(value in any::<i128>(), small in -(1i128 << 54)..(1i128 << 54), decimals in 0u8..20) {
+            for value in [value, small] {
+                let expected: f64 = format!("{value}e-{decimals}").parse().unwrap();
+                prop_assert_eq!(nearest_f64(value, decimals).to_bits(), expected.to_bits());
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40), decimals in 0u8..30) {
+            let _ = parse_decimal(&bytes, decimals);
+            let _ = parse_uint(&bytes);
+        }
+    }
+}

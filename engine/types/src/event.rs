@@ -1,0 +1,248 @@
+//! Events: what a venue's messages mean, with the venue's spelling gone.
+
+use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
+
+use crate::{Nanos, Px, Qty};
+
+/// A price level. In an update, quantity 0 deletes it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Pod, Zeroable, Serialize, Deserialize)]
+pub struct Level {
+    /// Price, in ticks.
+    pub px: Px,
+    /// The level's whole quantity now, not a difference.
+    pub qty: Qty,
+}
+
+/// The side that took liquidity, or a side of the book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// Bids; a taker who bought.
+    Buy,
+    /// Asks; a taker who sold.
+    Sell,
+}
+
+/// A change of the order book: absolute quantities of the touched levels.
+#[derive(Debug, Clone, Copy)]
+pub struct DepthUpdate<'a> {
+    /// The venue's send time.
+    pub ts_event: Nanos,
+    /// First update id that it covers (Binance: `U`).
+    pub first_update_id: u64,
+    /// Last update id that it covers (Binance: `u`).
+    pub last_update_id: u64,
+    /// Touched bid levels, in the message's order.
+    pub bids: &'a [Level],
+    /// Touched ask levels, in the message's order.
+    pub asks: &'a [Level],
+}
+
+/// A REST snapshot of the order book.
+#[derive(Debug, Clone, Copy)]
+pub struct DepthSnapshot<'a> {
+    /// The update id that it is the state after.
+    pub last_update_id: u64,
+    /// Levels a side that were asked for.
+    pub limit: u32,
+    /// Bids, best first.
+    pub bids: &'a [Level],
+    /// Asks, best first.
+    pub asks: &'a [Level],
+}
+
+/// The best bid and ask as the venue reports them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    /// Update id of the book that it is the top of.
+    pub update_id: u64,
+    /// Best bid.
+    pub bid_px: Px,
+    /// Its quantity.
+    pub bid_qty: Qty,
+    /// Best ask.
+    pub ask_px: Px,
+    /// Its quantity.
+    pub ask_qty: Qty,
+}
+
+/// Which of a venue's two trade streams a trade came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TradeStream {
+    /// One message a fill.
+    Trade,
+    /// Fills of one taker order at one price joined.
+    AggTrade,
+}
+
+/// A trade, or several fills of one taker order at one price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trade {
+    /// The stream that it came by.
+    pub stream: TradeStream,
+    /// The venue's send time.
+    pub ts_event: Nanos,
+    /// The venue's match time: decides the candle.
+    pub ts_trade: Nanos,
+    /// Id of the first fill.
+    pub first_id: u64,
+    /// Id of the last fill; the count is `last_id - first_id + 1`.
+    pub last_id: u64,
+    /// Price.
+    pub px: Px,
+    /// Quantity.
+    pub qty: Qty,
+    /// The taker's side.
+    pub side: Side,
+}
+
+impl Trade {
+    /// Number of fills.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.last_id - self.first_id + 1
+    }
+}
+
+/// The venue's rolling 24 h ticker; quote volume in units of 10^-`qty_decimals` of the quote asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticker {
+    /// The venue's send time.
+    pub ts_event: Nanos,
+    /// Last price.
+    pub last_px: Px,
+    /// First price of the window.
+    pub open_px: Px,
+    /// Highest price.
+    pub high_px: Px,
+    /// Lowest price.
+    pub low_px: Px,
+    /// Base volume.
+    pub volume: Qty,
+    /// Quote volume.
+    pub quote_volume: Qty,
+    /// Number of trades.
+    pub trade_count: u64,
+}
+
+/// Whether the venue trades an instrument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstrumentStatus {
+    /// Continuous trading.
+    Trading,
+    /// Anything else the venue says.
+    Halted,
+}
+
+/// Which of a symbol's streams a connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkScope(pub u32);
+
+impl LinkScope {
+    /// Depth updates.
+    pub const DEPTH: Self = Self(1);
+    /// Best bid and ask.
+    pub const QUOTE: Self = Self(2);
+    /// Trades of either stream.
+    pub const TRADE: Self = Self(4);
+    /// 24 h ticker.
+    pub const TICKER: Self = Self(8);
+    /// Everything.
+    pub const ALL: Self = Self(15);
+
+    /// Whether any stream of `other` is among these.
+    #[must_use]
+    pub const fn carries(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The streams of either.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What the engine itself decided that a frame can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// A connection is subscribed and delivers.
+    LinkUp {
+        /// Number of the connection in this epoch.
+        connection: u16,
+        /// What it carries.
+        scope: LinkScope,
+    },
+    /// A connection is lost.
+    LinkDown {
+        /// Number of the connection in this epoch.
+        connection: u16,
+        /// What it carried.
+        scope: LinkScope,
+    },
+    /// A depth snapshot was asked for.
+    SnapshotRequested {
+        /// Levels a side.
+        limit: u32,
+        /// For a background re-sync of a live book.
+        background: bool,
+    },
+    /// The watchdog calls streams stalled.
+    Stalled {
+        /// Which.
+        scope: LinkScope,
+    },
+    /// Trading halted or resumed.
+    Halted {
+        /// Halted now.
+        halted: bool,
+    },
+    /// The host's wall clock stepped.
+    ClockStep {
+        /// Wall clock minus our clock.
+        wall_offset: Nanos,
+    },
+    /// More than 600 timers were missed: everything in between is unobserved.
+    Break,
+    /// The log does not hold some inputs before this one.
+    LogLost {
+        /// How many.
+        inputs: u64,
+    },
+    /// A checkpoint is taken here.
+    Checkpoint,
+    /// The run ends here.
+    Stop,
+}
+
+/// What one input means for one symbol.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A change of the order book.
+    Depth(DepthUpdate<'a>),
+    /// A REST snapshot of the order book.
+    Snapshot(DepthSnapshot<'a>),
+    /// The best bid and ask.
+    Quote(Quote),
+    /// A trade.
+    Trade(Trade),
+    /// The 24 h ticker.
+    Ticker(Ticker),
+    /// The venue's clock: `server` when asked at `sent` (our clock).
+    ServerTime {
+        /// The venue's clock.
+        server: Nanos,
+        /// Our clock when the request left.
+        sent: Nanos,
+    },
+    /// The venue's word on an instrument.
+    Instrument {
+        /// Whether it trades.
+        status: InstrumentStatus,
+        /// Whether the venue's tick size is the configured one.
+        tick_matches: bool,
+    },
+    /// The engine's own decision.
+    Control(Control),
+}

@@ -1,0 +1,21 @@
+//! Plain data of the engine: fixed-point numbers, times, instruments, inputs and events.
+//!
+//! Guarantees: no I/O, no clock, no allocation after construction; every number is an integer, and a
+//! decimal that does not fit exactly is an error, never rounded. Does not: know any venue or any state.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod decimal;
+mod event;
+mod input;
+mod instrument;
+mod units;
+
+pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_uint};
+pub use event::{
+    Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, Level, LinkScope, Quote, Side,
+    Ticker, Trade, TradeStream,
+};
+pub use input::{Input, InputKind, Stamp};
+pub use instrument::{Instrument, InstrumentError, MAX_SYMBOL_BYTES, Symbol, SymbolIndex};
+pub use units::{Nanos, Px, Qty};

@@ -1,0 +1,276 @@
+//! Inputs to events.
+
+use cobring_json::{Document, Parser};
+use cobring_types::{
+    Control, DepthSnapshot, DepthUpdate, Event, Input, InputKind, Instrument, Level, LinkScope,
+    SymbolIndex,
+};
+
+use super::message::{Instruments, Message, Reader};
+use super::{MAX_DEPTH_LIMIT, rest};
+use crate::decode::{DecodeCounters, DecodeError, Decoded, EventSink, limit_of_recorded_snapshot};
+
+/// Bit 31 of the limit of [`InputKind::SnapshotRequested`].
+const BACKGROUND_BIT: u32 = 1 << 31;
+/// A level of a full snapshot, `["61837.63000000","1.54698000"],`, with room to spare.
+const LEVEL_SIZE_BYTES: usize = 36;
+
+/// Turns inputs into events. Owns all scratch; nothing is kept from one input to the next but counts.
+#[derive(Debug)]
+pub struct Decoder {
+    instruments: Instruments,
+    parser: Parser,
+    levels: Vec<Level>,
+    counters: DecodeCounters,
+}
+
+impl Decoder {
+    /// A decoder for these instruments, in the order of their [`SymbolIndex`], with its buffers grown
+    /// for a snapshot of [`MAX_DEPTH_LIMIT`] levels a side.
+    ///
+    /// # Panics
+    /// With 65,535 instruments or more.
+    #[must_use]
+    pub fn new(instruments: Vec<Instrument>) -> Self {
+        let level_count = 2 * usize::try_from(MAX_DEPTH_LIMIT).unwrap_or(0);
+        Self {
+            instruments: Instruments::new(instruments),
+            parser: Parser::with_capacity(level_count * LEVEL_SIZE_BYTES),
+            levels: Vec::with_capacity(level_count),
+            counters: DecodeCounters::default(),
+        }
+    }
+
+    /// What this decoder saw so far.
+    #[must_use]
+    pub fn counters(&self) -> &DecodeCounters {
+        &self.counters
+    }
+
+    /// Decodes any input and hands its events to `out`: none, or all that it means.
+    ///
+    /// # Errors
+    /// [`DecodeError`], counted by kind, where any part of the input is malformed; `out` saw nothing.
+    pub fn decode(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        let decoded = self.decode_any(input, out);
+        let counters = &mut self.counters;
+        match decoded {
+            Ok(Decoded::Events(_)) => {}
+            Ok(Decoded::Ack { .. }) => counters.acks += 1,
+            Ok(Decoded::Refused { .. }) => counters.refusals += 1,
+            Ok(Decoded::ServerShutdown { .. }) => counters.shutdowns += 1,
+            Ok(Decoded::UnknownEvent) => counters.unknown_events += 1,
+            Ok(Decoded::UnknownSymbol) => counters.unknown_symbols += 1,
+            Err(error) => counters.count_error(error),
+        }
+        decoded
+    }
+
+    fn decode_any(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        match input.kind {
+            InputKind::Text => self.text(input, out),
+            InputKind::Binary => Ok(Decoded::UnknownEvent),
+            InputKind::RestDepth => self.rest_depth(input, out),
+            InputKind::RestTime => self.rest_time(input, out),
+            InputKind::RestExchangeInfo => self.rest_exchange_info(input, out),
+            InputKind::LinkUp
+            | InputKind::LinkDown
+            | InputKind::SnapshotRequested
+            | InputKind::Stalled
+            | InputKind::Halted
+            | InputKind::ClockStep
+            | InputKind::Break
+            | InputKind::LogLost
+            | InputKind::Checkpoint
+            | InputKind::Stop => self.control(input, out),
+        }
+    }
+
+    fn text(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        let message = {
+            let document = self.parser.parse(input.bytes)?;
+            let mut reader = Reader {
+                instruments: &self.instruments,
+                levels: &mut self.levels,
+                unknown_fields: &mut self.counters.unknown_fields,
+            };
+            reader.read(document.root())?
+        };
+        let (symbol, event) = match message {
+            Message::Depth { symbol, update } => {
+                self.counters.depth_updates += 1;
+                let (bids, asks) =
+                    self.levels.split_at_checked(update.bid_count).unwrap_or_default();
+                let update = DepthUpdate {
+                    ts_event: update.ts_event,
+                    first_update_id: update.first_update_id,
+                    last_update_id: update.last_update_id,
+                    bids,
+                    asks,
+                };
+                (symbol, Event::Depth(update))
+            }
+            Message::Quote { symbol, quote } => {
+                self.counters.quotes += 1;
+                (symbol, Event::Quote(quote))
+            }
+            Message::Trade { symbol, trade } => {
+                match trade.stream {
+                    cobring_types::TradeStream::Trade => self.counters.trades += 1,
+                    cobring_types::TradeStream::AggTrade => self.counters.agg_trades += 1,
+                }
+                (symbol, Event::Trade(trade))
+            }
+            Message::Ticker { symbol, ticker } => {
+                self.counters.tickers += 1;
+                (symbol, Event::Ticker(ticker))
+            }
+            Message::ServerShutdown { ts_event } => {
+                return Ok(Decoded::ServerShutdown { ts_event });
+            }
+            Message::Ack { id } => return Ok(Decoded::Ack { id }),
+            Message::Refused { id, code } => return Ok(Decoded::Refused { id, code }),
+            Message::UnknownEvent => return Ok(Decoded::UnknownEvent),
+            Message::UnknownSymbol => return Ok(Decoded::UnknownSymbol),
+        };
+        out.on_event(&input.stamp, symbol, &event);
+        Ok(Decoded::Events(1))
+    }
+
+    fn rest_depth(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        let instrument = self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
+        let document = self.parser.parse(input.bytes)?;
+        if let Some(refused) = refusal(&document)? {
+            return Ok(refused);
+        }
+        let mut reader = Reader {
+            instruments: &self.instruments,
+            levels: &mut self.levels,
+            unknown_fields: &mut self.counters.unknown_fields,
+        };
+        let head = rest::read_depth(&mut reader, instrument, document.root())?;
+        let (bids, asks) = self.levels.split_at_checked(head.bid_count).unwrap_or_default();
+        let limit = match input.aux {
+            0 => limit_of_recorded_snapshot(bids.len().max(asks.len())),
+            limit => limit,
+        };
+        let snapshot = DepthSnapshot { last_update_id: head.last_update_id, limit, bids, asks };
+        self.counters.snapshots += 1;
+        out.on_event(&input.stamp, input.symbol, &Event::Snapshot(snapshot));
+        Ok(Decoded::Events(1))
+    }
+
+    fn rest_time(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        let document = self.parser.parse(input.bytes)?;
+        if let Some(refused) = refusal(&document)? {
+            return Ok(refused);
+        }
+        let mut reader = Reader {
+            instruments: &self.instruments,
+            levels: &mut self.levels,
+            unknown_fields: &mut self.counters.unknown_fields,
+        };
+        let server = rest::read_time(&mut reader, document.root())?;
+        self.counters.server_times += 1;
+        let event = Event::ServerTime { server, sent: input.ts_aux };
+        out.on_event(&input.stamp, SymbolIndex::NONE, &event);
+        Ok(Decoded::Events(1))
+    }
+
+    fn rest_exchange_info(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        let document = self.parser.parse(input.bytes)?;
+        if let Some(refused) = refusal(&document)? {
+            return Ok(refused);
+        }
+        // Once to see that all of it is well formed, once to hand it on.
+        rest::for_each_symbol(&self.instruments, document.root(), |_| {})?;
+        let mut count = 0;
+        let seen = rest::for_each_symbol(&self.instruments, document.root(), |found| {
+            let event =
+                Event::Instrument { status: found.status, tick_matches: found.tick_matches };
+            out.on_event(&input.stamp, found.symbol, &event);
+            count += 1;
+        })?;
+        self.counters.instruments += u64::from(count);
+        self.counters.unknown_symbols += seen.unknown_symbols;
+        Ok(Decoded::Events(count))
+    }
+
+    fn control(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        if input.symbol != SymbolIndex::NONE && self.instruments.get(input.symbol).is_none() {
+            return Err(bad_symbol(input));
+        }
+        let (connection, scope) = (input.connection, LinkScope(input.aux));
+        let control = match input.kind {
+            InputKind::LinkUp => Control::LinkUp { connection, scope },
+            InputKind::LinkDown => Control::LinkDown { connection, scope },
+            InputKind::SnapshotRequested => Control::SnapshotRequested {
+                limit: input.aux & !BACKGROUND_BIT,
+                background: input.aux & BACKGROUND_BIT != 0,
+            },
+            InputKind::Stalled => Control::Stalled { scope },
+            InputKind::Halted => Control::Halted { halted: input.aux != 0 },
+            InputKind::ClockStep => Control::ClockStep { wall_offset: input.ts_aux },
+            InputKind::Break => Control::Break,
+            InputKind::LogLost => {
+                let inputs = u64::try_from(input.ts_aux.0)
+                    .map_err(|_| DecodeError::Input { field: "ts_aux", found: input.ts_aux.0 })?;
+                Control::LogLost { inputs }
+            }
+            InputKind::Checkpoint => Control::Checkpoint,
+            InputKind::Stop => Control::Stop,
+            InputKind::Text
+            | InputKind::Binary
+            | InputKind::RestDepth
+            | InputKind::RestTime
+            | InputKind::RestExchangeInfo => return Ok(Decoded::UnknownEvent),
+        };
+        self.counters.controls += 1;
+        out.on_event(&input.stamp, input.symbol, &Event::Control(control));
+        Ok(Decoded::Events(1))
+    }
+}
+
+#[cold]
+fn bad_symbol(input: &Input<'_>) -> DecodeError {
+    DecodeError::Input { field: "symbol", found: i64::from(input.symbol.0) }
+}
+
+/// `{"code":-1121,"msg":"Invalid symbol."}` in place of the body that was asked for.
+fn refusal(document: &Document<'_>) -> Result<Option<Decoded>, DecodeError> {
+    let Some(code) = document.root().field("code") else { return Ok(None) };
+    let code = code.as_i64().ok_or_else(|| DecodeError::Type {
+        field: "code",
+        expected: "integer",
+        offset: code.offset(),
+    })?;
+    Ok(Some(Decoded::Refused { id: None, code }))
+}

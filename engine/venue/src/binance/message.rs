@@ -1,0 +1,461 @@
+//! Text messages to fixed point, by the general parser.
+//!
+//! [`Message`] is what any way of reading a text message gives; a scanner of known shapes can give
+//! the same without a [`Document`](cobring_json::Document). Messages come raw or in the combined
+//! wrapper `{"stream":…,"data":{…}}`, with their fields in any order.
+
+use cobring_json::{Kind, Value};
+use cobring_types::{
+    Instrument, Level, Nanos, Px, Qty, Quote, Side, Symbol, SymbolIndex, Ticker, Trade, TradeStream,
+};
+
+use crate::decode::DecodeError;
+
+/// Times of 15 digits and more are microseconds (`timeUnit=MICROSECOND`); as milliseconds they
+/// would lie beyond the year 5000.
+const FIRST_MICROSECONDS: u64 = 100_000_000_000_000;
+
+/// A text message, read. The levels of a depth update lie in the reader's scratch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Message {
+    Depth { symbol: SymbolIndex, update: DepthHead },
+    Quote { symbol: SymbolIndex, quote: Quote },
+    Trade { symbol: SymbolIndex, trade: Trade },
+    Ticker { symbol: SymbolIndex, ticker: Ticker },
+    ServerShutdown { ts_event: Nanos },
+    Ack { id: Option<u64> },
+    Refused { id: Option<u64>, code: i64 },
+    UnknownEvent,
+    UnknownSymbol,
+}
+
+/// A depth update but for its levels: the first `bid_count` of the scratch are bids, the rest asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DepthHead {
+    pub(super) ts_event: Nanos,
+    pub(super) first_update_id: u64,
+    pub(super) last_update_id: u64,
+    pub(super) bid_count: usize,
+}
+
+/// The configured instruments, found by symbol.
+#[derive(Debug)]
+pub(super) struct Instruments {
+    in_order: Vec<Instrument>,
+    by_symbol: Vec<(Symbol, SymbolIndex)>,
+}
+
+impl Instruments {
+    pub(super) fn new(in_order: Vec<Instrument>) -> Self {
+        let mut by_symbol: Vec<_> = in_order
+            .iter()
+            .zip(0u16..)
+            .map(|(instrument, index)| (instrument.symbol, SymbolIndex(index)))
+            .collect();
+        assert!(
+            by_symbol.len() == in_order.len() && in_order.len() < usize::from(SymbolIndex::NONE.0),
+            "{} instruments do not fit a SymbolIndex",
+            in_order.len()
+        );
+        by_symbol.sort_unstable();
+        Self { in_order, by_symbol }
+    }
+
+    pub(super) fn get(&self, index: SymbolIndex) -> Option<&Instrument> {
+        self.in_order.get(index.at())
+    }
+
+    pub(super) fn find(&self, symbol: &str) -> Option<(SymbolIndex, &Instrument)> {
+        let at = self.by_symbol.binary_search_by(|(known, _)| known.as_str().cmp(symbol)).ok()?;
+        let (_, index) = self.by_symbol.get(at)?;
+        self.get(*index).map(|instrument| (*index, instrument))
+    }
+}
+
+/// What reading a message uses and changes.
+#[derive(Debug)]
+pub(super) struct Reader<'r> {
+    pub(super) instruments: &'r Instruments,
+    pub(super) levels: &'r mut Vec<Level>,
+    pub(super) unknown_fields: &'r mut u64,
+}
+
+impl Reader<'_> {
+    pub(super) fn read(&mut self, root: Value<'_>) -> Result<Message, DecodeError> {
+        match Shape::of(root)? {
+            Shape::Combined => {
+                let [stream, data] = self.fields(root, &["stream", "data"], &[])?;
+                let stream = text(stream, "stream")?;
+                match Shape::of(data)? {
+                    Shape::Event(name) => self.event(name, data),
+                    Shape::Quote => self.quote(data),
+                    _ if stream.ends_with("@bookTicker") => self.quote(data),
+                    _ => Ok(Message::UnknownEvent),
+                }
+            }
+            Shape::Event(name) => self.event(name, root),
+            Shape::Quote => self.quote(root),
+            Shape::Reply => reply(root),
+            Shape::Unknown => Ok(Message::UnknownEvent),
+        }
+    }
+
+    fn event(&mut self, name: &str, event: Value<'_>) -> Result<Message, DecodeError> {
+        match name {
+            "depthUpdate" => self.depth(event),
+            "trade" => self.trade(event),
+            "aggTrade" => self.agg_trade(event),
+            "24hrTicker" => self.ticker(event),
+            "serverShutdown" => self.server_shutdown(event),
+            _ => Ok(Message::UnknownEvent),
+        }
+    }
+
+    /// ```json
+    /// {"e":"depthUpdate","E":1723161255308,"s":"ETHUSDT","U":35346513499,"u":35346513505,
+    ///  "b":[["2683.80000000","3.02920000"]],"a":[["2733.70000000","0.00000000"]]}
+    /// ```
+    /// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#diff-depth-stream>
+    fn depth(&mut self, event: Value<'_>) -> Result<Message, DecodeError> {
+        let names = ["e", "E", "s", "U", "u", "b", "a"];
+        let [_, ts_event, symbol, first, last, bids, asks] = self.fields(event, &names, &[])?;
+        let Some((symbol, instrument)) = self.instruments.find(text(symbol, "s")?) else {
+            return Ok(Message::UnknownSymbol);
+        };
+        let ts_event = time(ts_event, "E")?;
+        let (first_update_id, last_update_id) = (id(first, "U")?, id(last, "u")?);
+        if first_update_id > last_update_id {
+            return Err(DecodeError::Order { field: "u", offset: last.offset() });
+        }
+        self.levels.clear();
+        read_levels(instrument, bids, "b", self.levels)?;
+        let bid_count = self.levels.len();
+        read_levels(instrument, asks, "a", self.levels)?;
+        let update = DepthHead { ts_event, first_update_id, last_update_id, bid_count };
+        Ok(Message::Depth { symbol, update })
+    }
+
+    /// The one event without a name and a time:
+    /// ```json
+    /// {"u":35346513501,"s":"ETHUSDT","b":"2683.80000000","B":"3.02920000","a":"2683.81000000","A":"31.43950000"}
+    /// ```
+    /// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#individual-symbol-book-ticker-streams>
+    fn quote(&mut self, event: Value<'_>) -> Result<Message, DecodeError> {
+        let names = ["u", "s", "b", "B", "a", "A"];
+        let [update_id, symbol, bid_px, bid_qty, ask_px, ask_qty] =
+            self.fields(event, &names, &[])?;
+        let Some((symbol, instrument)) = self.instruments.find(text(symbol, "s")?) else {
+            return Ok(Message::UnknownSymbol);
+        };
+        let quote = Quote {
+            update_id: id(update_id, "u")?,
+            bid_px: positive_px(instrument, bid_px, "b")?,
+            bid_qty: qty(instrument, bid_qty, "B")?,
+            ask_px: positive_px(instrument, ask_px, "a")?,
+            ask_qty: qty(instrument, ask_qty, "A")?,
+        };
+        Ok(Message::Quote { symbol, quote })
+    }
+
+    /// ```json
+    /// {"e":"trade","E":1723161255612,"s":"ETHUSDT","t":1520538925,"p":"2683.80000000","q":"0.00200000",
+    ///  "T":1723161255611,"m":true,"M":true}
+    /// ```
+    /// `m`: the buyer was the maker, so the taker sold. Order ids `b` and `a` came until 2024.
+    /// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#trade-streams>
+    fn trade(&mut self, event: Value<'_>) -> Result<Message, DecodeError> {
+        let names = ["e", "E", "s", "t", "p", "q", "T", "m"];
+        let [_, ts_event, symbol, trade_id, px, qty, ts_trade, maker] =
+            self.fields(event, &names, &["M", "b", "a"])?;
+        let Some((symbol, instrument)) = self.instruments.find(text(symbol, "s")?) else {
+            return Ok(Message::UnknownSymbol);
+        };
+        let trade_id = id(trade_id, "t")?;
+        let trade = Trade {
+            stream: TradeStream::Trade,
+            ts_event: time(ts_event, "E")?,
+            ts_trade: time(ts_trade, "T")?,
+            first_id: trade_id,
+            last_id: trade_id,
+            px: positive_px(instrument, px, "p")?,
+            qty: positive_qty(instrument, qty, "q")?,
+            side: taker_side(maker)?,
+        };
+        Ok(Message::Trade { symbol, trade })
+    }
+
+    /// ```json
+    /// {"e":"aggTrade","E":1633998523963,"s":"NKNUSDT","a":15683430,"p":"0.35280000","q":"58.00000000",
+    ///  "f":19862790,"l":19862790,"T":1633998523963,"m":false,"M":true}
+    /// ```
+    /// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#aggregate-trade-streams>
+    fn agg_trade(&mut self, event: Value<'_>) -> Result<Message, DecodeError> {
+        let names = ["e", "E", "s", "p", "q", "f", "l", "T", "m"];
+        let [_, ts_event, symbol, px, qty, first, last, ts_trade, maker] =
+            self.fields(event, &names, &["a", "M"])?;
+        let Some((symbol, instrument)) = self.instruments.find(text(symbol, "s")?) else {
+            return Ok(Message::UnknownSymbol);
+        };
+        let (first_id, last_id) = (id(first, "f")?, id(last, "l")?);
+        if first_id > last_id {
+            return Err(DecodeError::Order { field: "l", offset: last.offset() });
+        }
+        let trade = Trade {
+            stream: TradeStream::AggTrade,
+            ts_event: time(ts_event, "E")?,
+            ts_trade: time(ts_trade, "T")?,
+            first_id,
+            last_id,
+            px: positive_px(instrument, px, "p")?,
+            qty: positive_qty(instrument, qty, "q")?,
+            side: taker_side(maker)?,
+        };
+        Ok(Message::Trade { symbol, trade })
+    }
+
+    /// ```json
+    /// {"e":"24hrTicker","E":1723161256012,"s":"ETHUSDT","p":"248.35000000","P":"10.197","w":"2541.62417319",
+    ///  "x":"2435.45000000","c":"2683.80000000","Q":"0.00200000","b":"2683.80000000","B":"3.02920000",
+    ///  "a":"2683.81000000","A":"31.43950000","o":"2435.45000000","h":"2723.00000000","l":"2321.14000000",
+    ///  "v":"694123.41290000","q":"1764200840.32516300","O":1723074856012,"C":1723161256012,
+    ///  "F":1518905321,"L":1520538925,"n":1633605}
+    /// ```
+    /// Prices are 0 for a symbol without a trade in 24 hours.
+    /// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#individual-symbol-ticker-streams>
+    fn ticker(&mut self, event: Value<'_>) -> Result<Message, DecodeError> {
+        let names = ["e", "E", "s", "c", "o", "h", "l", "v", "q", "n"];
+        let passed_over = ["p", "P", "w", "x", "Q", "b", "B", "a", "A", "O", "C", "F", "L"];
+        let [_, ts_event, symbol, last, open, high, low, volume, quote_volume, count] =
+            self.fields(event, &names, &passed_over)?;
+        let Some((symbol, instrument)) = self.instruments.find(text(symbol, "s")?) else {
+            return Ok(Message::UnknownSymbol);
+        };
+        let ticker = Ticker {
+            ts_event: time(ts_event, "E")?,
+            last_px: px(instrument, last, "c")?,
+            open_px: px(instrument, open, "o")?,
+            high_px: px(instrument, high, "h")?,
+            low_px: px(instrument, low, "l")?,
+            volume: qty(instrument, volume, "v")?,
+            quote_volume: qty(instrument, quote_volume, "q")?,
+            trade_count: id(count, "n")?,
+        };
+        Ok(Message::Ticker { symbol, ticker })
+    }
+
+    /// Raw, or combined with the stream's name `!serverShutdown`; how soon is not promised.
+    /// ```json
+    /// {"e":"serverShutdown","E":1770123456789}
+    /// ```
+    /// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams>
+    fn server_shutdown(&mut self, event: Value<'_>) -> Result<Message, DecodeError> {
+        let [_, ts_event] = self.fields(event, &["e", "E"], &[])?;
+        Ok(Message::ServerShutdown { ts_event: time(ts_event, "E")? })
+    }
+
+    /// The named fields of an object, each exactly once; others are passed over, and counted where
+    /// they are none of `passed_over`.
+    pub(super) fn fields<'d, const N: usize>(
+        &mut self,
+        object: Value<'d>,
+        names: &[&'static str; N],
+        passed_over: &[&str],
+    ) -> Result<[Value<'d>; N], DecodeError> {
+        let fields = object.as_object().ok_or_else(|| DecodeError::Type {
+            field: "data",
+            expected: "object",
+            offset: object.offset(),
+        })?;
+        // Where a field is not there, the object itself stands in its place until the check below.
+        let mut found = [object; N];
+        let mut is_found = [false; N];
+        for (key, value) in fields {
+            let at = names.iter().position(|&name| name == key);
+            match at
+                .and_then(|at| Some((names.get(at)?, found.get_mut(at)?, is_found.get_mut(at)?)))
+            {
+                Some((field, _, true)) => {
+                    return Err(DecodeError::Duplicate { field, offset: value.offset() });
+                }
+                Some((_, slot, is_found)) => (*slot, *is_found) = (value, true),
+                None if passed_over.contains(&key) => {}
+                None => *self.unknown_fields += 1,
+            }
+        }
+        match names.iter().zip(is_found).find(|&(_, is_found)| !is_found) {
+            Some((field, _)) => Err(DecodeError::Missing { field, offset: object.offset() }),
+            None => Ok(found),
+        }
+    }
+}
+
+/// What an object is, by the names of its fields alone.
+enum Shape<'d> {
+    Combined,
+    Event(&'d str),
+    Quote,
+    Reply,
+    Unknown,
+}
+
+impl<'d> Shape<'d> {
+    fn of(value: Value<'d>) -> Result<Self, DecodeError> {
+        const QUOTE: u32 = 0b11_1111;
+        let Some(fields) = value.as_object() else { return Ok(Self::Unknown) };
+        let (mut event, mut stream, mut data, mut reply, mut quote) =
+            (None, false, false, false, 0);
+        for (key, value) in fields {
+            match key {
+                "e" => event = event.or(Some(value)),
+                "stream" => stream = true,
+                "data" => data = true,
+                "result" | "error" | "code" => reply = true,
+                "u" => quote |= 1,
+                "s" => quote |= 1 << 1,
+                "b" => quote |= 1 << 2,
+                "B" => quote |= 1 << 3,
+                "a" => quote |= 1 << 4,
+                "A" => quote |= 1 << 5,
+                _ => {}
+            }
+        }
+        Ok(match event {
+            _ if stream && data => Self::Combined,
+            Some(name) => Self::Event(text(name, "e")?),
+            None if quote == QUOTE => Self::Quote,
+            None if reply => Self::Reply,
+            None => Self::Unknown,
+        })
+    }
+}
+
+/// The venue's answer to a request on the connection:
+/// ```json
+/// {"result":null,"id":1}
+/// {"code":2,"msg":"Invalid request: unknown variant `SUBSCRIB`","id":1}
+/// {"error":{"code":2,"msg":"Invalid request: missing field `method`"},"id":1}
+/// ```
+/// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#live-subscribingunsubscribing-to-streams>
+fn reply(root: Value<'_>) -> Result<Message, DecodeError> {
+    let request_id = root.field("id").and_then(Value::as_u64);
+    let code = match root.field("error") {
+        Some(error) if !error.is_null() => Some(
+            error
+                .field("code")
+                .ok_or_else(|| DecodeError::Missing { field: "code", offset: error.offset() })?,
+        ),
+        _ => root.field("code"),
+    };
+    match code {
+        Some(code) => Ok(Message::Refused {
+            id: request_id,
+            code: code.as_i64().ok_or_else(|| DecodeError::Type {
+                field: "code",
+                expected: "integer",
+                offset: code.offset(),
+            })?,
+        }),
+        None => Ok(Message::Ack { id: request_id }),
+    }
+}
+
+/// The levels of one side, `[["2683.80000000","3.02920000"],…]`, after those in `out`.
+pub(super) fn read_levels(
+    instrument: &Instrument,
+    levels: Value<'_>,
+    field: &'static str,
+    out: &mut Vec<Level>,
+) -> Result<(), DecodeError> {
+    let bad =
+        |value: Value<'_>, expected| DecodeError::Type { field, expected, offset: value.offset() };
+    for level in levels.as_array().ok_or_else(|| bad(levels, "array of levels"))? {
+        let mut pair = level.as_array().ok_or_else(|| bad(level, "level of price and quantity"))?;
+        let (Some(level_px), Some(level_qty), None) = (pair.next(), pair.next(), pair.next())
+        else {
+            return Err(bad(level, "level of price and quantity"));
+        };
+        out.push(Level {
+            px: positive_px(instrument, level_px, field)?,
+            qty: qty(instrument, level_qty, field)?,
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn text<'d>(value: Value<'d>, field: &'static str) -> Result<&'d str, DecodeError> {
+    value.as_str().ok_or_else(|| DecodeError::Type {
+        field,
+        expected: "string",
+        offset: value.offset(),
+    })
+}
+
+/// An id or count. The venue's are signed 64-bit numbers; beyond them the next id would overflow.
+pub(super) fn id(value: Value<'_>, field: &'static str) -> Result<u64, DecodeError> {
+    match value.as_u64() {
+        Some(id) if i64::try_from(id).is_ok() => Ok(id),
+        None if value.kind() != Kind::Number => {
+            Err(DecodeError::Type { field, expected: "integer", offset: value.offset() })
+        }
+        _ => Err(DecodeError::OutOfRange { field, offset: value.offset() }),
+    }
+}
+
+/// A time since the Unix epoch, in milliseconds or microseconds by its size.
+pub(super) fn time(value: Value<'_>, field: &'static str) -> Result<Nanos, DecodeError> {
+    let count = id(value, field)?;
+    let nanos_each = if count < FIRST_MICROSECONDS { 1_000_000 } else { 1_000 };
+    let nanos = count.checked_mul(nanos_each).and_then(|nanos| i64::try_from(nanos).ok());
+    nanos.map(Nanos).ok_or_else(|| DecodeError::OutOfRange { field, offset: value.offset() })
+}
+
+fn px(instrument: &Instrument, value: Value<'_>, field: &'static str) -> Result<Px, DecodeError> {
+    match instrument.parse_px(text(value, field)?.as_bytes()) {
+        Ok(px) if px.0 >= 0 => Ok(px),
+        Ok(_) => Err(DecodeError::OutOfRange { field, offset: value.offset() }),
+        Err(error) => Err(DecodeError::Number { field, error, offset: value.offset() }),
+    }
+}
+
+fn positive_px(
+    instrument: &Instrument,
+    value: Value<'_>,
+    field: &'static str,
+) -> Result<Px, DecodeError> {
+    match px(instrument, value, field)? {
+        Px(0) => Err(DecodeError::OutOfRange { field, offset: value.offset() }),
+        px => Ok(px),
+    }
+}
+
+fn qty(instrument: &Instrument, value: Value<'_>, field: &'static str) -> Result<Qty, DecodeError> {
+    match instrument.parse_qty(text(value, field)?.as_bytes()) {
+        Ok(qty) if qty.0 >= 0 => Ok(qty),
+        Ok(_) => Err(DecodeError::OutOfRange { field, offset: value.offset() }),
+        Err(error) => Err(DecodeError::Number { field, error, offset: value.offset() }),
+    }
+}
+
+fn positive_qty(
+    instrument: &Instrument,
+    value: Value<'_>,
+    field: &'static str,
+) -> Result<Qty, DecodeError> {
+    match qty(instrument, value, field)? {
+        Qty::ZERO => Err(DecodeError::OutOfRange { field, offset: value.offset() }),
+        qty => Ok(qty),
+    }
+}
+
+/// `m` says whether the buyer was the maker.
+fn taker_side(buyer_is_maker: Value<'_>) -> Result<Side, DecodeError> {
+    match buyer_is_maker.as_bool() {
+        Some(true) => Ok(Side::Sell),
+        Some(false) => Ok(Side::Buy),
+        None => Err(DecodeError::Type {
+            field: "m",
+            expected: "boolean",
+            offset: buyer_is_maker.offset(),
+        }),
+    }
+}

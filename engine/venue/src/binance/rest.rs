@@ -1,0 +1,269 @@
+//! REST: what to ask, what it weighs, and what the bodies mean.
+
+use std::fmt::Write as _;
+
+use cobring_json::{Parser, Value};
+use cobring_types::{Instrument, InstrumentStatus, Nanos, Symbol, SymbolIndex};
+
+use super::message::{Instruments, Reader, id, read_levels, text, time};
+use super::{EXCHANGE_INFO_WEIGHT, MAX_DEPTH_LIMIT, TIME_WEIGHT};
+use crate::decode::DecodeError;
+
+/// A GET request: what follows the host, and what it takes from the weight budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestRequest {
+    /// Path and query, escaped.
+    pub path: String,
+    /// Weight, of [`super::MAX_WEIGHT_PER_MINUTE`].
+    pub weight: u32,
+}
+
+/// Asks for a depth snapshot of at most `limit` levels a side.
+#[must_use]
+pub fn depth_request(symbol: &Symbol, limit: u32) -> RestRequest {
+    let limit = limit.clamp(1, MAX_DEPTH_LIMIT);
+    let symbol = escaped(symbol.as_str());
+    RestRequest {
+        path: format!("/api/v3/depth?symbol={symbol}&limit={limit}"),
+        weight: depth_weight(limit),
+    }
+}
+
+/// What a depth snapshot of `limit` levels a side weighs.
+#[must_use]
+pub const fn depth_weight(limit: u32) -> u32 {
+    match limit {
+        0..=100 => 5,
+        101..=500 => 25,
+        501..=1000 => 50,
+        _ => 250,
+    }
+}
+
+/// Asks for tick sizes and states of symbols.
+#[must_use]
+pub fn exchange_info_request(symbols: &[Symbol]) -> RestRequest {
+    let mut path = String::from("/api/v3/exchangeInfo?symbols=%5B");
+    for (at, symbol) in symbols.iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        let _ = write!(path, "{comma}%22{}%22", escaped(symbol.as_str()));
+    }
+    path.push_str("%5D");
+    RestRequest { path, weight: EXCHANGE_INFO_WEIGHT }
+}
+
+/// Asks for the venue's clock.
+#[must_use]
+pub fn time_request() -> RestRequest {
+    RestRequest { path: "/api/v3/time".to_owned(), weight: TIME_WEIGHT }
+}
+
+/// Percent-encoding of all but unreserved characters; symbols may lie beyond ASCII.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for &byte in text.as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
+/// An error body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// The venue's code; -1003: too many requests or banned, -1121: invalid symbol.
+    pub code: i64,
+    /// The venue's words.
+    pub message: String,
+}
+
+/// Reads an error body, `{"code":-1121,"msg":"Invalid symbol."}`; `None` where it is something else
+/// (proxies in front of the venue answer in HTML).
+#[cold]
+#[must_use]
+pub fn api_error(body: &[u8]) -> Option<ApiError> {
+    let mut parser = Parser::with_capacity(body.len());
+    let document = parser.parse(body).ok()?;
+    let code = document.root().field("code")?.as_i64()?;
+    let message = document.root().field("msg")?.as_str()?.to_owned();
+    Some(ApiError { code, message })
+}
+
+/// A snapshot but for its levels: the first `bid_count` of the scratch are bids, the rest asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SnapshotHead {
+    pub(super) last_update_id: u64,
+    pub(super) bid_count: usize,
+}
+
+/// ```json
+/// {"lastUpdateId":35346513512,"bids":[["2683.80000000","3.02920000"]],"asks":[["2683.81000000","31.43950000"]]}
+/// ```
+/// <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#order-book>
+pub(super) fn read_depth(
+    reader: &mut Reader<'_>,
+    instrument: &Instrument,
+    body: Value<'_>,
+) -> Result<SnapshotHead, DecodeError> {
+    let [last_update_id, bids, asks] =
+        reader.fields(body, &["lastUpdateId", "bids", "asks"], &[])?;
+    let last_update_id = id(last_update_id, "lastUpdateId")?;
+    reader.levels.clear();
+    read_levels(instrument, bids, "bids", reader.levels)?;
+    let bid_count = reader.levels.len();
+    read_levels(instrument, asks, "asks", reader.levels)?;
+    let (bid_levels, ask_levels) = reader.levels.split_at_checked(bid_count).unwrap_or_default();
+    let out_of_order = |side: Value<'_>, field, at: Option<usize>| {
+        // The level at `at + 1` is the one that should come earlier.
+        let level = at.and_then(|at| side.as_array()?.nth(at + 1));
+        level.map(|level| DecodeError::Order { field, offset: level.offset() })
+    };
+    let bids_fault = bid_levels.windows(2).position(|pair| pair[0].px <= pair[1].px);
+    let asks_fault = ask_levels.windows(2).position(|pair| pair[0].px >= pair[1].px);
+    match out_of_order(bids, "bids", bids_fault).or(out_of_order(asks, "asks", asks_fault)) {
+        Some(error) => Err(error),
+        None => Ok(SnapshotHead { last_update_id, bid_count }),
+    }
+}
+
+/// ```json
+/// {"serverTime":1723161255308}
+/// ```
+/// <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints#check-server-time>
+pub(super) fn read_time(reader: &mut Reader<'_>, body: Value<'_>) -> Result<Nanos, DecodeError> {
+    let [server_time] = reader.fields(body, &["serverTime"], &[])?;
+    time(server_time, "serverTime")
+}
+
+/// One configured symbol of an `exchangeInfo` body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoundSymbol {
+    pub(super) symbol: SymbolIndex,
+    pub(super) status: InstrumentStatus,
+    pub(super) tick_matches: bool,
+}
+
+/// What else an `exchangeInfo` body held.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SeenSymbols {
+    pub(super) unknown_symbols: u64,
+}
+
+/// Each configured symbol of an `exchangeInfo` body. Rules and permissions are many and change often:
+/// only the fields below are looked at.
+/// ```json
+/// {"symbols":[{"symbol":"ETHUSDT","status":"TRADING",
+///   "filters":[{"filterType":"PRICE_FILTER","tickSize":"0.01000000"}]}]}
+/// ```
+/// <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints#exchange-information>
+pub(super) fn for_each_symbol(
+    instruments: &Instruments,
+    body: Value<'_>,
+    mut found: impl FnMut(FoundSymbol),
+) -> Result<SeenSymbols, DecodeError> {
+    let mut seen = SeenSymbols::default();
+    for entry in array(field(body, "symbols")?, "symbols")? {
+        let name = text(field(entry, "symbol")?, "symbol")?;
+        let Some((symbol, instrument)) = instruments.find(name) else {
+            seen.unknown_symbols += 1;
+            continue;
+        };
+        let status = match text(field(entry, "status")?, "status")? {
+            "TRADING" => InstrumentStatus::Trading,
+            _ => InstrumentStatus::Halted,
+        };
+        let tick_size = tick_size_of(entry)?;
+        // Scales, not text, are compared: the venue pads with zeros.
+        let tick_matches =
+            Instrument::new(name, text(tick_size, "tickSize")?, instrument.qty_decimals).is_ok_and(
+                |theirs| {
+                    theirs.price_decimals == instrument.price_decimals
+                        && theirs.tick_mantissa == instrument.tick_mantissa
+                },
+            );
+        found(FoundSymbol { symbol, status, tick_matches });
+    }
+    Ok(seen)
+}
+
+fn tick_size_of(entry: Value<'_>) -> Result<Value<'_>, DecodeError> {
+    let filters = field(entry, "filters")?;
+    for filter in array(filters, "filters")? {
+        if text(field(filter, "filterType")?, "filterType")? == "PRICE_FILTER" {
+            return field(filter, "tickSize");
+        }
+    }
+    Err(DecodeError::Missing { field: "PRICE_FILTER", offset: filters.offset() })
+}
+
+/// The tick size that an `exchangeInfo` body gives for a symbol, as the venue writes it: for the
+/// message to an operator whose configuration says another.
+#[cold]
+#[must_use]
+pub fn tick_size_in_exchange_info(body: &[u8], symbol: &Symbol) -> Option<String> {
+    let mut parser = Parser::with_capacity(body.len());
+    let document = parser.parse(body).ok()?;
+    let entry = document
+        .root()
+        .field("symbols")?
+        .as_array()?
+        .find(|entry| entry.field("symbol").and_then(Value::as_str) == Some(symbol.as_str()))?;
+    tick_size_of(entry).ok()?.as_str().map(str::to_owned)
+}
+
+fn field<'d>(object: Value<'d>, name: &'static str) -> Result<Value<'d>, DecodeError> {
+    object.field(name).ok_or_else(|| DecodeError::Missing { field: name, offset: object.offset() })
+}
+
+fn array<'d>(
+    value: Value<'d>,
+    field: &'static str,
+) -> Result<cobring_json::Array<'d>, DecodeError> {
+    value.as_array().ok_or_else(|| DecodeError::Type {
+        field,
+        expected: "array",
+        offset: value.offset(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_escaped_and_weighed() {
+        let check = |request: RestRequest, path: &str, weight| {
+            assert_eq!((request.path.as_str(), request.weight), (path, weight));
+        };
+        let eth = Symbol::new("ETHUSDT").unwrap();
+        let other = Symbol::new("币USDT").unwrap();
+        check(depth_request(&eth, 5000), "/api/v3/depth?symbol=ETHUSDT&limit=5000", 250);
+        check(depth_request(&eth, 9999), "/api/v3/depth?symbol=ETHUSDT&limit=5000", 250);
+        check(depth_request(&other, 1000), "/api/v3/depth?symbol=%E5%B8%81USDT&limit=1000", 50);
+        let info = "/api/v3/exchangeInfo?symbols=%5B%22ETHUSDT%22,%22%E5%B8%81USDT%22%5D";
+        check(exchange_info_request(&[eth, other]), info, 20);
+        check(time_request(), "/api/v3/time", 1);
+    }
+
+    #[test]
+    fn deeper_snapshots_weigh_more() {
+        for (limit, weight) in [
+            (5, 5),
+            (100, 5),
+            (101, 25),
+            (500, 25),
+            (501, 50),
+            (1000, 50),
+            (1001, 250),
+            (5000, 250),
+        ] {
+            assert_eq!(depth_weight(limit), weight, "{limit} levels");
+        }
+    }
+}

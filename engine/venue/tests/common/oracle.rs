@@ -1,0 +1,181 @@
+//! The same messages decoded another way: serde_json's tree and decimal arithmetic.
+
+use cobring_types::{
+    Instrument, Level, Nanos, Px, Qty, Quote, Side, SymbolIndex, Ticker, Trade, TradeStream,
+};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde_json::Value;
+
+use super::Owned;
+
+pub(crate) struct Oracle {
+    instruments: Vec<Instrument>,
+}
+
+struct Scales {
+    tick: Decimal,
+    unit: Decimal,
+}
+
+impl Oracle {
+    pub(crate) fn new(instruments: Vec<Instrument>) -> Self {
+        Self { instruments }
+    }
+
+    /// The event of a text message; `None` where it has none or is malformed.
+    pub(crate) fn text(&self, bytes: &[u8]) -> Option<(SymbolIndex, Owned)> {
+        let root: Value = serde_json::from_slice(bytes).ok()?;
+        let root = root.as_object()?;
+        let event = match (root.get("stream"), root.get("data")) {
+            (Some(stream), Some(data)) => {
+                let stream = stream.as_str()?;
+                let data = data.as_object()?;
+                if data.contains_key("stream") && data.contains_key("data") {
+                    return None;
+                }
+                if !data.contains_key("e") && !stream.ends_with("@bookTicker") && !is_quote(data) {
+                    return None;
+                }
+                data
+            }
+            _ => root,
+        };
+        let is_quote = !event.contains_key("e");
+        let kind = if is_quote { "quote" } else { event["e"].as_str()? };
+        let symbol = event.get("s")?.as_str()?;
+        let at = self.instruments.iter().position(|i| i.symbol.as_str() == symbol)?;
+        let scales = Scales::of(&self.instruments[at]);
+        let time = |name: &str| time(event.get(name)?);
+        let id = |name: &str| id(event.get(name)?);
+        let px = |name: &str| scales.px(event.get(name)?);
+        let qty = |name: &str| scales.qty(event.get(name)?);
+        let owned = match kind {
+            "quote" => Owned::Quote(Quote {
+                update_id: id("u")?,
+                bid_px: px("b").filter(|px| px.0 > 0)?,
+                bid_qty: qty("B")?,
+                ask_px: px("a").filter(|px| px.0 > 0)?,
+                ask_qty: qty("A")?,
+            }),
+            "depthUpdate" => {
+                let (first, last) = (id("U")?, id("u")?);
+                if first > last {
+                    return None;
+                }
+                let (bids, asks) = (scales.side(event.get("b")?)?, scales.side(event.get("a")?)?);
+                Owned::Depth { ts_event: time("E")?, first, last, bids, asks }
+            }
+            "trade" | "aggTrade" => {
+                let (stream, first_id, last_id) = match kind {
+                    "trade" => (TradeStream::Trade, id("t")?, id("t")?),
+                    _ => (TradeStream::AggTrade, id("f")?, id("l")?),
+                };
+                let side = if event.get("m")?.as_bool()? { Side::Sell } else { Side::Buy };
+                if first_id > last_id {
+                    return None;
+                }
+                Owned::Trade(Trade {
+                    stream,
+                    ts_event: time("E")?,
+                    ts_trade: time("T")?,
+                    first_id,
+                    last_id,
+                    px: px("p").filter(|px| px.0 > 0)?,
+                    qty: qty("q").filter(|qty| qty.0 > 0)?,
+                    side,
+                })
+            }
+            "24hrTicker" => Owned::Ticker(Ticker {
+                ts_event: time("E")?,
+                last_px: px("c")?,
+                open_px: px("o")?,
+                high_px: px("h")?,
+                low_px: px("l")?,
+                volume: qty("v")?,
+                quote_volume: qty("q")?,
+                trade_count: id("n")?,
+            }),
+            _ => return None,
+        };
+        Some((SymbolIndex(u16::try_from(at).unwrap()), owned))
+    }
+
+    /// The event of a depth snapshot's body.
+    pub(crate) fn snapshot(&self, symbol: SymbolIndex, limit: u32, bytes: &[u8]) -> Option<Owned> {
+        let root: Value = serde_json::from_slice(bytes).ok()?;
+        if root.get("code").is_some() {
+            return None;
+        }
+        let scales = Scales::of(&self.instruments[symbol.at()]);
+        let bids = scales.side(root.get("bids")?)?;
+        let asks = scales.side(root.get("asks")?)?;
+        let mut bids_worst_first = bids.iter().rev().map(|level| level.px);
+        if !bids_worst_first.by_ref().is_sorted_by(|a, b| a < b)
+            || !asks.iter().is_sorted_by(|a, b| a.px < b.px)
+        {
+            return None;
+        }
+        Some(Owned::Snapshot { last_update_id: id(root.get("lastUpdateId")?)?, limit, bids, asks })
+    }
+}
+
+fn is_quote(object: &serde_json::Map<String, Value>) -> bool {
+    ["u", "s", "b", "B", "a", "A"].iter().all(|name| object.contains_key(*name))
+}
+
+impl Scales {
+    fn of(instrument: &Instrument) -> Self {
+        Self {
+            tick: Decimal::from_str_exact(&instrument.tick_size()).unwrap(),
+            unit: Decimal::new(1, u32::from(instrument.qty_decimals)),
+        }
+    }
+
+    fn px(&self, value: &Value) -> Option<Px> {
+        decimal(value)?.checked_div(self.tick).and_then(whole).map(Px)
+    }
+
+    fn qty(&self, value: &Value) -> Option<Qty> {
+        decimal(value)?.checked_div(self.unit).and_then(whole).map(Qty)
+    }
+
+    fn side(&self, value: &Value) -> Option<Vec<Level>> {
+        let level = |level: &Value| match level.as_array()?.as_slice() {
+            [px, qty] => {
+                Some(Level { px: self.px(px).filter(|px| px.0 > 0)?, qty: self.qty(qty)? })
+            }
+            _ => None,
+        };
+        value.as_array()?.iter().map(level).collect()
+    }
+}
+
+fn whole(value: Decimal) -> Option<i64> {
+    if value.fract().is_zero() && value >= Decimal::ZERO { value.to_i64() } else { None }
+}
+
+/// `[-]digits[.digits]`, and nothing else that decimal crates read.
+fn decimal(value: &Value) -> Option<Decimal> {
+    let text = value.as_str()?;
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let sign = if text.starts_with('-') { "-" } else { "" };
+    let fraction = fraction.trim_end_matches('0');
+    Decimal::from_str_exact(&format!("{sign}{whole}.{fraction}0")).ok()
+}
+
+fn id(value: &Value) -> Option<u64> {
+    value.as_u64().filter(|&id| id <= 0x7fff_ffff_ffff_ffff)
+}
+
+fn time(value: &Value) -> Option<Nanos> {
+    let count = i128::from(id(value)?);
+    let digits = count.to_string().len();
+    let nanos = count * if digits <= 14 { 1_000_000 } else { 1_000 };
+    i64::try_from(nanos).ok().map(Nanos)
+}

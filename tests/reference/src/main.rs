@@ -1,0 +1,184 @@
+//! `cobring-reference FILE… --every 10s`: the expected lines of `cobring replay`.
+//!
+//! Where the texts are ambiguous, these choices were made (most literal reading):
+//!
+//! Replay
+//! 1. Every line with a stamp is an input, also one passed over: it starts the epoch and makes timers.
+//! 2. The symbols are those of all combined messages of all files; each has a line at every instant from the first.
+//! 3. A break (more than 600 timers between two inputs) has no timers, so an instant inside it has no line.
+//! 4. The break covers (previous input, next input] + the last offset_low: bars wholly inside without a trade are
+//!    `hole` (floats null, count 0), bars cut by it `incomplete` (no offset_low: none); its whole seconds are
+//!    invalid cob rows.
+//!
+//! Book
+//! 5. empty → syncing at the first buffered depth event. gapped and crossed stay until a snapshot line; one that
+//!    cannot be used (L + 1 < U of the first kept event) leaves syncing.
+//! 6. Not live: there is no book (update_id, bids, asks, known_to null; levels_known 0; cob quantities and
+//!    imbalances null element by element, valid false; coverage 0). Missing levels of a live book: [null, null].
+//! 7. ask_known_to = +inf is null. levels_known = how many of the 10 levels exist and lie in the known range.
+//! 8. Buffered events are applied by the ordinary rule: a gap between them ends in gapped, the rest stays buffered.
+//! 9. A crossing event, or one that bookTicker contradicts, is the first of the new buffer, as after a gap; the
+//!    state after a contradiction is syncing, with consistency 0 until live. Compared: bookTickers already received.
+//! 10. Snapshot on a live book: L < update_id passed over; L = update_id adopted at once; newer: kept (the latest
+//!     one) and adopted after the first event with u ≥ L, that event applied if u > L. A gap drops it.
+//! 11. book_states: one row for each event applied (also from the buffer), valid if the book is live after it; one
+//!     invalid row a gap. cob_rows: valid if live at the timer.
+//! 12. The remembered bookTicker is the one with the highest u since the last restart; `top.source`: bookTicker, depth.
+//!
+//! Flow, quality
+//! 13. OFI runs over consecutive bookTickers that raised u; the drop at a restart does not cut it (an equal or
+//!     older u is passed over). No change in the window: 0, like the volumes.
+//! 14. last_trade = last one received that is no duplicate; ts_event is T. trade_count is one figure for both sides.
+//! 15. A stream never seen has freshness 0. Repaired bars are counted over the last 300 closed 1s rows.
+//!
+//! Candles
+//! 16. The first bar of each interval is `partial`. Open and close are the trades with the lowest and highest id.
+//! 17. Duplicate = id seen before (aggTrade: `a`); gap = first trade id > highest so far + 1, and flags the bars from
+//!     the trade before it to the trade after it, closed ones `repaired` too. Filled later: the flag stays.
+//! 18. A late trade flags its bar `repaired`, and the flat bars after it only if its close changed. Before the first
+//!     bar: no candle, but flow. Flat after a hole: prices null until a trade.
+
+#![forbid(unsafe_code)]
+
+use clap::{Args, Parser, Subcommand};
+use cobring_reference::{Dec, Nanos, Symbol, SymbolConfig, compare, read_all, replay};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    about = "Recomputes what `cobring replay --jsonl` prints",
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    replay: ReplayArgs,
+}
+
+#[derive(Args)]
+struct ReplayArgs {
+    /// Recordings: lines `<receive ns> <raw message>`, plain, .gz or .zst
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Receive time between lines, such as 10s or 500ms: a multiple of 100ms
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    every: Nanos,
+    /// SYMBOL:tick=0.01,bucket=1,range=5,r=20 (all four); may be repeated
+    #[arg(long, value_parser = parse_symbol_config)]
+    symbol_config: Vec<(String, SymbolConfig)>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compare two streams of JSON lines; exit code 1 when they differ
+    Compare {
+        expected: PathBuf,
+        actual: PathBuf,
+        /// Keys that the actual side lacks are reported, but no failure
+        #[arg(long)]
+        allow_missing: bool,
+    },
+}
+
+/// Exit codes: 0 done or equal, 1 different, 2 could not be done.
+fn main() -> ExitCode {
+    let done = match Cli::parse() {
+        Cli { command: Some(Command::Compare { expected, actual, allow_missing }), .. } => {
+            print_comparison(&expected, &actual, allow_missing)
+        }
+        Cli { command: None, replay } => print_replay(&replay).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        // Nothing is left to tell if stderr is closed.
+        let _ = writeln!(std::io::stderr().lock(), "cobring-reference: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn print_comparison(
+    expected: &Path,
+    actual: &Path,
+    allow_missing: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let open = |path: &Path| {
+        File::open(path).map(BufReader::new).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let report = compare(open(expected)?, open(actual)?)?;
+    write!(std::io::stdout().lock(), "{report}")?;
+    Ok(ExitCode::from(u8::from(!report.is_equal(allow_missing))))
+}
+
+fn print_replay(args: &ReplayArgs) -> Result<(), Box<dyn Error>> {
+    let mut configs = default_configs();
+    configs.extend(args.symbol_config.iter().cloned());
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let symbols = replay(read_all(&args.files)?, &configs, args.every, |line| {
+        writeln!(out, "{line}").map_err(Box::<dyn Error>::from)
+    })?;
+    out.flush()?;
+    for (name, symbol) in &symbols {
+        writeln!(std::io::stderr().lock(), "{}", summary(name, symbol))?;
+    }
+    Ok(())
+}
+
+fn summary(name: &str, symbol: &Symbol) -> String {
+    let (compared, disagreeing) = symbol.sync.quote_agreement();
+    format!(
+        "{name}: {} trades, {} duplicate, {} id gaps; {:?}; bookTicker ids compared {compared}, disagreeing {disagreeing}",
+        symbol.trade_count(),
+        symbol.duplicate_trades,
+        symbol.trade_id_gaps,
+        symbol.sync.counts
+    )
+}
+
+fn default_configs() -> BTreeMap<String, SymbolConfig> {
+    ["ETHUSDT:tick=0.01,bucket=1,range=5,r=20", "BTCUSDT:tick=0.01,bucket=10,range=50,r=20"]
+        .into_iter()
+        .map(|text| parse_symbol_config(text).expect("invariant: the defaults are well-formed"))
+        .collect()
+}
+
+fn parse_symbol_config(text: &str) -> Result<(String, SymbolConfig), String> {
+    let (symbol, fields) = text.split_once(':').ok_or("expected SYMBOL:key=value,…")?;
+    let mut values = BTreeMap::new();
+    for field in fields.split(',') {
+        let (key, value) = field.split_once('=').ok_or(format!("{field}: expected key=value"))?;
+        if !["tick", "bucket", "range", "r"].contains(&key) {
+            return Err(format!("{key}: no such key; there are tick, bucket, range, r"));
+        }
+        values.insert(key, value);
+    }
+    let decimal = |key: &str| {
+        let value = values.get(key).ok_or(format!("{key} is missing"))?;
+        Dec::parse(value).filter(|d| *d > Dec::ZERO).ok_or(format!("{key}={value}: must be > 0"))
+    };
+    let radius = values.get("r").ok_or("r is missing")?;
+    let config = SymbolConfig {
+        tick: decimal("tick")?,
+        bucket: decimal("bucket")?,
+        range: decimal("range")?,
+        radius: radius.parse::<u32>().map_err(|error| format!("r={radius}: {error}"))?.into(),
+    };
+    Ok((symbol.to_owned(), config))
+}
+
+fn parse_duration(text: &str) -> Result<Nanos, String> {
+    let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits_end);
+    let unit: Nanos = match unit {
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        _ => return Err(format!("{text}: expected a number with ms, s or m")),
+    };
+    let number: Nanos = number.parse().map_err(|error| format!("{text}: {error}"))?;
+    number.checked_mul(unit).ok_or(format!("{text}: too long"))
+}

@@ -1,0 +1,85 @@
+//! The program `cobring`: one file for each subcommand.
+//!
+//! Data go to stdout, messages to stderr. Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 a check found
+//! something, 5 a dependency is missing, 130 and 143 ended by SIGINT and SIGTERM.
+#![forbid(unsafe_code)]
+
+mod check_config;
+mod completion;
+mod demo;
+mod exit;
+mod frame;
+mod output;
+mod replay;
+mod run;
+mod shm;
+mod signals;
+mod sim;
+mod table;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Failure;
+
+/// A low-latency market-data engine for teams who trade with machine-learning models.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cobring",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Examples:
+  cobring demo                                  # simulator, engine and live view: no network, no set-up
+  cobring run                                   # Binance ETHUSDT and BTCUSDT, live
+  cobring frame watch ETHUSDT                   # the frames that models read, as they come
+  cobring replay ethusdt.gz --jsonl --every 10s
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 a check found something, 5 a dependency is missing,
+130/143 ended by SIGINT/SIGTERM. COBRING_LOG=debug shows more on stderr."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take market data over sockets and publish frames to shared memory.
+    Run(run::Run),
+    /// Simulator, engine and a live table in one: no network, no set-up.
+    Demo(demo::Demo),
+    /// Play an exchange: real HTTP and WebSocket servers, from recordings or from a seed.
+    Sim(sim::Sim),
+    /// Fold recordings or logs and print what came of them.
+    Replay(replay::Replay),
+    /// Read frames from shared memory.
+    Frame(frame::Frame),
+    /// List or clean up shared memory.
+    Shm(shm::Shm),
+    /// Check a configuration without starting anything.
+    CheckConfig(check_config::CheckConfig),
+    /// Print a completion script for a shell.
+    Completion(completion::Completion),
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("COBRING_LOG").unwrap_or_else(
+            |_| if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" }.into(),
+        ))
+        .with_target(false)
+        .init();
+    let result = match cli.command {
+        Command::Run(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Sim(command) => command.run(),
+        Command::Replay(command) => command.run(),
+        Command::Frame(command) => command.run(),
+        Command::Shm(command) => command.run(),
+        Command::CheckConfig(command) => command.run(),
+        Command::Completion(command) => command.run(),
+    };
+    Failure::exit_code(result)
+}

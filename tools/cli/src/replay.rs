@@ -1,0 +1,266 @@
+//! `cobring replay`: recordings and logs through the engine's own stages.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+
+use clap::{Args, ValueEnum};
+use cobring_frame::{CandleRow, Record as _, Schema, Window};
+use cobring_market::GRID;
+use cobring_pipeline::FrameDigest;
+use cobring_pipeline::config::Config;
+use cobring_pipeline::cores;
+use cobring_pipeline::fold::{FoldState, Observer, SymbolFold};
+use cobring_pipeline::replay::{self, ReplayReport, ReplaySetup};
+use cobring_pipeline::stages::{Layout, StagedSetup};
+use cobring_types::Nanos;
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+use crate::output;
+
+/// Lines on their way to stdout; a slow reader of stdout slows the replay, nothing is lost.
+const LINES_WAITING: usize = 256;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cobring replay ethusdt.gz btcusdt.gz --jsonl --every 10s   # the state each 10 s, a line for each symbol
+  cobring replay ethusdt.gz --hash                           # SHA-256 over all frames
+  cobring replay ethusdt.gz --log out && cobring replay out/*.cblog --hash
+
+A recording holds lines '<receive ns> <raw message>', plain, .gz or .zst; several are merged by time.")]
+pub(crate) struct Replay {
+    /// Recordings (lines) or logs of cobring, not both.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Symbols' settings; by default the built-in ones, for logs those that they were written with.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How the stages are joined; frames are the same.
+    #[arg(long, value_enum, default_value = "fused")]
+    layout: LayoutArg,
+    /// Print the state as a line of JSON for each symbol at each multiple of --every.
+    #[arg(long)]
+    jsonl: bool,
+    /// Interval of the lines, in receive time: a multiple of 100ms, as 500ms, 10s, 1m.
+    #[arg(long, value_name = "TIME", default_value = "1s", requires = "jsonl", value_parser = parse_interval)]
+    every: Nanos,
+    /// Print the SHA-256 over all frames, for each symbol and in total.
+    #[arg(long, conflicts_with = "jsonl")]
+    hash: bool,
+    /// Write a log of the same inputs into this directory; its replay gives the same frames.
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
+    /// Print the summary as one JSON object.
+    #[arg(long, conflicts_with = "jsonl")]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LayoutArg {
+    /// All stages in one thread.
+    Fused,
+    /// Parse and aggregate in threads of their own.
+    Staged,
+}
+
+fn parse_interval(text: &str) -> Result<Nanos, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        unit => return Err(format!("unit {unit:?}: wanted ms, s, m or h, as in 10s")),
+    };
+    let interval = digits.parse::<i64>().ok().and_then(|count| count.checked_mul(unit));
+    match interval {
+        Some(nanos) if nanos > 0 && nanos % GRID.0 == 0 => Ok(Nanos(nanos)),
+        _ => Err("wanted a multiple of 100ms above 0, as 500ms, 10s, 1m".to_owned()),
+    }
+}
+
+impl Replay {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let inputs = replay::open(&self.files).map_err(Failure::failed)?;
+        let config = match (&self.config, inputs.settings()) {
+            (None, Some(settings)) => Config::from_fold_text(settings)?,
+            (path, _) => output::config(path.as_deref())?,
+        };
+        let settings = config.fold_digest_text();
+        if let (Some(_), Some(logged)) = (&self.config, inputs.settings())
+            && logged != settings
+        {
+            return Err(Failure::Configuration(
+                "the log was written with other settings for its symbols; leave --config out to use its own"
+                    .to_owned(),
+            ));
+        }
+        let layout = match self.layout {
+            LayoutArg::Fused => Layout::Fused,
+            LayoutArg::Staged => Layout::Staged,
+        };
+        let setup = ReplaySetup {
+            symbols: config.symbol_configs(),
+            settings,
+            layout,
+            staged: StagedSetup {
+                raw_ring_bytes: config.engine.raw_ring_bytes,
+                event_ring_bytes: config.engine.event_ring_bytes,
+                idle: cores::auto_idle(layout, 0),
+                cores: [None, None],
+            },
+            hash: self.hash || self.json,
+            log_dir: self.log.clone(),
+        };
+        let bar = output::progress_bar("replay");
+        let progress = |done, all| {
+            bar.set_length(all);
+            bar.set_position(done);
+        };
+        if self.jsonl {
+            let (lines, received) = mpsc::sync_channel(LINES_WAITING);
+            let printer = thread::spawn(move || print_lines(&received));
+            let schemas = setup
+                .symbols
+                .iter()
+                .map(|symbol| symbol.layout.schema(symbol.ticks_promised))
+                .collect();
+            let states = States { every: self.every, schemas, lines };
+            let replayed = replay::replay(inputs, &setup, states, progress);
+            // The sender is gone with the observer: the printer ends.
+            let replayed = replayed.map(|(report, _observer)| report);
+            printer
+                .join()
+                .map_err(|_| Failure::Failed("the printer ended by itself".to_owned()))??;
+            replayed.map_err(Failure::failed)?;
+            return Ok(());
+        }
+        let (report, ()) = replay::replay(inputs, &setup, (), progress).map_err(Failure::failed)?;
+        bar.finish_and_clear();
+        self.print_summary(&report)?;
+        Ok(())
+    }
+
+    fn print_summary(&self, report: &ReplayReport) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        let total = FrameDigest::total(report.symbols.iter().filter_map(|symbol| symbol.digest));
+        if self.json {
+            return writeln!(out, "{}", summary_json(report));
+        }
+        for symbol in &report.symbols {
+            match &symbol.digest {
+                Some(digest) => writeln!(out, "{} {digest}", symbol.symbol)?,
+                None => {
+                    let counters = &symbol.counters;
+                    writeln!(
+                        out,
+                        "{}: {} frames, {} depth messages applied, {} trades, {} bookTickers, {} gaps, {} of {} best prices differ from bookTicker",
+                        symbol.symbol,
+                        symbol.frames,
+                        counters.depth_applied,
+                        counters.trades,
+                        counters.quotes,
+                        counters.gaps,
+                        counters.quote_mismatches,
+                        counters.quote_checks,
+                    )?;
+                }
+            }
+        }
+        if self.hash {
+            writeln!(out, "total {total}")?;
+        }
+        if let Some(log) = &report.log {
+            writeln!(io::stderr(), "log written: {}", log.display())?;
+        }
+        for torn in &report.torn {
+            writeln!(
+                io::stderr(),
+                "{}: ends torn at byte {} ({}): replayed as far as it is whole",
+                torn.path.display(),
+                torn.offset,
+                torn.reason
+            )?;
+        }
+        let malformed = report.decoded.malformed_total();
+        if malformed > 0 {
+            writeln!(io::stderr(), "{malformed} malformed messages were refused")?;
+        }
+        Ok(())
+    }
+}
+
+/// The summary as JSON: counts and hashes of a replay.
+fn summary_json(report: &ReplayReport) -> Value {
+    json!({
+        "inputs": report.inputs,
+        "first_ts": report.span.map(|(first, _)| first.0),
+        "last_ts": report.span.map(|(_, last)| last.0),
+        "malformed": report.decoded.malformed_total(),
+        "hash": FrameDigest::total(report.symbols.iter().filter_map(|symbol| symbol.digest)).to_string(),
+        "symbols": output::symbols_json(&report.symbols),
+    })
+}
+
+/// Sends the state at each multiple of the interval to the printer.
+struct States {
+    every: Nanos,
+    schemas: Vec<Schema>,
+    lines: SyncSender<Value>,
+}
+
+impl Observer for States {
+    fn after_timer(&mut self, g: Nanos, symbols: &[SymbolFold]) {
+        if g.0 % self.every.0 != 0 {
+            return;
+        }
+        for (symbol, schema) in symbols.iter().zip(&self.schemas) {
+            // Where the printer is gone, so is whoever read it: the replay runs out unheard.
+            let _gone = self.lines.send(state_json(g, symbol, schema));
+        }
+    }
+
+    fn at_checkpoint(&mut self, _: u64, _: FoldState<'_>) {}
+}
+
+/// The state after timer(g): the frame by its schema, the instant, and of each candle window the last row.
+fn state_json(g: Nanos, symbol: &SymbolFold, schema: &Schema) -> Value {
+    let market = symbol.market();
+    let mut frame = schema.frame_to_json(market.image().words());
+    let windows = market.windows();
+    for (name, window) in [("1s", &windows.candles_1s), ("1m", &windows.candles_1m)] {
+        let block = &mut frame["candles"][name];
+        if block["open"]["open_time"].is_null() {
+            block["open"] = Value::Null;
+        }
+        block["last"] = last_row(window, schema);
+        block["closed_count"] = json!(window.done());
+    }
+    let mut line = serde_json::Map::new();
+    line.insert("symbol".to_owned(), frame["symbol"].take());
+    line.insert("ts".to_owned(), json!(g.0));
+    if let Value::Object(blocks) = frame {
+        for (name, value) in blocks.into_iter().filter(|(name, _)| name != "symbol") {
+            line.insert(name, value);
+        }
+    }
+    Value::Object(line)
+}
+
+fn last_row(window: &Window<CandleRow>, schema: &Schema) -> Value {
+    window.last().map_or(Value::Null, |row| {
+        let words: Vec<u64> = row.to_words();
+        schema.record_to_json(&CandleRow::schema(), &words)
+    })
+}
+
+fn print_lines(lines: &Receiver<Value>) -> io::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    for line in lines {
+        serde_json::to_writer(&mut out, &line)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}

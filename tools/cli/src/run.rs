@@ -1,0 +1,149 @@
+//! `cobring run`: the engine, live.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use cobring_pipeline::FrameDigest;
+use cobring_pipeline::live::{self, RunError, RunReport, Started};
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+use crate::output;
+use crate::signals::Signals;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cobring run                              # the built-in configuration: Binance ETHUSDT and BTCUSDT
+  cobring run --config config/cobring.toml
+  cobring frame watch ETHUSDT              # in another terminal
+
+SIGINT and SIGTERM end it cleanly; then the counts and the SHA-256 over all frames are printed, which
+`cobring replay LOG --hash` of its log prints too.")]
+pub(crate) struct Run {
+    /// Configuration; by default the built-in one, which is config/cobring.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the summary at the end as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let config = output::config(self.config.as_deref())?;
+        let signals = Signals::catch()?;
+        let report = live::run(&config, signals.stop_flag(), announce)?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", report_json(&report))?;
+        } else {
+            print_report(&mut out, &report)?;
+        }
+        signals.outcome()
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::TickSize { .. } | RunError::NoSuchCore { .. } | RunError::LockMemory(_) => {
+                Self::Configuration(error.to_string())
+            }
+            _ => Self::failed(error),
+        }
+    }
+}
+
+fn announce(started: &Started) {
+    tracing::info!(
+        epoch = started.epoch,
+        layout = ?started.layout,
+        segments_mb = started.segment_bytes / 1_000_000,
+        "frames are published to {}",
+        started.shared_memory_dir.display()
+    );
+}
+
+fn print_report(out: &mut impl Write, report: &RunReport) -> io::Result<()> {
+    for symbol in &report.symbols {
+        let counters = &symbol.counters;
+        writeln!(
+            out,
+            "{}: {} frames, {} depth messages applied, {} gaps, {} syncs, {} re-syncs, {} trades, {} bookTickers, {} of {} best prices differ",
+            symbol.symbol,
+            symbol.frames,
+            counters.depth_applied,
+            counters.gaps,
+            counters.syncs,
+            counters.resyncs,
+            counters.trades,
+            counters.quotes,
+            counters.quote_mismatches,
+            counters.quote_checks
+        )?;
+    }
+    writeln!(
+        out,
+        "{} inputs, {} links lost, {} snapshots asked for, {} malformed messages",
+        report.ingest.inputs,
+        report.ingest.links_lost,
+        report.ingest.snapshots_requested,
+        report.decoded.malformed_total()
+    )?;
+    if let Some(log) = &report.log {
+        let lost = log.stats.lost_ring + log.stats.lost_disk;
+        let end = if log.complete { "complete" } else { "not all of it reached the disk" };
+        writeln!(
+            out,
+            "log: {} inputs in {} files, {lost} lost, {end}",
+            log.stats.inputs_written, log.stats.files
+        )?;
+    }
+    for symbol in &report.symbols {
+        if let Some(digest) = &symbol.digest {
+            writeln!(out, "{} {digest}", symbol.symbol)?;
+        }
+    }
+    if report.symbols.iter().all(|symbol| symbol.digest.is_some()) {
+        writeln!(out, "total {}", total(report))?;
+    }
+    Ok(())
+}
+
+fn total(report: &RunReport) -> FrameDigest {
+    FrameDigest::total(report.symbols.iter().filter_map(|symbol| symbol.digest))
+}
+
+fn report_json(report: &RunReport) -> Value {
+    let mut net = serde_json::Map::new();
+    report.net.for_each(|name, count| {
+        net.insert(format!("{name}_total"), json!(count));
+    });
+    json!({
+        "epoch": report.epoch,
+        "symbols": output::symbols_json(&report.symbols),
+        "ingest": {
+            "inputs_total": report.ingest.inputs,
+            "backpressure_total": report.ingest.backpressure,
+            "links_lost_total": report.ingest.links_lost,
+            "server_shutdowns_total": report.ingest.server_shutdowns,
+            "refusals_total": report.ingest.refusals,
+            "snapshots_requested_total": report.ingest.snapshots_requested,
+            "snapshots_failed_total": report.ingest.snapshots_failed,
+            "clock_steps_total": report.ingest.clock_steps,
+            "malformed_total": report.decoded.malformed_total(),
+            "unknown_events_total": report.decoded.unknown_events,
+            "unknown_fields_total": report.decoded.unknown_fields,
+        },
+        "net": net,
+        "log": report.log.map(|log| json!({
+            "complete": log.complete,
+            "inputs_written": log.stats.inputs_written,
+            "files": log.stats.files,
+            "lost": log.stats.lost_ring + log.stats.lost_disk,
+            "errors": log.stats.errors,
+        })),
+        "hash": report.symbols.iter().all(|symbol| symbol.digest.is_some()).then(|| total(report).to_string()),
+    })
+}

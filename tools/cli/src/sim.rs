@@ -1,0 +1,115 @@
+//! `cobring sim`: the exchange simulator as a server.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use cobring_sim::{FaultSchedule, SimConfig, SimError, Source, Speed, SyntheticConfig, TlsConfig};
+use serde_json::json;
+
+use crate::exit::Failure;
+use crate::signals::Signals;
+
+/// How often the signal flag is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cobring sim --recording ethusdt.gz btcusdt.gz --speed 20     # plays when the first client has subscribed
+  cobring sim --seed 7 --symbols ETHUSDT,BTCUSDT --listen 127.0.0.1:9000
+  cobring sim --seed 7 --tls --cert-file /tmp/sim.pem
+  cobring sim --recording ethusdt.gz --faults faults.toml
+
+Any Binance spot client can use it by its base URLs, which are printed. GET /sim/truth?symbol=ETHUSDT is its own
+book, GET /sim/state what it does, POST /sim/fault makes a fault.")]
+pub(crate) struct Sim {
+    /// Recordings to play, merged by time.
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "seed", conflicts_with = "seed")]
+    recording: Vec<PathBuf>,
+    /// Seed of a synthetic market.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Symbols of the synthetic market.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "ETHUSDT,BTCUSDT")]
+    symbols: Vec<String>,
+    /// Simulated seconds a second, or max: as fast as the slowest client reads.
+    #[arg(long, value_name = "X", default_value = "1")]
+    speed: Speed,
+    /// Address of REST and WebSocket; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9443")]
+    listen: SocketAddr,
+    /// Serve TLS with a certificate made now.
+    #[arg(long)]
+    tls: bool,
+    /// Write that certificate here, for clients to trust (`venue.binance.ca_file`).
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    cert_file: Option<PathBuf>,
+    /// Faults that happen by themselves (TOML).
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+    /// Write the truth here at the end: book, trades, bars, a JSON line for each symbol.
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+    /// Begin to play at once instead of when the first client has subscribed.
+    #[arg(long)]
+    no_wait: bool,
+    /// End when the market has been played to its end; else the server stays up.
+    #[arg(long)]
+    exit_at_end: bool,
+    /// Print where it listens as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<SimError> for Failure {
+    fn from(error: SimError) -> Self {
+        Self::failed(error)
+    }
+}
+
+impl Sim {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let signals = Signals::catch()?;
+        let source = match self.seed {
+            Some(seed) => Source::Synthetic(SyntheticConfig::new(
+                seed,
+                &self.symbols.iter().map(String::as_str).collect::<Vec<_>>(),
+            )),
+            None => Source::Recording(self.recording.clone()),
+        };
+        let mut config = SimConfig::new(source);
+        config.listen = self.listen;
+        config.speed = self.speed;
+        config.truth_file.clone_from(&self.truth);
+        config.tls = self
+            .tls
+            .then(|| TlsConfig { cert_file: self.cert_file.clone(), ..TlsConfig::default() });
+        if self.no_wait {
+            config.start_after_subscribers = Some(0);
+        }
+        if let Some(path) = &self.faults {
+            config.faults = FaultSchedule::from_file(path)?;
+        }
+        let sim = cobring_sim::start(&config)?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(
+                out,
+                "{}",
+                json!({ "websocket_url": sim.ws_url(), "rest_url": sim.rest_url() })
+            )?;
+        } else {
+            writeln!(out, "websocket_url = \"{}\"", sim.ws_url())?;
+            writeln!(out, "rest_url = \"{}\"", sim.rest_url())?;
+        }
+        out.flush()?;
+        while !(signals.is_set() || self.exit_at_end && sim.finished()) {
+            thread::sleep(POLL);
+        }
+        sim.shutdown();
+        signals.outcome()
+    }
+}

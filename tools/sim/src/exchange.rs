@@ -1,0 +1,426 @@
+//! The exchange itself: one thread that owns market, clients and faults, plays the source and obeys commands.
+//!
+//! Guarantees: everything a client can see happens in one order (an acknowledgement, a REST book and a stream
+//! message never contradict each other); commands are obeyed between any two messages, whatever the speed.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{oneshot, watch};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::book::Book;
+use crate::broadcast::{Broadcast, ClientQueue};
+use crate::clock::VenueClock;
+use crate::config::{SimConfig, Speed};
+use crate::error::SimError;
+use crate::faults::{Fault, ScheduledFault};
+use crate::market::Market;
+use crate::messages;
+use crate::rest_faults::{RestFault, RestFaults};
+use crate::source::{MarketEvent, MarketSource};
+use crate::stats::{Counters, Play, SimStats};
+use crate::truth::{self, Truth};
+
+/// At `Speed::Max` the source waits while a client has more than this queued.
+const BACK_PRESSURE_BYTES: usize = 1 << 20;
+/// How often a waiting source looks again.
+const BACK_PRESSURE_POLL: Duration = Duration::from_micros(200);
+
+/// What the servers and the handle tell the exchange.
+pub(crate) enum Command {
+    Connect { id: u64, queue: ClientQueue, is_combined: bool, streams: Vec<String> },
+    Disconnect { id: u64 },
+    Request { id: u64, text: String },
+    Ask(Box<dyn FnOnce(&mut Exchange) + Send>),
+    Stop,
+}
+
+/// The port is closed until then.
+pub(crate) type RefuseUntil = watch::Sender<Option<Instant>>;
+
+pub(crate) struct Exchange {
+    source: Box<dyn MarketSource>,
+    markets: Vec<Market>,
+    broadcast: Broadcast,
+    clock: VenueClock,
+    speed: Speed,
+    start_after_subscribers: usize,
+    play: Play,
+    /// Position at `origin`; it advances while `play` is Playing or Finished.
+    origin: Instant,
+    origin_ns: i64,
+    next_event: Option<MarketEvent>,
+    last_at_ns: i64,
+    last_second: i64,
+    played: u64,
+    source_error: Option<String>,
+    schedule: Vec<ScheduledFault>,
+    rest_faults: RestFaults,
+    waiting_depth: Vec<WaitingDepth>,
+    close_at: VecDeque<Instant>,
+    refuse_until: RefuseUntil,
+    fault_count: u64,
+    counters: Arc<Counters>,
+    truth_file: Option<PathBuf>,
+}
+
+struct WaitingDepth {
+    symbol: usize,
+    limit: usize,
+    reply: oneshot::Sender<String>,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        config: &SimConfig,
+        mut source: Box<dyn MarketSource>,
+        start_after_subscribers: usize,
+        counters: Arc<Counters>,
+        refuse_until: RefuseUntil,
+    ) -> Result<Self, SimError> {
+        let markets =
+            (0..source.symbols().len()).map(|index| Market::new(index, source.as_ref())).collect();
+        let next_event = source.next_event()?;
+        Ok(Self {
+            clock: VenueClock::starting_at(source.start_ms()),
+            markets,
+            broadcast: Broadcast::new(config.limits.clone(), Arc::clone(&counters)),
+            source,
+            speed: config.speed,
+            start_after_subscribers,
+            play: Play::Waiting,
+            origin: Instant::now(),
+            origin_ns: 0,
+            next_event,
+            last_at_ns: 0,
+            last_second: 0,
+            played: 0,
+            source_error: None,
+            schedule: config.faults.faults.clone(),
+            rest_faults: RestFaults::default(),
+            waiting_depth: Vec::new(),
+            close_at: VecDeque::new(),
+            refuse_until,
+            fault_count: 0,
+            counters,
+            truth_file: config.truth_file.clone(),
+        })
+    }
+
+    /// Until [`Command::Stop`], or nobody can command any more.
+    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
+        self.start_if_awaited();
+        loop {
+            while let Ok(command) = commands.try_recv() {
+                if self.obey(command) {
+                    return;
+                }
+            }
+            let now = Instant::now();
+            self.close_due(now);
+            let wake = match self.event_due_in(now) {
+                Some(wait) if wait.is_zero() => {
+                    self.play_next();
+                    continue;
+                }
+                wait => wait.unwrap_or(Duration::from_secs(3600)),
+            };
+            let wake = self
+                .close_at
+                .front()
+                .map_or(wake, |at| wake.min(at.saturating_duration_since(now)));
+            match commands.recv_timeout(wake) {
+                Ok(command) => {
+                    if self.obey(command) {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// True at the end.
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Connect { id, queue, is_combined, streams } => {
+                self.broadcast.connect(id, queue, is_combined, streams);
+                self.start_if_awaited();
+            }
+            Command::Request { id, text } => {
+                self.broadcast.request(id, &text);
+                self.start_if_awaited();
+            }
+            Command::Disconnect { id } => self.broadcast.disconnect(id),
+            Command::Ask(question) => question(self),
+            Command::Stop => {
+                if self.play != Play::Finished {
+                    self.write_truth_file();
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn start_if_awaited(&mut self) {
+        if self.play == Play::Waiting
+            && self.broadcast.subscriber_count() >= self.start_after_subscribers
+        {
+            self.resume();
+        }
+    }
+
+    /// Also before the first subscriber.
+    pub(crate) fn resume(&mut self) {
+        if matches!(self.play, Play::Waiting | Play::Paused) {
+            self.play = Play::Playing;
+            self.origin = Instant::now();
+            self.origin_ns = self.last_at_ns.max(self.origin_ns);
+        }
+    }
+
+    /// The clock stands, and what was sent stays sent.
+    pub(crate) fn pause(&mut self) {
+        if self.play == Play::Playing {
+            self.origin_ns = self.position_ns();
+            self.play = Play::Paused;
+        }
+    }
+
+    /// `None` when nothing will ever be due without a command.
+    fn event_due_in(&self, now: Instant) -> Option<Duration> {
+        if self.play != Play::Playing {
+            return None;
+        }
+        match self.speed {
+            Speed::Max if self.broadcast.queued_bytes_max() > BACK_PRESSURE_BYTES => {
+                Some(BACK_PRESSURE_POLL)
+            }
+            Speed::Max => Some(Duration::ZERO),
+            Speed::Times(times) => {
+                let ahead_ns =
+                    self.next_event.as_ref().map_or(0, |event| event.at_ns - self.origin_ns);
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a wait of years would be off by microseconds"
+                )]
+                let due = Duration::from_secs_f64((ahead_ns.max(0) as f64 / 1e9 / times).min(1e9));
+                Some(due.saturating_sub(now.duration_since(self.origin)))
+            }
+        }
+    }
+
+    /// Simulated ns from the start of play.
+    fn position_ns(&self) -> i64 {
+        let run_ns = || {
+            let times = if let Speed::Times(times) = self.speed { times } else { 1.0 };
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "saturates after 292 simulated years"
+            )]
+            let ns = (self.origin.elapsed().as_secs_f64() * times * 1e9) as i64;
+            self.origin_ns + ns
+        };
+        match (self.play, self.speed) {
+            (Play::Waiting | Play::Paused, _) => self.origin_ns,
+            (Play::Playing, Speed::Max) => self.last_at_ns,
+            (Play::Playing, Speed::Times(_)) => {
+                let until = self.next_event.as_ref().map_or(i64::MAX, |event| event.at_ns);
+                run_ns().min(until).max(self.last_at_ns)
+            }
+            (Play::Finished, _) => run_ns(),
+        }
+    }
+
+    pub(crate) fn venue_ms(&mut self) -> i64 {
+        let position_ns = self.position_ns();
+        self.clock.now_ms(position_ns)
+    }
+
+    fn play_next(&mut self) {
+        let Some(event) = self.next_event.take() else {
+            self.finish(None);
+            return;
+        };
+        self.inject_scheduled(event.at_ns);
+        self.last_at_ns = event.at_ns;
+        let venue_ms = match event.venue_ms {
+            Some(venue_ms) => {
+                self.clock.observe(venue_ms, event.at_ns);
+                venue_ms
+            }
+            None => self.clock.now_ms(event.at_ns),
+        };
+        for market in &mut self.markets {
+            market.pass_time(event.at_ns, &mut self.broadcast);
+            if venue_ms / 1_000 > self.last_second {
+                market.on_second(venue_ms, &mut self.broadcast);
+            }
+        }
+        self.last_second = self.last_second.max(venue_ms / 1_000);
+        let symbol = event.symbol;
+        self.markets[symbol].play(event, venue_ms, &mut self.broadcast);
+        self.played += 1;
+        self.answer_waiting_depth(symbol);
+        match self.source.next_event() {
+            Ok(next) => self.next_event = next,
+            Err(error) => self.finish(Some(error)),
+        }
+    }
+
+    fn finish(&mut self, error: Option<SimError>) {
+        for market in &mut self.markets {
+            market.finish(&mut self.broadcast);
+        }
+        if let Some(error) = error {
+            tracing::error!(%error, "play ends before the end of the market");
+            self.source_error = Some(error.to_string());
+        }
+        self.origin_ns = self.last_at_ns;
+        self.origin = Instant::now();
+        self.play = Play::Finished;
+        self.write_truth_file();
+    }
+
+    /// The fresher book where the source has one; `None` before a recording's snapshot.
+    fn rest_book(&self, symbol: usize) -> Option<&Book> {
+        self.source.live_book(symbol).or_else(|| self.markets[symbol].book())
+    }
+
+    /// Answers when the book is known.
+    pub(crate) fn depth(&mut self, symbol: usize, limit: usize, reply: oneshot::Sender<String>) {
+        if self.rest_faults.take_stale_snapshot(&self.markets[symbol].spec.name)
+            && let Some(book) = self.markets[symbol].stale_book()
+        {
+            // The one who asked may be gone; so at every reply below.
+            let _ = reply.send(messages::book(book, limit));
+        } else if let Some(book) = self.rest_book(symbol) {
+            let _ = reply.send(messages::book(book, limit));
+        } else {
+            self.waiting_depth.retain(|waiting| !waiting.reply.is_closed());
+            self.waiting_depth.push(WaitingDepth { symbol, limit, reply });
+        }
+    }
+
+    fn answer_waiting_depth(&mut self, symbol: usize) {
+        if self.waiting_depth.is_empty() || self.rest_book(symbol).is_none() {
+            return;
+        }
+        for waiting in std::mem::take(&mut self.waiting_depth) {
+            if waiting.symbol == symbol {
+                self.depth(symbol, waiting.limit, waiting.reply);
+            } else {
+                self.waiting_depth.push(waiting);
+            }
+        }
+    }
+
+    pub(crate) fn symbol_index(&self, name: &str) -> Option<usize> {
+        self.markets.iter().position(|market| market.spec.name == name)
+    }
+
+    pub(crate) fn markets(&self) -> &[Market] {
+        &self.markets
+    }
+
+    pub(crate) fn truth(&mut self, symbol: usize) -> Truth {
+        let venue_ms = self.venue_ms();
+        self.markets[symbol].truth(venue_ms, self.play == Play::Finished)
+    }
+
+    pub(crate) fn stats(&mut self) -> SimStats {
+        #[expect(clippy::cast_precision_loss, reason = "shown, not computed with")]
+        let position_s = self.position_ns() as f64 / 1e9;
+        let mut stats = SimStats {
+            play: self.play,
+            source_error: self.source_error.clone(),
+            position_s,
+            venue_ms: self.venue_ms(),
+            played: self.played,
+            clients: self.broadcast.client_states(),
+            faults: self.fault_count,
+            ..SimStats::default()
+        };
+        self.counters.fill(&mut stats);
+        stats
+    }
+
+    fn write_truth_file(&mut self) {
+        let Some(path) = self.truth_file.clone() else { return };
+        let truths: Vec<Truth> = (0..self.markets.len()).map(|symbol| self.truth(symbol)).collect();
+        if let Err(error) = truth::write_file(&path, &truths) {
+            tracing::error!(%error, "the truth is not written");
+        }
+    }
+
+    fn inject_scheduled(&mut self, at_ns: i64) {
+        if self.schedule.is_empty() {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "faults are placed in seconds, not in ns")]
+        let at_s = at_ns as f64 / 1e9;
+        let message = self.played + 1;
+        let is_due = |entry: &mut ScheduledFault| {
+            entry.at_s.is_some_and(|due| due <= at_s)
+                || entry.at_message.is_some_and(|due| due <= message)
+        };
+        let due: Vec<_> = self.schedule.extract_if(.., is_due).collect();
+        for entry in due {
+            self.inject(entry.fault);
+        }
+    }
+
+    pub(crate) fn inject(&mut self, fault: Fault) {
+        tracing::info!(?fault, position_ns = self.last_at_ns, "fault");
+        self.fault_count += 1;
+        match &fault {
+            Fault::Drop { .. }
+            | Fault::Duplicate { .. }
+            | Fault::Malformed { .. }
+            | Fault::Stall { .. } => {
+                self.broadcast.add_fault(&fault);
+            }
+            Fault::Resume => {
+                self.broadcast.clear_faults();
+                self.rest_faults.clear();
+                self.refuse_until.send_if_modified(|until| until.take().is_some());
+            }
+            Fault::Cut { client } => self.broadcast.cut(*client),
+            Fault::ServerShutdown { close_after_ms } => {
+                let data = messages::server_shutdown(self.venue_ms());
+                self.broadcast.send_all("!serverShutdown", &data);
+                self.close_at
+                    .extend(close_after_ms.map(|ms| Instant::now() + Duration::from_millis(ms)));
+                self.close_at.make_contiguous().sort_unstable();
+            }
+            Fault::RefuseConnections { for_ms } => {
+                self.refuse_until
+                    .send_replace(Some(Instant::now() + Duration::from_millis(*for_ms)));
+            }
+            Fault::RestDelay { requests, .. }
+            | Fault::RestStatus { requests, .. }
+            | Fault::StaleSnapshot { requests, .. } => {
+                let requests = *requests;
+                self.rest_faults.add(fault, requests);
+            }
+        }
+    }
+
+    /// What the next request of `path` meets.
+    pub(crate) fn take_rest_fault(&mut self, path: &str) -> RestFault {
+        self.rest_faults.take(path)
+    }
+
+    fn close_due(&mut self, now: Instant) {
+        while self.close_at.front().is_some_and(|at| *at <= now) {
+            self.close_at.pop_front();
+            self.broadcast.close_all(CloseCode::Away, "Server shutdown");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Faults that the exchange can be made to have, by themselves at a given time or on call.
+//!
+//! A fault file is TOML; each entry happens once:
+//!
+//! ```toml
+//! [[faults]]
+//! at_s = 12.5                     # simulated seconds from the start of play
+//! fault = { kind = "drop", stream = "ethusdt@depth@100ms" }
+//!
+//! [[faults]]
+//! at_message = 50000              # or: messages played
+//! fault = { kind = "rest_status", status = 429, requests = 3, retry_after_s = 2 }
+//! ```
+//!
+//! The same tables as JSON (`{"kind":"cut"}`) are what `POST /sim/fault` takes.
+//! Lengths of time of a fault are wall-clock milliseconds, whatever the speed: they meet the client's own timers.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::SimError;
+
+/// One fault. Streams are patterns: a name, or a name with one `*` (`*@trade`, `ethusdt@depth*`, `*`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Messages of a stream never reach any client: from the `nth` (1 is the next) on, `count` of them.
+    Drop {
+        /// Which streams.
+        stream: String,
+        /// From 1.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// Messages of a stream are sent twice.
+    Duplicate {
+        /// Which streams.
+        stream: String,
+        /// From 1.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// Messages of a stream are cut off in the middle: no JSON any more, the frame itself is sound.
+    Malformed {
+        /// Which streams.
+        stream: String,
+        /// From 1.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// Streams fall silent while pings go on; what is not sent is lost. `*` stalls all.
+    Stall {
+        /// Which streams.
+        stream: String,
+        /// Wall clock; absent: until [`Fault::Resume`].
+        for_ms: Option<u64>,
+    },
+    /// Ends every fault that is still waiting or going on.
+    Resume,
+    /// Connections are reset (TCP RST, no close frame).
+    Cut {
+        /// One client, by the id of `/sim/state`; absent: all.
+        client: Option<u64>,
+    },
+    /// All connections hear `serverShutdown`.
+    ServerShutdown {
+        /// Wall clock until they are closed with 1001; absent: they stay open.
+        close_after_ms: Option<u64>,
+    },
+    /// The port answers nothing (connection refused) and takes nobody; connections that exist go on.
+    RefuseConnections {
+        /// Wall clock.
+        for_ms: u64,
+    },
+    /// REST answers late.
+    RestDelay {
+        /// Only paths that begin so; absent: all of `/api/`.
+        path: Option<String>,
+        /// Wall clock.
+        delay_ms: u64,
+        /// How many requests.
+        #[serde(default = "one")]
+        requests: u64,
+    },
+    /// REST answers with an error.
+    RestStatus {
+        /// Only paths that begin so; absent: all of `/api/`.
+        path: Option<String>,
+        /// 429, 418, 403 or any 4xx or 5xx.
+        status: u16,
+        /// The `Retry-After` header, s.
+        retry_after_s: Option<u64>,
+        /// How many requests.
+        #[serde(default = "one")]
+        requests: u64,
+    },
+    /// REST depth answers with a book that is 5 to 10 simulated seconds old.
+    StaleSnapshot {
+        /// As in `ETHUSDT`.
+        symbol: String,
+        /// How many requests.
+        #[serde(default = "one")]
+        requests: u64,
+    },
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// A fault and its moment; exactly one of the two moments is given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduledFault {
+    /// Simulated seconds from the start of play.
+    pub at_s: Option<f64>,
+    /// Messages of the source played.
+    pub at_message: Option<u64>,
+    /// What happens.
+    pub fault: Fault,
+}
+
+/// Faults that happen by themselves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultSchedule {
+    /// In any order.
+    #[serde(default)]
+    pub faults: Vec<ScheduledFault>,
+}
+
+impl FaultSchedule {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// The file cannot be read, does not parse, or holds an entry that breaks a rule.
+    pub fn from_file(path: &Path) -> Result<Self, SimError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SimError::File { path: path.to_owned(), source })?;
+        let refuse = |reason: String| SimError::Faults { path: path.to_owned(), reason };
+        let schedule: Self = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+        schedule.first_mistake().map_or(Ok(schedule), |mistake| Err(refuse(mistake)))
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SimError> {
+        let refuse = |reason| Err(SimError::Faults { path: PathBuf::from("faults"), reason });
+        self.first_mistake().map_or(Ok(()), refuse)
+    }
+
+    fn first_mistake(&self) -> Option<String> {
+        self.faults.iter().enumerate().find_map(|(index, entry)| {
+            let mistake = match (entry.at_s, entry.at_message) {
+                (Some(at_s), None) if at_s.is_finite() && at_s >= 0.0 => entry.fault.mistake()?,
+                (None, Some(_)) => entry.fault.mistake()?,
+                _ => "needs either at_s (0 or more) or at_message".to_owned(),
+            };
+            Some(format!("fault {}: {mistake}", index + 1))
+        })
+    }
+}
+
+impl Fault {
+    /// The rule that this fault breaks, if any.
+    pub(crate) fn mistake(&self) -> Option<String> {
+        match self {
+            Self::Drop { stream, nth, count }
+            | Self::Duplicate { stream, nth, count }
+            | Self::Malformed { stream, nth, count } => {
+                if *nth == 0 || *count == 0 {
+                    return Some("nth and count begin at 1".to_owned());
+                }
+                pattern_mistake(stream)
+            }
+            Self::Stall { stream, .. } => pattern_mistake(stream),
+            Self::RestStatus { status, .. } if !(400..600).contains(status) => {
+                Some(format!("status = {status}: must be from 400 to 599"))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn pattern_mistake(pattern: &str) -> Option<String> {
+    let stars = pattern.matches('*').count();
+    (stars > 1 || pattern.is_empty())
+        .then(|| format!("stream = {pattern:?}: must be a name with at most one *"))
+}
+
+/// Whether a stream's name fits a pattern with at most one `*`.
+pub(crate) fn fits(pattern: &str, stream: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == stream,
+        Some((front, back)) => {
+            stream.len() >= front.len() + back.len()
+                && stream.starts_with(front)
+                && stream.ends_with(back)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, FaultSchedule, fits};
+
+    #[test]
+    fn patterns_have_one_star() {
+        for (pattern, stream, expected) in [
+            ("ethusdt@trade", "ethusdt@trade", true),
+            ("*@trade", "ethusdt@trade", true),
+            ("ethusdt@depth*", "ethusdt@depth@100ms", true),
+            ("*", "x", true),
+            ("ab*ba", "aba", false),
+            ("*@trade", "ethusdt@aggTrade", false),
+        ] {
+            assert_eq!(fits(pattern, stream), expected, "{pattern} {stream}");
+        }
+    }
+
+    fn parse(text: &str) -> Result<FaultSchedule, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("faults.toml");
+        std::fs::write(&path, text).unwrap();
+        FaultSchedule::from_file(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_holds_faults_and_their_moments() {
+        let schedule = parse(
+            "[[faults]]\nat_s = 1.5\nfault = { kind = \"drop\", stream = \"ethusdt@depth@100ms\" }\n\
+             [[faults]]\nat_message = 7\nfault = { kind = \"cut\" }\n",
+        )
+        .unwrap();
+        let drop = Fault::Drop { stream: "ethusdt@depth@100ms".into(), nth: 1, count: 1 };
+        assert_eq!(schedule.faults[0].fault, drop);
+        assert_eq!(schedule.faults[1].fault, Fault::Cut { client: None });
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expected) in [
+            ("[[faults]]\nfault = { kind = \"cut\" }", "fault 1: needs either at_s"),
+            ("[[faults]]\nat_s = 1\nfault = { kind = \"explode\" }", "unknown variant `explode`"),
+            (
+                "[[faults]]\nat_s = 1\nfault = { kind = \"cut\", clint = 1 }",
+                "unknown field `clint`",
+            ),
+            (
+                "[[faults]]\nat_s = 1\nfault = { kind = \"drop\", stream = \"*@*\" }",
+                "at most one *",
+            ),
+            (
+                "[[faults]]\nat_s = 1\nfault = { kind = \"rest_status\", status = 200 }",
+                "from 400 to 599",
+            ),
+            ("[[fault]]\nat_s = 1", "unknown field `fault`"),
+        ] {
+            let refused = parse(text).unwrap_err();
+            assert!(refused.contains(expected), "{refused}");
+        }
+    }
+}

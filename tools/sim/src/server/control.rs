@@ -1,0 +1,72 @@
+//! The pages under `/sim/`, for tests in other processes. They cost no weight and meet no fault.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use serde::Serialize;
+
+use super::{Answer, Shared, decode, json};
+use crate::faults::Fault;
+
+const FAULT_BYTES_MAX: usize = 64 << 10;
+
+pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
+    let path = request.uri().path().to_owned();
+    let query = decode(request.uri().query().unwrap_or_default());
+    match (request.method(), path.as_str()) {
+        (&Method::GET, "/sim/state") => or_stopped(shared.ask(|exchange| exchange.stats()).await),
+        (&Method::GET, "/sim/truth") => {
+            let symbol =
+                query.into_iter().find(|(name, _)| name == "symbol").map(|(_, symbol)| symbol);
+            truth(symbol.unwrap_or_default(), shared).await
+        }
+        (&Method::POST, "/sim/pause") => or_stopped(shared.ask(|exchange| exchange.pause()).await),
+        (&Method::POST, "/sim/resume") => {
+            or_stopped(shared.ask(|exchange| exchange.resume()).await)
+        }
+        (&Method::POST, "/sim/fault") => {
+            match Limited::new(request.into_body(), FAULT_BYTES_MAX).collect().await {
+                Ok(body) => inject(body.to_bytes(), shared).await,
+                Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+            }
+        }
+        _ => refuse(StatusCode::NOT_FOUND, "no such page: state, truth, fault, pause, resume"),
+    }
+}
+
+async fn truth(symbol: String, shared: &Shared) -> Answer {
+    let asked = symbol.clone();
+    let truth = shared
+        .ask(move |exchange| exchange.symbol_index(&asked).map(|index| exchange.truth(index)))
+        .await;
+    match truth {
+        Some(None) => refuse(StatusCode::NOT_FOUND, &format!("no symbol {symbol:?} here")),
+        other => or_stopped(other),
+    }
+}
+
+async fn inject(body: Bytes, shared: &Shared) -> Answer {
+    let fault: Fault = match serde_json::from_slice(&body) {
+        Ok(fault) => fault,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    if let Some(mistake) = fault.mistake() {
+        return refuse(StatusCode::BAD_REQUEST, &mistake);
+    }
+    or_stopped(shared.ask(move |exchange| exchange.inject(fault)).await)
+}
+
+fn or_stopped<T: Serialize>(answer: Option<T>) -> Answer {
+    let Some(answer) = answer else {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "the simulator has stopped");
+    };
+    match serde_json::to_vec(&answer) {
+        Ok(body) => json(StatusCode::OK, body),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn refuse(status: StatusCode, reason: &str) -> Answer {
+    json(status, serde_json::json!({ "error": reason }).to_string())
+}

@@ -1,0 +1,190 @@
+//! The port: TCP or TLS, HTTP/1.1, and on it REST, WebSocket and the `/sim` pages.
+
+mod control;
+mod line;
+mod rest;
+mod weights;
+mod ws;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::broadcast::LineControl;
+use crate::config::Limits;
+use crate::exchange::{Command, Exchange};
+use crate::stats::Counters;
+use line::Line;
+use weights::Weights;
+
+type Answer = Response<Full<Bytes>>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
+/// How long a client may take over TLS.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How often a closed port tries again when somebody else took it meanwhile.
+const REOPEN_POLL: Duration = Duration::from_millis(20);
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) commands: Sender<Command>,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) weights: Mutex<Weights>,
+    pub(crate) connects: Mutex<HashMap<IpAddr, VecDeque<Instant>>>,
+    pub(crate) next_client_id: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(commands: Sender<Command>, limits: Limits, counters: Arc<Counters>) -> Self {
+        Self {
+            commands,
+            weights: Mutex::new(Weights::new(&limits)),
+            limits,
+            counters,
+            connects: Mutex::new(HashMap::new()),
+            next_client_id: AtomicU64::new(1),
+        }
+    }
+
+    /// Asks the exchange between two messages; `None` when it has stopped.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Exchange) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        // An asker that went away needs no answer.
+        let ask = move |exchange: &mut Exchange| drop(reply.send(question(exchange)));
+        self.commands.send(Command::Ask(Box::new(ask))).ok()?;
+        answer.await.ok()
+    }
+
+    /// Counts a WebSocket connection; false when there were too many in five minutes.
+    fn may_connect(&self, ip: IpAddr) -> bool {
+        let mut connects = self.connects.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = connects.entry(ip).or_default();
+        let now = Instant::now();
+        while recent.front().is_some_and(|at| now.duration_since(*at) > Duration::from_secs(300)) {
+            recent.pop_front();
+        }
+        recent.push_back(now);
+        recent.truncate(self.limits.connects_per_5min + 1);
+        recent.len() <= self.limits.connects_per_5min
+    }
+}
+
+/// Accepts for ever; while connections are refused the port is closed indeed.
+pub(crate) async fn run(
+    mut listener: TcpListener,
+    addr: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    mut refuse_until: watch::Receiver<Option<Instant>>,
+) {
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, peer)) => drop(tokio::spawn(greet(tcp, peer, tls.clone(), Arc::clone(&shared)))),
+                Err(error) => tracing::debug!(%error, "accept failed"),
+            },
+            Ok(()) = refuse_until.changed() => {
+                drop(listener);
+                listener = reopen(addr, &mut refuse_until).await;
+            }
+        }
+    }
+}
+
+async fn reopen(
+    addr: SocketAddr,
+    refuse_until: &mut watch::Receiver<Option<Instant>>,
+) -> TcpListener {
+    loop {
+        let until = *refuse_until.borrow_and_update();
+        if let Some(until) = until.filter(|until| Instant::now() < *until) {
+            tokio::select! {
+                () = tokio::time::sleep_until(until.into()) => {}
+                Ok(()) = refuse_until.changed() => {}
+            }
+        } else if let Ok(listener) = TcpListener::bind(addr).await {
+            return listener;
+        } else {
+            tokio::time::sleep(REOPEN_POLL).await;
+        }
+    }
+}
+
+async fn greet(tcp: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    // Without it the acknowledgement of one message delays the next.
+    let _ = tcp.set_nodelay(true);
+    let control = Arc::new(LineControl::default());
+    let line = Line::new(tcp, Arc::clone(&control));
+    let Some(tls) = tls else { return serve(line, peer, control, shared).await };
+    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(line)).await {
+        Ok(Ok(line)) => serve(line, peer, control, shared).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+    }
+}
+
+async fn serve<S>(stream: S, peer: SocketAddr, control: Arc<LineControl>, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        let (shared, control) = (Arc::clone(&shared), Arc::clone(&control));
+        async move { Ok::<_, std::convert::Infallible>(answer(request, peer, control, shared).await) }
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.with_upgrades().await {
+        tracing::debug!(%peer, %error, "HTTP connection ended");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    line: Arc<LineControl>,
+    shared: Arc<Shared>,
+) -> Answer {
+    let path = request.uri().path();
+    if path == "/stream" || path == "/ws" || path.starts_with("/ws/") {
+        return ws::upgrade(request, peer, line, &shared);
+    }
+    if path.starts_with("/sim/") {
+        return control::answer(request, &shared).await;
+    }
+    shared.counters.rest_requests.fetch_add(1, Ordering::Relaxed);
+    match *request.method() {
+        Method::GET | Method::HEAD => rest::answer(&request, peer.ip(), &shared).await,
+        _ => json(StatusCode::METHOD_NOT_ALLOWED, String::new()),
+    }
+}
+
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, JSON);
+    answer
+}
+
+/// Names and values of a query or path, percent-decoded.
+fn decode(text: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+}

@@ -1,0 +1,314 @@
+//! One synthetic symbol: a book, makers who change it around the touch, takers who eat into it.
+//!
+//! Guarantees: integers only and one generator, so the walk repeats on every machine; each change takes one update
+//! id; the book is never crossed and never empty.
+
+use std::collections::BTreeMap;
+
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
+
+use super::synthetic::SyntheticSymbol;
+use super::{Body, BookTicker, DepthUpdate, Trade};
+use crate::book::{Book, Level, Side};
+use crate::decimal::{Fixed, ONE};
+
+/// In ns.
+pub(super) const MS: i64 = 1_000_000;
+/// Between two depth events of a symbol.
+const DEPTH_EVERY_NS: i64 = 100 * MS;
+/// Mean time between two clusters of changes; with [`CLUSTER_CHANGES_MIN`] it makes 40 to 50 levels a depth event.
+const CLUSTER_EVERY_NS: i64 = 40 * MS;
+/// Changes of the smallest cluster; a cluster is n times as large with probability 1 in n.
+const CLUSTER_CHANGES_MIN: u64 = 4;
+const CLUSTER_CHANGES_MAX: u64 = 600;
+/// Of a hundred clusters, those that begin with a taker's order.
+const TAKER_PERCENT: u64 = 10;
+/// Levels that no taker and no cancel goes below.
+pub(super) const LEVELS_MIN: usize = 50;
+/// Fills of one taker's order.
+const FILLS_MAX: u32 = 40;
+
+/// The book of one symbol and what happens to it.
+#[derive(Debug)]
+pub(super) struct Walk {
+    random: Random,
+    tick: i64,
+    lot: i64,
+    start_px: i64,
+    /// Furthest new level from the touch, in ticks.
+    range_ticks: u64,
+    level_count: usize,
+    pub(super) book: Book,
+    changed_bids: BTreeMap<Fixed, Fixed>,
+    changed_asks: BTreeMap<Fixed, Fixed>,
+    /// Last id of the last depth event.
+    depth_id: u64,
+    next_trade_id: u64,
+    next_taker_order: u64,
+    /// Takers of the recent past lean this way; −100 (sellers) to 100.
+    mood: i64,
+    next_cluster_ns: i64,
+    pub(super) next_depth_ns: i64,
+}
+
+impl Walk {
+    pub(super) fn new(seed: u64, symbol: &SyntheticSymbol) -> Self {
+        let salt = symbol
+            .spec
+            .name
+            .bytes()
+            .fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let mut random = Random(Pcg64Mcg::seed_from_u64(salt));
+        let tick = symbol.spec.tick.0;
+        let start_px = symbol.start_px.0 / tick * tick;
+        // 3 % of the price, but room enough for the levels and never down to zero.
+        let range_ticks = (start_px / tick * 3 / 100)
+            .max(2 * i64::try_from(symbol.level_count).unwrap_or(i64::MAX));
+        let range_ticks = range_ticks.min(start_px / tick / 2).max(LEVELS_MIN as i64);
+        let update_id = 1_000_000_000 + random.below(50_000_000_000);
+        let mut walk = Self {
+            tick,
+            lot: symbol.spec.lot.0,
+            start_px,
+            range_ticks: range_ticks.unsigned_abs(),
+            level_count: symbol
+                .level_count
+                .min(usize::try_from(range_ticks / 2).unwrap_or(usize::MAX)),
+            book: Book::from_levels(update_id, &[], &[]),
+            changed_bids: BTreeMap::new(),
+            changed_asks: BTreeMap::new(),
+            depth_id: update_id,
+            next_trade_id: 1_000_000 + random.below(3_000_000_000),
+            next_taker_order: 1,
+            mood: 0,
+            next_cluster_ns: MS,
+            next_depth_ns: i64::try_from(1 + random.below(99)).unwrap_or(1) * MS,
+            random,
+        };
+        walk.fill();
+        walk
+    }
+
+    fn fill(&mut self) {
+        for side in [Side::Bid, Side::Ask] {
+            let touch = match side {
+                Side::Bid => self.start_px,
+                Side::Ask => self.start_px + self.tick,
+            };
+            let qty = self.random_qty(touch);
+            self.book.set(side, Fixed(touch), qty);
+            while self.book.level_count(side) < self.level_count {
+                let px = self.random_px(side, touch);
+                let qty = self.random_qty(px.0);
+                self.book.set(side, px, qty);
+            }
+        }
+    }
+
+    pub(super) fn next_ns(&self) -> i64 {
+        self.next_cluster_ns.min(self.next_depth_ns)
+    }
+
+    pub(super) fn take_depth(&mut self) -> Option<Body> {
+        self.next_depth_ns += DEPTH_EVERY_NS;
+        let first_id = self.depth_id + 1;
+        if self.book.update_id < first_id {
+            return None;
+        }
+        self.depth_id = self.book.update_id;
+        let bids = std::mem::take(&mut self.changed_bids)
+            .into_iter()
+            .rev()
+            .map(|(px, qty)| Level(px, qty))
+            .collect();
+        let asks = std::mem::take(&mut self.changed_asks)
+            .into_iter()
+            .map(|(px, qty)| Level(px, qty))
+            .collect();
+        Some(Body::Depth(DepthUpdate { first_id, last_id: self.depth_id, bids, asks }))
+    }
+
+    /// Changes within one millisecond: perhaps a taker's order, then makers around the touch.
+    pub(super) fn run_cluster(&mut self, venue_ms: i64) -> Vec<Body> {
+        let gap_ns = i64::try_from(self.random.below(2 * CLUSTER_EVERY_NS.unsigned_abs()))
+            .unwrap_or(CLUSTER_EVERY_NS);
+        self.next_cluster_ns += gap_ns.max(1_000);
+        let mut out = Vec::new();
+        if self.random.percent(TAKER_PERCENT) {
+            self.take(venue_ms, &mut out);
+        }
+        let change_count =
+            (CLUSTER_CHANGES_MIN * 1_000 / (1 + self.random.below(1_000))).min(CLUSTER_CHANGES_MAX);
+        for _ in 0..change_count {
+            let best = (self.book.best(Side::Bid), self.book.best(Side::Ask));
+            self.make();
+            if best != (self.book.best(Side::Bid), self.book.best(Side::Ask)) {
+                out.extend(self.book_ticker());
+            }
+        }
+        out
+    }
+
+    /// A taker's order eats the best levels of the other side.
+    fn take(&mut self, venue_ms: i64, out: &mut Vec<Body>) {
+        let is_buy = self.next_taker_buys();
+        let side = if is_buy { Side::Ask } else { Side::Bid };
+        let taker_order = self.next_taker_order;
+        self.next_taker_order += 1;
+        let Some(Level(px, _)) = self.book.best(side) else { return };
+        let size = 4 * self.random_qty(px.0).0;
+        let mut left = size;
+        for _ in 0..FILLS_MAX {
+            let Some(Level(px, resting)) = self.book.best(side) else { break };
+            if left == 0 || self.book.level_count(side) <= LEVELS_MIN {
+                break;
+            }
+            // A level holds one to three makers' orders.
+            let maker_count = i64::try_from(1 + self.random.below(3)).unwrap_or(1);
+            let maker_qty =
+                (resting.0 / maker_count / self.lot * self.lot).max(self.lot.min(resting.0));
+            let qty = Fixed(left.min(maker_qty));
+            left -= qty.0;
+            self.change(side, px, Fixed(resting.0 - qty.0));
+            let id = self.next_trade_id;
+            self.next_trade_id += 1;
+            out.push(Body::Trade(Trade {
+                id,
+                px,
+                qty,
+                trade_ms: venue_ms,
+                is_buyer_maker: !is_buy,
+                taker_order,
+            }));
+        }
+        out.extend(self.book_ticker());
+    }
+
+    /// Buyers and sellers come in runs, and the more often the further the price has gone the other way.
+    fn next_taker_buys(&mut self) -> bool {
+        let mid = self.book.best(Side::Bid).map_or(self.start_px, |level| level.0.0);
+        let away_per_mille = (mid - self.start_px) / (self.start_px / 1_000).max(1);
+        let lean = 50 + self.mood / 5 - away_per_mille * 2;
+        let is_buy = self.random.percent(lean.clamp(10, 90).unsigned_abs());
+        let step = if is_buy { 4 } else { -4 };
+        self.mood = (self.mood + step).clamp(-100, 100);
+        if self.random.percent(2) {
+            self.mood = -self.mood / 2;
+        }
+        is_buy
+    }
+
+    /// One maker's change: into the spread, or a level set, shrunk or cancelled at some distance.
+    fn make(&mut self) {
+        let side = if self.random.percent(50) { Side::Bid } else { Side::Ask };
+        let (Some(own), Some(other)) = (self.book.best(side), self.book.best(opposite(side)))
+        else {
+            return;
+        };
+        let inward = if side == Side::Bid { self.tick } else { -self.tick };
+        let spread_ticks = (own.0.0 - other.0.0).abs() / self.tick;
+        if spread_ticks > 1 && self.random.percent(40) {
+            let ticks = 1 + self.random.below_log((spread_ticks - 1).unsigned_abs())
+                % (spread_ticks - 1).unsigned_abs();
+            let px = Fixed(own.0.0 + inward * i64::try_from(ticks).unwrap_or(1));
+            let qty = self.random_qty(px.0);
+            self.change(side, px, qty);
+            return;
+        }
+        let px = self.random_px(side, own.0.0);
+        let level_count = self.book.level_count(side);
+        if self.book.qty(side, px) == Fixed::ZERO {
+            if level_count < self.level_count + self.level_count / 10 {
+                let qty = self.random_qty(px.0);
+                self.change(side, px, qty);
+            } else if let Some(Level(px, _)) = self.book.at_or_behind(side, px) {
+                self.change(side, px, Fixed::ZERO);
+            }
+            return;
+        }
+        // A level under a crowd of others is cancelled as often as it is changed.
+        let may_cancel =
+            level_count > self.level_count - self.level_count / 10 && level_count > LEVELS_MIN;
+        if may_cancel && self.random.percent(45) {
+            self.change(side, px, Fixed::ZERO);
+        } else {
+            let qty = self.random_qty(px.0);
+            self.change(side, px, qty);
+        }
+    }
+
+    fn change(&mut self, side: Side, px: Fixed, qty: Fixed) {
+        if self.book.qty(side, px) == qty {
+            return;
+        }
+        self.book.set(side, px, qty);
+        self.book.update_id += 1;
+        match side {
+            Side::Bid => self.changed_bids.insert(px, qty),
+            Side::Ask => self.changed_asks.insert(px, qty),
+        };
+    }
+
+    fn book_ticker(&self) -> Option<Body> {
+        let (bid, ask) = (self.book.best(Side::Bid)?, self.book.best(Side::Ask)?);
+        Some(Body::BookTicker(BookTicker { update_id: self.book.update_id, bid, ask }))
+    }
+
+    /// A price at or behind the touch: half of them near it, half anywhere in range.
+    fn random_px(&mut self, side: Side, touch: i64) -> Fixed {
+        let ticks = if self.random.percent(75) {
+            self.random.below_log(self.range_ticks)
+        } else {
+            self.random.below(self.range_ticks)
+        };
+        let away = i64::try_from(ticks).unwrap_or(0) * self.tick;
+        match side {
+            Side::Bid => Fixed((touch - away).max(self.tick)),
+            Side::Ask => Fixed(touch + away),
+        }
+    }
+
+    /// A quantity worth 4 to 32,000 of the quote currency, each doubling equally likely, in whole lots.
+    fn random_qty(&mut self, px: i64) -> Fixed {
+        let doublings = self.random.below(13);
+        let worth = i128::from(4_u64 << doublings) * i128::from(1_000 + self.random.below(1_000));
+        let units = worth * i128::from(ONE) * i128::from(ONE) / 1_000 / i128::from(px.max(1));
+        let lots = (units / i128::from(self.lot)).clamp(1, i128::from(i64::MAX / 1_000 / self.lot));
+        Fixed(i64::try_from(lots).unwrap_or(1) * self.lot)
+    }
+}
+
+fn opposite(side: Side) -> Side {
+    match side {
+        Side::Bid => Side::Ask,
+        Side::Ask => Side::Bid,
+    }
+}
+
+/// Integers only, so that no machine's rounding shows.
+#[derive(Debug)]
+struct Random(Pcg64Mcg);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// Even over `0..bound`; 0 where `bound` is 0.
+    fn below(&mut self, bound: u64) -> u64 {
+        let product = u128::from(self.next()) * u128::from(bound);
+        u64::try_from(product >> 64).unwrap_or(0)
+    }
+
+    /// Over `0..bound`, each doubling of the value equally likely.
+    fn below_log(&mut self, bound: u64) -> u64 {
+        let bits = u64::from(u64::BITS - bound.leading_zeros());
+        let top = 1_u64 << self.below(bits.max(1));
+        (top - 1 + self.below(top)).min(bound.saturating_sub(1))
+    }
+
+    fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
