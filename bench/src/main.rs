@@ -1,1 +1,48 @@
-fn main() {}
+//! Latency of the engine on real input. Every bench checks its answer before it times.
+#![forbid(unsafe_code)]
+
+mod path;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Latency of the engine on real input.
+#[derive(Debug, Parser)]
+#[command(name = "bench", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bytes in a buffer → complete frame visible, for each kind of message.
+    #[command(after_help = "Example:
+  cargo run --release -p bench -- path ethusdt.gz btcusdt.gz")]
+    Path {
+        /// Recordings.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Times that all of it is played; the first is not timed.
+        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..))]
+        rounds: u32,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let Command::Path { files, rounds, json } = Cli::parse().command;
+    match path::run(&files, rounds, json) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing can be done where even stderr is closed.
+            let _ = writeln!(io::stderr(), "bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -63,8 +63,8 @@ impl Buckets {
                 buckets.add(side, level.px, i128::from(level.qty.0));
             }
         };
-        add_all(self, Side::Buy, bids.from_best_to(lowest));
-        add_all(self, Side::Sell, asks.from_best_to(highest));
+        add_all(self, Side::Buy, bids.down_to(lowest));
+        add_all(self, Side::Sell, asks.down_to(highest));
     }
 
     /// (bid, ask) quantity of a bucket within reach of the centre; nothing beyond.

@@ -92,7 +92,7 @@ impl Ladder {
 
     /// Levels from the best as far as `px`, inclusive, best last.
     #[must_use]
-    pub(crate) fn from_best_to(&self, px: Px) -> &[Level] {
+    pub(crate) fn down_to(&self, px: Px) -> &[Level] {
         let rank = self.rank(px);
         &self.levels[self.levels.partition_point(|held| self.rank(held.px) < rank)..]
     }
@@ -100,8 +100,8 @@ impl Ladder {
     /// Sum of the quantities from the best as far as `px`, inclusive, beginning behind `after`.
     #[must_use]
     pub(crate) fn sum_behind(&self, after: Option<Px>, px: Px) -> i128 {
-        let levels = self.from_best_to(px);
-        let nearer = after.map_or(0, |after| self.from_best_to(after).len());
+        let levels = self.down_to(px);
+        let nearer = after.map_or(0, |after| self.down_to(after).len());
         levels[..levels.len().saturating_sub(nearer)]
             .iter()
             .map(|level| i128::from(level.qty.0))
@@ -111,7 +111,7 @@ impl Ladder {
     /// Whether the levels as far as `px` are the same as another ladder's.
     #[must_use]
     pub(crate) fn agrees_to(&self, other: &Self, px: Px) -> bool {
-        self.from_best_to(px) == other.from_best_to(px)
+        self.down_to(px) == other.down_to(px)
     }
 }
 

@@ -266,7 +266,7 @@ mod tests {
     }
 
     fn check(event: &Event<'_>) {
-        let (mut producer, mut consumer) = ring::channel(1 << 16);
+        let (mut producer, mut consumer) = ring::channel(1 << 20);
         let stamp = Stamp {
             input_seq: 3,
             ts_recv: Nanos(-4),

@@ -412,7 +412,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 self.serve_link(at);
             }
             Err(error) => {
-                let delay = link.backoff.on_failure(now);
+                let delay = link.backoff.on_failure();
                 link.retry_at = Some(Nanos(now.0 + delay.0));
                 tracing::warn!(retry_in_ms = delay.0 / 1_000_000, "{error}");
             }
@@ -424,7 +424,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         let now = self.outlet.clock.now();
         let link = &mut self.links[at];
         if let Some(connection) = link.connection.take() {
-            let delay = link.backoff.on_failure(now);
+            let delay = link.backoff.on_failure();
             link.retry_at = Some(Nanos(now.0 + delay.0));
             tracing::warn!(
                 host = connection.host(),
@@ -486,7 +486,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         let Some(snapshot) = self.snapshots.get_mut(symbol.at()) else { return };
         // Without an answer what was asked is still wanted, unless the fold has changed its mind.
         snapshot.wanted = snapshot.wanted.or(snapshot.asked.take()).or(snapshot.last);
-        let delay = snapshot.backoff.on_failure(now);
+        let delay = snapshot.backoff.on_failure();
         snapshot.retry_at = Some(Nanos(now.0 + delay.0));
     }
 

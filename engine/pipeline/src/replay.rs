@@ -237,15 +237,16 @@ pub fn replay<O: Observer + Send + 'static>(
                 }
             }
         }
-        Inputs::Log(log) => loop {
-            let Some(input) = log.next()? else { break };
-            let input_seq = input.stamp.input_seq;
-            feed.input(&input)?;
-            if input_seq % PROGRESS_INPUTS == 0 {
-                let (done, all) = log.progress();
-                on_progress(done, all);
+        Inputs::Log(log) => {
+            while let Some(input) = log.next()? {
+                let input_seq = input.stamp.input_seq;
+                feed.input(&input)?;
+                if input_seq % PROGRESS_INPUTS == 0 {
+                    let (done, all) = log.progress();
+                    on_progress(done, all);
+                }
             }
-        },
+        }
     }
     let torn = match &inputs {
         Inputs::Recording(_) => Vec::new(),

@@ -144,7 +144,7 @@ impl Demo {
             if on_terminal {
                 write!(out, "\x1b[H\x1b[2J")?;
             }
-            if on_terminal || lines % 20 == 0 {
+            if on_terminal || lines.is_multiple_of(20) {
                 writeln!(out, "{}", table::HEADER)?;
             }
             lines += 1;

@@ -11,12 +11,8 @@ use cobring_pipeline::config::ConfigError;
 pub(crate) enum Failure {
     /// 1: it failed.
     Failed(String),
-    /// 2: the command line does not make sense together.
-    Usage(String),
     /// 3: the configuration is refused.
     Configuration(String),
-    /// 4: a check found something.
-    Found(String),
     /// 128 + the signal's number: ended by it, cleanly.
     Signal(i32),
     /// Whoever read our output is gone: not an error.
@@ -32,9 +28,7 @@ impl Failure {
         let (code, message) = match result {
             Ok(()) | Err(Self::OutputClosed) => return ExitCode::SUCCESS,
             Err(Self::Failed(message)) => (1, message),
-            Err(Self::Usage(message)) => (2, message),
             Err(Self::Configuration(message)) => (3, message),
-            Err(Self::Found(message)) => (4, message),
             Err(Self::Signal(number)) => {
                 return ExitCode::from(u8::try_from(128 + number).unwrap_or(u8::MAX));
             }

@@ -17,6 +17,8 @@ mod signals;
 mod sim;
 mod table;
 
+use std::io::IsTerminal as _;
+
 use clap::{Parser, Subcommand};
 
 use crate::exit::Failure;
@@ -70,6 +72,7 @@ fn main() -> std::process::ExitCode {
             |_| if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" }.into(),
         ))
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let result = match cli.command {
         Command::Run(command) => command.run(),

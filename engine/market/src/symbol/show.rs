@@ -58,9 +58,8 @@ impl SymbolMarket {
         write_levels(&mut block.bids, book.side(Side::Buy), instrument);
         write_levels(&mut block.asks, book.side(Side::Sell), instrument);
         let held = !book.side(Side::Buy).is_empty() || !book.side(Side::Sell).is_empty();
-        let known_levels = |side: Side, to| {
-            u32::try_from(book.side(side).from_best_to(to).len()).unwrap_or(u32::MAX)
-        };
+        let known_levels =
+            |side: Side, to| u32::try_from(book.side(side).down_to(to).len()).unwrap_or(u32::MAX);
         block.levels_known_bid = known_levels(Side::Buy, book.bid_known_to());
         block.levels_known_ask = known_levels(Side::Sell, book.ask_known_to());
         (block.bid_known_to, block.ask_known_to) = match (held, book.ask_known_to()) {

@@ -66,9 +66,9 @@ impl Backoff {
         }
     }
 
-    /// An attempt failed or a connection was lost. Returns when to try again: after a delay between
+    /// An attempt failed or a connection was lost. Returns how long to wait before the next: between
     /// half and all of `first * 2^failures`, at most `delay_max`.
-    pub fn on_failure(&mut self, now: Nanos) -> Nanos {
+    pub fn on_failure(&mut self) -> Nanos {
         self.flowing_since = None;
         let doubled = 1i64
             .checked_shl(self.failures)
@@ -78,7 +78,7 @@ impl Backoff {
         let whole = doubled.min(self.config.delay_max.0);
         self.failures = self.failures.saturating_add(1);
         let half = whole / 2;
-        Nanos(now.0.saturating_add(whole - half + self.random.below(half + 1)))
+        Nanos(whole - half + self.random.below(half + 1))
     }
 
     /// Forgives all failures at once.
@@ -119,11 +119,11 @@ mod tests {
     fn delays_double_to_the_limit_and_keep_their_jitter() {
         let mut backoff = Backoff::new(BackoffConfig::default(), 7);
         for whole in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
-            let delay = backoff.on_failure(Nanos(5)).0 - 5;
+            let delay = backoff.on_failure().0;
             assert!((whole * S / 2..=whole * S).contains(&delay), "{delay} after {whole} s");
         }
         let spread: std::collections::BTreeSet<i64> = (0..50)
-            .map(|seed| Backoff::new(BackoffConfig::default(), seed).on_failure(Nanos(0)).0)
+            .map(|seed| Backoff::new(BackoffConfig::default(), seed).on_failure().0)
             .collect();
         assert!(spread.len() > 40, "seeds spread the first delay: {}", spread.len());
     }
@@ -132,33 +132,31 @@ mod tests {
     fn only_data_that_flowed_for_a_while_resets() {
         let mut backoff = Backoff::new(BackoffConfig::default(), 1);
         for _ in 0..4 {
-            backoff.on_failure(Nanos(0));
+            backoff.on_failure();
         }
         backoff.on_data(Nanos(100 * S));
         backoff.on_data(Nanos(129 * S));
         assert_eq!(backoff.failures(), 4);
-        backoff.on_failure(Nanos(129 * S));
+        backoff.on_failure();
         // The flow starts anew after a failure.
         backoff.on_data(Nanos(131 * S));
         assert_eq!(backoff.failures(), 5);
         backoff.on_data(Nanos(161 * S));
         assert_eq!(backoff.failures(), 0);
-        let delay = backoff.on_failure(Nanos(162 * S)).0 - 162 * S;
-        assert!(delay <= S);
+        assert!(backoff.on_failure().0 <= S);
     }
 
     proptest! {
         #[test]
         fn a_delay_is_never_outside_its_bounds(
             seed in any::<u64>(), first in 1i64..10 * S, factor in 1i64..1000, failures in 0usize..200,
-            now in 0i64..i64::MAX / 2,
         ) {
             let delay_max = Nanos(first * factor);
             let config = BackoffConfig { first: Nanos(first), delay_max, reset_after: Nanos(S) };
             let mut backoff = Backoff::new(config, seed);
             let mut smallest = 0;
             for _ in 0..failures {
-                let delay = backoff.on_failure(Nanos(now)).0 - now;
+                let delay = backoff.on_failure().0;
                 prop_assert!(delay > 0 && delay <= delay_max.0);
                 prop_assert!(delay >= first / 2);
                 smallest = smallest.max(delay / 2);

@@ -189,7 +189,7 @@ impl WeightBudget {
             418 => seconds.unwrap_or(self.config.pause_418),
             403 => seconds.unwrap_or(self.config.pause_403),
             0 | 500.. => {
-                let backoff = Nanos(self.backoff.on_failure(now).0.saturating_sub(now.0));
+                let backoff = self.backoff.on_failure();
                 seconds.unwrap_or(backoff).max(backoff)
             }
             _ => {
