@@ -19,8 +19,8 @@ use crate::fold::Observer;
 use crate::idle::{Idle, Waiter};
 use crate::log::LogProducer;
 use crate::net::{
-    Backoff, BackoffConfig, ConnectRequest, Connection, Connector, Payload, ReadOutcome, Received,
-    RestHelper, RestPriority, RestReply, RestRequest, Verdict,
+    Backoff, BackoffConfig, ConnectOutcome, ConnectRequest, Connection, Connector, Payload,
+    ReadOutcome, Received, RestHelper, RestPriority, RestReply, RestRequest, Verdict,
 };
 use crate::sequencer::{Sequencer, own_input};
 use crate::stages::{Finished, Notice, Stages};
@@ -274,7 +274,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 self.serve_link(at);
             }
             while let Some(outcome) = self.connector.poll() {
-                self.adopt(outcome)?;
+                self.adopt(outcome);
             }
             while let Some(reply) = self.rest.poll() {
                 self.on_reply(reply);
@@ -383,14 +383,19 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         }
     }
 
-    fn adopt(&mut self, outcome: crate::net::ConnectOutcome) -> io::Result<()> {
+    fn adopt(&mut self, outcome: ConnectOutcome) {
         let at = usize::from(outcome.request.connection);
         let now = self.outlet.clock.now();
         let link = &mut self.links[at];
         link.is_connecting = false;
         match outcome.result {
             Ok(mut connection) => {
-                connection.register(self.poll.registry(), Token(at))?;
+                if let Err(error) = connection.register(self.poll.registry(), Token(at)) {
+                    let delay = link.backoff.on_failure();
+                    link.retry_at = Some(Nanos(now.0 + delay.0));
+                    tracing::warn!("the connection could not be polled: {error}");
+                    return;
+                }
                 if link.plan.streams.len() > STREAMS_IN_URL_MAX {
                     for text in link.plan.subscribe_texts(1) {
                         if connection.send_text(now, text).is_err() {
@@ -417,7 +422,6 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 tracing::warn!(retry_in_ms = delay.0 / 1_000_000, "{error}");
             }
         }
-        Ok(())
     }
 
     fn lose(&mut self, at: usize, why: &str) {

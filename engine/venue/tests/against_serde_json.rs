@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use cobring_types::{Input, InputKind, SymbolIndex};
-use cobring_venue::binance::{Decoder, RecordedLine, RecordedLines};
+use cobring_venue::binance::Decoder;
 use cobring_venue::{DecodeError, Decoded, limit_of_recorded_snapshot};
 use common::oracle::Oracle;
 use common::{ETH, Owned, decode, decoder, fixtures, input, instruments, recordings};
@@ -25,15 +25,15 @@ fn every_recorded_line_decodes_as_the_independent_decoder_says() {
     let (mut decoder, oracle) = (decoder(), Oracle::new(instruments()));
     let mut lines_read = 0u64;
     for path in paths {
-        let mut classify = RecordedLines::new();
         let mut file_symbol = None;
         for line in BufReader::new(GzDecoder::new(File::open(&path).unwrap())).split(b'\n') {
             let line = line.unwrap();
             let space = line.iter().position(|&byte| byte == b' ').unwrap();
             let message = &line[space + 1..];
             lines_read += 1;
-            match classify.classify(message).unwrap() {
-                RecordedLine::Snapshot => {
+            let json: Value = serde_json::from_slice(message).unwrap();
+            match json["data"]["s"].as_str() {
+                None => {
                     let symbol = file_symbol.unwrap();
                     let input = Input { symbol, ..input(InputKind::RestDepth, message) };
                     let (decoded, events) = decode(&mut decoder, &input);
@@ -44,8 +44,7 @@ fn every_recorded_line_decodes_as_the_independent_decoder_says() {
                         [(symbol, oracle.snapshot(symbol, limit, message).unwrap())]
                     );
                 }
-                RecordedLine::Message { symbol: name } => {
-                    let name = name.unwrap();
+                Some(name) => {
                     let of = instruments().iter().position(|i| i.symbol.as_str() == name).unwrap();
                     file_symbol = file_symbol.or(Some(SymbolIndex(u16::try_from(of).unwrap())));
                     let (decoded, events) = decode(&mut decoder, &input(InputKind::Text, message));

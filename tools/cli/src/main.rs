@@ -31,13 +31,14 @@ use crate::exit::Failure;
     arg_required_else_help = true,
     max_term_width = 100,
     after_help = "Examples:
-  cobring demo                                  # simulator, engine and live view: no network, no set-up
-  cobring run                                   # Binance ETHUSDT and BTCUSDT, live
-  cobring frame watch ETHUSDT                   # the frames that models read, as they come
+  cobring demo                         # simulator, engine, live table: no network, no set-up
+  cobring run                          # Binance ETHUSDT and BTCUSDT, live
+  cobring frame watch ETHUSDT          # the frames that models read, as they come
   cobring replay ethusdt.gz --jsonl --every 10s
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 a check found something, 5 a dependency is missing,
-130/143 ended by SIGINT/SIGTERM. COBRING_LOG=debug shows more on stderr."
+Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration, 4 a check found something,
+5 a dependency is missing, 130/143 ended by SIGINT/SIGTERM.
+COBRING_LOG=debug shows more on stderr."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -6,12 +6,10 @@
 
 mod decode;
 mod message;
-mod recorded;
 mod rest;
 mod subscribe;
 
 pub use decode::Decoder;
-pub use recorded::{RecordedLine, RecordedLines};
 pub use rest::{
     ApiError, RestRequest, api_error, depth_request, depth_weight, exchange_info_request,
     tick_size_in_exchange_info, time_request,
