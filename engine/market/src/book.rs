@@ -74,6 +74,12 @@ impl Book {
         self.shape == shape
     }
 
+    /// Reserves all memory that it will need (again).
+    pub(crate) fn reserve(&mut self) {
+        self.bids.reserve();
+        self.asks.reserve();
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.bids.clear();

@@ -4,6 +4,7 @@
 //! unobserved interval is a row without values flagged `hole`. Does not: decide which trades count.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use cobring_frame::{
     CANDLE_FLAT, CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CANDLE_REPAIRED, CANDLES_PROMISED,
@@ -148,6 +149,11 @@ impl Candles {
         }
     }
 
+    /// Reserves all memory that it will need (again).
+    pub(crate) fn reserve(&mut self) {
+        self.closed.reserve_exact(BARS_KEPT.saturating_sub(self.closed.len()));
+    }
+
     /// A trade of the counting stream. `lost_since` is the venue time of the trade before a gap in ids.
     pub(crate) fn on_trade(
         &mut self,
@@ -166,15 +172,23 @@ impl Candles {
             self.broken = false;
             return TradeEffect::Current;
         };
-        if (bar_time.0.saturating_sub(open.open_time.0)) / self.interval.0 > BARS_A_TRADE_MAX {
+        // A long silence is vouched for by our own clock, a lone time far ahead is not.
+        if (bar_time.0.saturating_sub(open.open_time.0)) / self.interval.0 > BARS_A_TRADE_MAX
+            && bar_time.0.saturating_sub(ts_recv.0) / self.interval.0 > BARS_A_TRADE_MAX
+        {
             return TradeEffect::TooFarAhead;
         }
         let mut effect = TradeEffect::Current;
-        if lost_since.is_some() || self.broken {
+        // The bars that a trade between the last one and this one may belong to.
+        let lost = lost_since.map(|since| {
+            let since = since.floor_to(self.interval);
+            since.min(bar_time)..=since.max(bar_time)
+        });
+        if self.broken || lost.as_ref().is_some_and(|lost| lost.contains(&open.open_time)) {
             open.flags |= CANDLE_INCOMPLETE;
         }
-        if let Some(since) = lost_since
-            && self.mark_incomplete_from(since.floor_to(self.interval), instrument, window)
+        if let Some(lost) = &lost
+            && self.mark_incomplete(lost, instrument, window)
         {
             effect = TradeEffect::Repaired;
         }
@@ -184,7 +198,7 @@ impl Candles {
             if let Some(next) = &mut self.open {
                 opened = true;
                 next.unobserved |= self.broken;
-                if lost_since.is_some() {
+                if lost.is_some() {
                     next.flags |= CANDLE_INCOMPLETE;
                 }
             }
@@ -237,7 +251,9 @@ impl Candles {
         }
         self.closed.push_back(bar);
         self.valid_rows = if bar.unobserved { 0 } else { self.valid_rows + 1 };
-        self.count_repaired();
+        // No bar is repaired while it is open: only the one that leaves the last 300 changes the count.
+        let leaving = self.closed.len().checked_sub(REPAIRED_AMONG + 1).map(|at| self.closed[at]);
+        self.repaired -= u32::from(leaving.is_some_and(|bar| bar.flags & CANDLE_REPAIRED != 0));
         let mut next = Bar::flat(Nanos(bar.open_time.0 + self.interval.0), bar.close);
         if !self.observed {
             next.unobserved = true;
@@ -255,8 +271,13 @@ impl Candles {
         window: &mut Window<CandleRow>,
     ) -> TradeEffect {
         let Some(at) = self.position(bar_time) else { return TradeEffect::TooOld };
+        let was_hole = self.closed[at].unobserved;
         self.closed[at].add(trade);
         self.rewrite(at, instrument, window);
+        if was_hole {
+            let trailing = self.closed.iter().rev().take_while(|bar| !bar.unobserved).count();
+            self.valid_rows = self.valid_rows.max(trailing as u64);
+        }
         let close = self.closed[at].close;
         let mut carried = true;
         for at in at + 1..self.closed.len() {
@@ -266,7 +287,10 @@ impl Candles {
                 break;
             }
             *bar = Bar { open: close, high: close, low: close, close, ..*bar };
-            self.rewrite(at, instrument, window);
+            // A hole shows no price: there is nothing to mend.
+            if !bar.unobserved {
+                self.rewrite(at, instrument, window);
+            }
         }
         if let Some(open) = self.open.as_mut().filter(|open| carried && open.trade_count == 0) {
             *open = Bar { open: close, high: close, low: close, close, ..*open };
@@ -289,20 +313,21 @@ impl Candles {
         window.rewrite(window.done() - bars_back, &bar.row(instrument));
     }
 
-    /// Flags the closed bars from `bar_time` on; whether there were any.
-    fn mark_incomplete_from(
+    /// Flags the closed bars of these times; whether there were any.
+    fn mark_incomplete(
         &mut self,
-        bar_time: Nanos,
+        times: &RangeInclusive<Nanos>,
         instrument: &Instrument,
         window: &mut Window<CandleRow>,
     ) -> bool {
-        let first = self.closed.partition_point(|bar| bar.open_time < bar_time);
-        for at in first..self.closed.len() {
+        let first = self.closed.partition_point(|bar| bar.open_time < *times.start());
+        let end = self.closed.partition_point(|bar| bar.open_time <= *times.end());
+        for at in first..end {
             self.closed[at].flags |= CANDLE_INCOMPLETE;
             self.rewrite(at, instrument, window);
         }
         self.count_repaired();
-        first < self.closed.len()
+        first < end
     }
 
     fn count_repaired(&mut self) {

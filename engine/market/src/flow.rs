@@ -40,6 +40,10 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
         }
     }
 
+    fn reserve(&mut self) {
+        self.entries.reserve_exact(ENTRIES_MAX.saturating_sub(self.entries.len()));
+    }
+
     fn push(&mut self, ts: Nanos, entry: E) {
         if self.entries.len() == ENTRIES_MAX {
             self.drop_front();
@@ -168,6 +172,12 @@ impl Default for Flow {
 }
 
 impl Flow {
+    /// Reserves all memory that it will need (again).
+    pub(crate) fn reserve(&mut self) {
+        self.trades.reserve();
+        self.ofi.reserve();
+    }
+
     /// A trade of the counting stream.
     pub(crate) fn on_trade(&mut self, ts_recv: Nanos, trade: &Trade) {
         self.last_trade = Some(*trade);

@@ -32,6 +32,11 @@ impl Ladder {
         Self { side, levels: Vec::with_capacity(capacity), capacity }
     }
 
+    /// Reserves its whole capacity (again): what a checkpoint gave back holds no more than its levels.
+    pub(crate) fn reserve(&mut self) {
+        self.levels.reserve_exact(self.capacity.saturating_sub(self.levels.len()));
+    }
+
     /// Higher is nearer to the other side.
     fn rank(&self, px: Px) -> i64 {
         match self.side {

@@ -26,6 +26,9 @@ use crate::top::{BestPrices, Quotes, best_of, values};
 const AUDIT_INTERVAL: Nanos = Nanos(600_000_000_000);
 /// Background re-syncs are at least this far apart.
 const RESYNC_INTERVAL: Nanos = Nanos(60_000_000_000);
+/// After a link came up, the first depth message is waited for this long before a snapshot is asked for: one
+/// older than that message is of no use, and costs its weight.
+const FIRST_DEPTH_WAIT: Nanos = Nanos(1_000_000_000);
 /// With fewer known buckets than R plus this on a side, the known range is widened.
 const KNOWN_MARGIN: i64 = 5;
 
@@ -97,7 +100,21 @@ struct State {
     last_snapshot_recv: Nanos,
     last_background_wanted: Nanos,
     wanted: Option<SnapshotWanted>,
+    /// A link came up without a book: a snapshot is wanted at the first depth message that waits, or here.
+    want_at: Nanos,
     counters: MarketCounters,
+}
+
+impl State {
+    /// Reserves all memory that the fold will need: what a checkpoint gave back holds no more than is in it.
+    fn reserve(&mut self) {
+        self.book.reserve();
+        self.second.reserve();
+        self.quotes.reserve();
+        self.flow.reserve();
+        self.candles_1s.reserve();
+        self.candles_1m.reserve();
+    }
 }
 
 /// What a checkpoint holds of a symbol.
@@ -175,6 +192,7 @@ impl SymbolMarket {
                 last_snapshot_recv: Nanos::UNDEF,
                 last_background_wanted: Nanos::UNDEF,
                 wanted: None,
+                want_at: Nanos::UNDEF,
                 counters: MarketCounters::default(),
             },
             config,
@@ -213,7 +231,7 @@ impl SymbolMarket {
             Event::Instrument { status, .. } => {
                 self.set_halted(*status == InstrumentStatus::Halted, &mut dirty)
             }
-            Event::Control(control) => self.on_control(control, &mut dirty),
+            Event::Control(control) => self.on_control(ts_recv, control, &mut dirty),
         };
         self.image.head_mut().identity.input_seq = stamp.input_seq;
         if let Some(trigger) = publish {
@@ -243,6 +261,7 @@ impl SymbolMarket {
         });
         self.state.samples.push(sample);
         self.write_samples();
+        self.want_when_due(g);
         self.want_background(g);
         let times = &mut self.image.head_mut().times;
         times.ts_event = Nanos::UNDEF.0;
@@ -298,6 +317,7 @@ impl SymbolMarket {
             return Err(RestoreError::OtherSettings);
         }
         self.state = state;
+        self.state.reserve();
         let windows = &mut self.windows;
         for (name, (window, [done, revision])) in WINDOWS.into_iter().zip(
             [windows.candles_1s.raw_mut(), windows.candles_1m.raw_mut(), windows.ticks.raw_mut()]

@@ -45,6 +45,11 @@ impl Default for Quotes {
 }
 
 impl Quotes {
+    /// Reserves all memory that it will need (again).
+    pub(crate) fn reserve(&mut self) {
+        self.recent.reserve_exact(QUOTES_KEPT.saturating_sub(self.recent.len()));
+    }
+
     /// Takes a quote; `false` where it is not newer than the remembered one.
     pub(crate) fn on_quote(&mut self, quote: Quote) -> bool {
         if self.newest.is_some_and(|newest| quote.update_id <= newest.update_id) {

@@ -258,9 +258,14 @@ impl<O: Observer> Fold<O> {
     /// Hands out each snapshot that a symbol needs, once until it is asked for.
     pub fn take_wanted(&mut self, mut take: impl FnMut(SymbolIndex, SnapshotWanted)) {
         for (index, symbol) in (0..).map(SymbolIndex).zip(&mut self.symbols) {
-            if let Some(wanted) = symbol.market.snapshot_wanted().filter(|_| !symbol.want_is_out) {
-                symbol.want_is_out = true;
-                take(index, wanted);
+            match symbol.market.snapshot_wanted() {
+                Some(wanted) if !symbol.want_is_out => {
+                    symbol.want_is_out = true;
+                    take(index, wanted);
+                }
+                Some(_) => {}
+                // The link went down before it was asked for: the next one is another.
+                None => symbol.want_is_out = false,
             }
         }
     }

@@ -8,9 +8,13 @@ pub(crate) const HEADER: &str = "symbol       seq state  quality      bid px    
 /// One frame as a row.
 pub(crate) fn row(frame: &Value) -> String {
     let number = |pointer: &str, decimals: usize| {
-        frame.pointer(pointer).and_then(Value::as_f64).map_or("–".to_owned(), |n| format!("{n:.decimals$}"))
+        frame
+            .pointer(pointer)
+            .and_then(Value::as_f64)
+            .map_or("–".to_owned(), |n| format!("{n:.decimals$}"))
     };
-    let text = |pointer: &str| frame.pointer(pointer).and_then(Value::as_str).unwrap_or("–").to_owned();
+    let text =
+        |pointer: &str| frame.pointer(pointer).and_then(Value::as_str).unwrap_or("–").to_owned();
     let levels = |side: &str| number(&format!("/book/levels_known_{side}"), 0);
     let bar = |field: &str, decimals| number(&format!("/candles/1s/open/{field}"), decimals);
     format!(

@@ -3,9 +3,9 @@
 use cobring_venue::Audit;
 
 use super::{
-    AUDIT_INTERVAL, BookState, Control, DepthSnapshot, DepthUpdate, DepthVerdict, Dirty, LinkScope,
-    Nanos, Publish, Quote, RESYNC_INTERVAL, SnapshotVerdict, SnapshotWanted, SymbolMarket,
-    SyncState, Trade, TradeEffect, Trigger, best_of, values,
+    AUDIT_INTERVAL, BookState, Control, DepthSnapshot, DepthUpdate, DepthVerdict, Dirty,
+    FIRST_DEPTH_WAIT, LinkScope, Nanos, Publish, Quote, RESYNC_INTERVAL, SnapshotVerdict,
+    SnapshotWanted, SymbolMarket, SyncState, Trade, TradeEffect, Trigger, best_of, values,
 };
 
 impl SymbolMarket {
@@ -28,7 +28,12 @@ impl SymbolMarket {
                 return Some(Trigger::Depth);
             }
             DepthVerdict::Ignore => state.counters.depth_old += 1,
-            DepthVerdict::Buffered => state.counters.depth_buffered += 1,
+            DepthVerdict::Buffered => {
+                state.counters.depth_buffered += 1;
+                if state.want_at.is_defined() {
+                    self.want_for_link();
+                }
+            }
             DepthVerdict::Gap { .. } => {
                 state.counters.gaps += 1;
                 self.lose_book();
@@ -104,13 +109,29 @@ impl SymbolMarket {
     }
 
     fn want_resync(&mut self) {
-        self.state.wanted =
-            Some(SnapshotWanted { limit: self.config.resync_levels, background: false });
+        self.want(self.config.resync_levels);
     }
 
-    fn want_first_snapshot(&mut self) {
-        self.state.wanted =
-            Some(SnapshotWanted { limit: self.config.snapshot_levels, background: false });
+    fn want(&mut self, limit: u32) {
+        self.state.want_at = Nanos::UNDEF;
+        self.state.wanted = Some(SnapshotWanted { limit, background: false });
+    }
+
+    /// The snapshot that a link without a book needs.
+    fn want_for_link(&mut self) {
+        self.state.want_at = Nanos::UNDEF;
+        match self.state.sync.state() {
+            SyncState::Empty => self.want(self.config.snapshot_levels),
+            SyncState::Gapped => self.want_resync(),
+            SyncState::Syncing | SyncState::Live => {}
+        }
+    }
+
+    /// No depth message came since the link did: the symbol is quiet, or the venue slow.
+    pub(super) fn want_when_due(&mut self, g: Nanos) {
+        if self.state.want_at.get().is_some_and(|at| g.0 >= at) {
+            self.want_for_link();
+        }
     }
 
     pub(super) fn on_snapshot(
@@ -127,6 +148,7 @@ impl SymbolMarket {
                 state.crossed = false;
                 state.audit_mismatch = false;
                 state.wanted = None;
+                state.want_at = Nanos::UNDEF;
                 state.last_snapshot_recv = ts_recv;
                 state.quotes.drop_newest();
                 state.second.clear();
@@ -239,21 +261,27 @@ impl SymbolMarket {
         Some(if repaired { Trigger::Repair } else { Trigger::Trade })
     }
 
-    pub(super) fn on_control(&mut self, control: &Control, dirty: &mut Dirty) -> Publish {
+    pub(super) fn on_control(
+        &mut self,
+        ts_recv: Nanos,
+        control: &Control,
+        dirty: &mut Dirty,
+    ) -> Publish {
         let before = self.book_state();
         match *control {
-            Control::LinkUp { connection, scope } => self.on_link_up(connection, scope),
+            Control::LinkUp { connection, scope } => self.on_link_up(ts_recv, connection, scope),
             Control::LinkDown { connection, scope } => self.on_link_down(connection, scope),
-            Control::SnapshotRequested { background, .. } => {
+            Control::SnapshotRequested { .. } => {
                 // A background re-sync that was asked for while the book got lost still answers it.
                 self.state.wanted = None;
+                self.state.want_at = Nanos::UNDEF;
                 self.state.sync.on_requested();
                 if !self.state.sync.is_live() {
                     self.state.crossed = false;
                     self.state.book.clear();
                 }
                 dirty.book = self.book_state() != before;
-                return (dirty.book && !background).then_some(Trigger::Link);
+                return dirty.book.then_some(Trigger::Link);
             }
             Control::Stalled { scope } => {
                 self.state.depth_stalled |= scope.carries(LinkScope::DEPTH);
@@ -277,8 +305,10 @@ impl SymbolMarket {
         Some(Trigger::Link)
     }
 
-    fn on_link_up(&mut self, connection: u16, scope: LinkScope) {
+    fn on_link_up(&mut self, ts_recv: Nanos, connection: u16, scope: LinkScope) {
         let state = &mut self.state;
+        // Whatever it carried before: only other connections tell whether a stream went on.
+        state.links.down(connection);
         if scope.carries(LinkScope::QUOTE) && !state.links.carry(LinkScope::QUOTE) {
             state.quotes.drop_newest();
             state.flow.forget_quote();
@@ -288,12 +318,11 @@ impl SymbolMarket {
             state.candles_1s.set_observed(true);
             state.candles_1m.set_observed(true);
         }
-        if scope.carries(LinkScope::DEPTH) {
-            match state.sync.state() {
-                SyncState::Empty => self.want_first_snapshot(),
-                SyncState::Gapped => self.want_resync(),
-                SyncState::Syncing | SyncState::Live => {}
-            }
+        let needed = matches!(state.sync.state(), SyncState::Empty | SyncState::Gapped)
+            && state.wanted.is_none()
+            && !state.want_at.is_defined();
+        if scope.carries(LinkScope::DEPTH) && needed {
+            state.want_at = Nanos(ts_recv.0.saturating_add(FIRST_DEPTH_WAIT.0));
         }
     }
 
@@ -309,8 +338,10 @@ impl SymbolMarket {
             state.sync.reset();
             state.book.clear();
             state.second.clear();
+            state.crossed = false;
             // Without a link a snapshot would join nothing: the next link asks for one.
             state.wanted = None;
+            state.want_at = Nanos::UNDEF;
         }
     }
 

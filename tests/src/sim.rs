@@ -1,0 +1,124 @@
+//! `cobring sim` as a process, and the hand on it over HTTP.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::process::Process;
+use crate::{SOON, wait_until};
+
+/// What a simulator plays.
+#[derive(Debug, Clone)]
+pub enum Market {
+    /// Recordings, at that speed.
+    Recording(Vec<PathBuf>, String),
+    /// ETHUSDT and BTCUSDT of a seed, in real time.
+    Seed(u64),
+}
+
+/// A running simulator.
+#[derive(Debug)]
+pub struct Sim {
+    pub process: Process,
+    pub websocket_url: String,
+    pub rest_url: String,
+}
+
+/// The simulator's own book of a symbol.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Truth {
+    pub update_id: u64,
+    /// The best ten of each side.
+    pub bids: Vec<[f64; 2]>,
+    pub asks: Vec<[f64; 2]>,
+}
+
+impl Sim {
+    /// Without TLS.
+    #[must_use]
+    pub fn start(market: &Market) -> Self {
+        Self::start_with(market, None)
+    }
+
+    /// With TLS; its certificate is written to `cert_file`.
+    #[must_use]
+    pub fn start_tls(market: &Market, cert_file: &Path) -> Self {
+        Self::start_with(market, Some(cert_file))
+    }
+
+    fn start_with(market: &Market, cert_file: Option<&Path>) -> Self {
+        let mut args: Vec<OsString> =
+            ["sim", "--json", "--listen", "127.0.0.1:0"].map(Into::into).into();
+        if let Some(cert_file) = cert_file {
+            args.extend(["--tls".into(), "--cert-file".into(), cert_file.into()]);
+        }
+        match market {
+            Market::Recording(files, speed) => {
+                args.extend(["--speed".into(), speed.into(), "--recording".into()]);
+                args.extend(files.iter().map(Into::into));
+            }
+            Market::Seed(seed) => args.extend(["--seed".into(), seed.to_string().into()]),
+        }
+        let mut process = Process::start(args);
+        wait_until("the simulator listens", SOON, || {
+            assert!(process.is_running(), "{}", process.stderr());
+            process.stdout().contains('}')
+        });
+        let urls: Value = serde_json::from_str(&process.stdout()).expect("the URLs as JSON");
+        let url = |key: &str| urls[key].as_str().expect("a URL").to_owned();
+        Self { process, websocket_url: url("websocket_url"), rest_url: url("rest_url") }
+    }
+
+    /// Counts and clients.
+    #[must_use]
+    pub fn state(&self) -> Value {
+        self.get("/sim/state")
+    }
+
+    /// A count of [`Self::state`].
+    #[must_use]
+    pub fn count(&self, key: &str) -> u64 {
+        self.state()[key].as_u64().unwrap_or_else(|| panic!("a count {key}"))
+    }
+
+    #[must_use]
+    pub fn truth(&self, symbol: &str) -> Truth {
+        let truth = self.get(&format!("/sim/truth?symbol={symbol}"));
+        assert_eq!(truth["book_known"], true, "{symbol}");
+        let side = |name: &str| {
+            let levels = truth[name].as_array().expect("levels").iter().take(10);
+            levels.map(|level| [number(&level[0]), number(&level[1])]).collect()
+        };
+        let update_id = truth["update_id"].as_u64().expect("an id");
+        Truth { update_id, bids: side("bids"), asks: side("asks") }
+    }
+
+    /// A fault, in force for all that is sent from now on.
+    pub fn fault(&self, fault: &Value) {
+        self.post("/sim/fault", &fault.to_string());
+    }
+
+    pub fn pause(&self) {
+        self.post("/sim/pause", "");
+    }
+
+    pub fn resume(&self) {
+        self.post("/sim/resume", "");
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let mut answer =
+            ureq::get(format!("{}{path}", self.rest_url)).call().expect("the simulator answers");
+        let text = answer.body_mut().read_to_string().expect("an answer of text");
+        serde_json::from_str(&text).expect("an answer of JSON")
+    }
+
+    fn post(&self, path: &str, body: &str) {
+        ureq::post(format!("{}{path}", self.rest_url)).send(body).expect("the simulator obeys");
+    }
+}
+
+fn number(text: &Value) -> f64 {
+    text.as_str().and_then(|text| text.parse().ok()).expect("a decimal in quotes")
+}
