@@ -1,5 +1,6 @@
 //! Replay: a recording or a log through the very stages of a live run.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cobring_frame::{FrameError, Schema, Segment, SegmentSpec};
@@ -129,6 +130,30 @@ impl Inputs {
         match self {
             Self::Recording(recording) => recording.progress(),
             Self::Log(log) => log.progress(),
+        }
+    }
+
+    /// The symbols that occur, in order of names and in capitals: those of a log's run, or of all messages of
+    /// the recordings, which are read through once for that.
+    ///
+    /// # Errors
+    /// [`ReplayError`] where a recording cannot be read.
+    pub fn symbols(&self) -> Result<BTreeSet<String>, ReplayError> {
+        match self {
+            Self::Log(log) => Ok(log.header().symbols.iter().map(ToString::to_string).collect()),
+            Self::Recording(recording) => {
+                let paths: Vec<&Path> = recording.paths().collect();
+                let mut lines = Recording::open(&paths)?;
+                let mut symbols = BTreeSet::new();
+                while let Some(line) = lines.next()? {
+                    if let Some(symbol) = line.symbol
+                        && !symbols.iter().any(|held: &String| held.eq_ignore_ascii_case(symbol))
+                    {
+                        symbols.insert(symbol.to_ascii_uppercase());
+                    }
+                }
+                Ok(symbols)
+            }
         }
     }
 

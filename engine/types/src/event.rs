@@ -101,7 +101,7 @@ impl Trade {
     /// Number of fills.
     #[must_use]
     pub const fn count(&self) -> u64 {
-        self.last_id - self.first_id + 1
+        (self.last_id - self.first_id).saturating_add(1)
     }
 }
 

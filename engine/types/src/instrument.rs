@@ -10,6 +10,9 @@ use crate::{DecimalError, Px, Qty, nearest_f64, parse_decimal};
 /// Longest symbol, in bytes of UTF-8 (venues list symbols beyond ASCII).
 pub const MAX_SYMBOL_BYTES: usize = 24;
 
+/// Highest price, in ticks.
+const MAX_TICKS: i64 = 1 << 60;
+
 /// Position of a symbol in the engine's configuration, in order of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SymbolIndex(pub u16);
@@ -154,7 +157,12 @@ impl Instrument {
         if self.tick_mantissa != 1 && units % self.tick_mantissa != 0 {
             return Err(DecimalError::TooFine { decimals: self.price_decimals });
         }
-        Ok(Px(units / self.tick_mantissa))
+        let ticks = units / self.tick_mantissa;
+        // Sums of two prices and twice a distance must fit 64 bits.
+        if ticks.abs() > MAX_TICKS {
+            return Err(DecimalError::TooLarge { decimals: self.price_decimals });
+        }
+        Ok(Px(ticks))
     }
 
     /// A quantity from its decimal text.
@@ -249,6 +257,7 @@ mod tests {
         let nickel = Instrument::new("X", "0.05", 8).unwrap();
         assert_eq!(nickel.parse_px(b"1.15").map(|px| nickel.px_f64(px)), Ok(1.15));
         assert!(nickel.parse_px(b"1.16").is_err());
+        assert_eq!(eth.parse_px(b"92233720368547758"), Err(DecimalError::TooLarge { decimals: 2 }));
     }
 
     #[test]

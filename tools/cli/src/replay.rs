@@ -97,12 +97,16 @@ impl Replay {
                     .to_owned(),
             ));
         }
+        // A symbol that does not occur has no state to print; one that lacks settings is refused when it is met.
+        let occurring = inputs.symbols().map_err(Failure::failed)?;
+        let mut symbols = config.symbol_configs();
+        symbols.retain(|symbol| occurring.contains(symbol.instrument.symbol.as_str()));
         let layout = match self.layout {
             LayoutArg::Fused => Layout::Fused,
             LayoutArg::Staged => Layout::Staged,
         };
         let setup = ReplaySetup {
-            symbols: config.symbol_configs(),
+            symbols,
             settings,
             layout,
             staged: StagedSetup {
