@@ -15,6 +15,8 @@ pub enum Market {
     Recording(Vec<PathBuf>, String),
     /// ETHUSDT and BTCUSDT of a seed, in real time.
     Seed(u64),
+    /// The same at that speed, with the faults of a file.
+    SeedAt(u64, &'static str, PathBuf),
 }
 
 /// A running simulator.
@@ -57,6 +59,10 @@ impl Sim {
             Market::Recording(files, speed) => {
                 args.extend(["--speed".into(), speed.into(), "--recording".into()]);
                 args.extend(files.iter().map(Into::into));
+            }
+            Market::SeedAt(seed, speed, faults) => {
+                args.extend(["--seed".into(), seed.to_string().into(), "--speed".into()]);
+                args.extend([(*speed).into(), "--faults".into(), faults.into()]);
             }
             Market::Seed(seed) => args.extend(["--seed".into(), seed.to_string().into()]),
         }
