@@ -9,6 +9,7 @@ mod book;
 mod buckets;
 mod candles;
 mod clock_offset;
+mod cob_row;
 mod config;
 mod counters;
 mod flow;
@@ -19,7 +20,7 @@ mod quality;
 mod symbol;
 mod top;
 
-pub use config::SymbolConfig;
+pub use config::{RequiredRows, SymbolConfig};
 pub use counters::MarketCounters;
 pub use imbalance::GRID;
-pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket, Windows};
+pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket};
