@@ -13,13 +13,16 @@ mod config;
 mod counters;
 mod flow;
 mod imbalance;
+mod indicators;
 mod ladder;
 mod links;
 mod quality;
+mod ring;
 mod symbol;
 mod top;
 
 pub use config::SymbolConfig;
 pub use counters::MarketCounters;
 pub use imbalance::GRID;
+pub use indicators::{ClosedBar, IndicatorValues, Indicators};
 pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket, Windows};
