@@ -14,13 +14,18 @@ mod config;
 mod counters;
 mod flow;
 mod imbalance;
+mod indicators;
 mod ladder;
 mod links;
+mod pivots;
 mod quality;
+mod ring;
 mod symbol;
 mod top;
 
 pub use config::{RequiredRows, SymbolConfig};
 pub use counters::MarketCounters;
 pub use imbalance::GRID;
+pub use indicators::{ClosedBar, IndicatorValues, Indicators};
+pub use pivots::{LEVELS, Pivot, PivotBar, PivotKind, Structure};
 pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket};

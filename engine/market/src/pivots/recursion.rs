@@ -1,0 +1,178 @@
+//! One kind of pivot (highs or lows) on all levels.
+//!
+//! Prices are kept as *keys*: the price of a high, minus the price of a low. A greater key is further out
+//! for both, so lows are highs and one recursion serves them.
+
+use std::collections::VecDeque;
+
+use cobring_types::{Nanos, Px};
+use serde::{Deserialize, Serialize};
+
+use super::{LEVELS, PivotKind};
+
+/// Pivots a level and kind that wait to be traded through: those of months.
+const UNTOUCHED_MAX: usize = 4_096;
+/// A pivot with two extremes before it and two after.
+const WINDOW: usize = 5;
+
+fn key(kind: PivotKind, px: Px) -> i64 {
+    match kind {
+        PivotKind::High => px.0,
+        PivotKind::Low => -px.0,
+    }
+}
+
+fn px(kind: PivotKind, key: i64) -> Px {
+    match kind {
+        PivotKind::High => Px(key),
+        PivotKind::Low => Px(-key),
+    }
+}
+
+/// A bar, or a pivot of the level below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Extreme {
+    open_time: Nanos,
+    key: i64,
+    /// A later bar traded through it.
+    touched: bool,
+}
+
+/// The pivots of one level and kind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Level {
+    /// The last extremes of the level below, oldest first, at most 5.
+    window: VecDeque<Extreme>,
+    /// Keys of the last two pivots, the newest first.
+    last: [Option<i64>; 2],
+    /// Keys of the pivots that no later bar traded through, oldest first. They fall strictly: a later pivot
+    /// further out would have traded through an earlier one. So the last is the nearest.
+    untouched: VecDeque<i64>,
+}
+
+impl Level {
+    fn new() -> Self {
+        Self {
+            window: VecDeque::with_capacity(WINDOW),
+            last: [None; 2],
+            untouched: VecDeque::with_capacity(UNTOUCHED_MAX),
+        }
+    }
+
+    /// The pivot that `extreme`, the next of the level below, completes.
+    fn push(&mut self, extreme: Extreme) -> Option<Extreme> {
+        if self.window.len() == WINDOW {
+            self.window.pop_front();
+        }
+        self.window.push_back(extreme);
+        if self.window.len() < WINDOW {
+            return None;
+        }
+        let pivot = self.window[2];
+        let is_pivot = (0..2).all(|before| pivot.key > self.window[before].key)
+            && (3..5).all(|after| pivot.key >= self.window[after].key);
+        is_pivot.then_some(pivot)
+    }
+
+    /// Remembers a pivot; whether another one had to give way.
+    fn confirm(&mut self, pivot: &Extreme) -> bool {
+        self.last = [Some(pivot.key), self.last[0]];
+        // An equal one is traded through by the same bars: one of them is enough.
+        if pivot.touched || self.untouched.back() == Some(&pivot.key) {
+            return false;
+        }
+        let full = self.untouched.len() == UNTOUCHED_MAX;
+        if full {
+            self.untouched.pop_front();
+        }
+        self.untouched.push_back(pivot.key);
+        full
+    }
+}
+
+/// Highs or lows, level upon level.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Recursion {
+    kind: PivotKind,
+    levels: [Level; LEVELS],
+    /// Untouched pivots that gave way to nearer ones.
+    dropped: u64,
+}
+
+impl Recursion {
+    pub(super) fn new(kind: PivotKind) -> Self {
+        Self { kind, levels: std::array::from_fn(|_| Level::new()), dropped: 0 }
+    }
+
+    /// Reserves all memory that it will need (again).
+    pub(super) fn reserve(&mut self) {
+        for level in &mut self.levels {
+            level.window.reserve_exact(WINDOW.saturating_sub(level.window.len()));
+            let untouched = &mut level.untouched;
+            untouched.reserve_exact(UNTOUCHED_MAX.saturating_sub(untouched.len()));
+        }
+    }
+
+    /// The next bar's extreme; gives the pivots that it completes, lowest level first.
+    pub(super) fn on_bar(
+        &mut self,
+        open_time: Nanos,
+        bar_px: Px,
+        mut emit: impl FnMut(usize, Px, Nanos),
+    ) {
+        let kind = self.kind;
+        let mut next = Extreme { open_time, key: key(kind, bar_px), touched: false };
+        self.touch(next.key);
+        for (index, level) in self.levels.iter_mut().enumerate() {
+            let Some(pivot) = level.push(next) else { return };
+            self.dropped += u64::from(level.confirm(&pivot));
+            emit(index, px(kind, pivot.key), pivot.open_time);
+            next = pivot;
+        }
+    }
+
+    /// A bar reached out to `key`.
+    fn touch(&mut self, key: i64) {
+        for level in &mut self.levels {
+            for extreme in &mut level.window {
+                extreme.touched |= key > extreme.key;
+            }
+            while level.untouched.back().is_some_and(|&untouched| key > untouched) {
+                level.untouched.pop_back();
+            }
+        }
+    }
+
+    /// Nothing is known of the bars between the last and the next one.
+    pub(super) fn on_hole(&mut self) {
+        self.levels[0].window.clear();
+    }
+
+    /// The last pivot of a level.
+    pub(super) fn last(&self, level: usize) -> Option<Px> {
+        self.levels[level].last[0].map(|key| px(self.kind, key))
+    }
+
+    /// Whether the last pivot of a level lies above (greater) or below (less) the one before.
+    pub(super) fn direction(&self, level: usize) -> Option<std::cmp::Ordering> {
+        let [last, before] = self.levels[level].last;
+        Some(px(self.kind, last?).cmp(&px(self.kind, before?)))
+    }
+
+    /// The nearest untouched pivot of a level beyond half of `doubled_px`.
+    pub(super) fn nearest(&self, level: usize, doubled_px: i64) -> Option<Px> {
+        let doubled = key(self.kind, Px(doubled_px));
+        let untouched = &self.levels[level].untouched;
+        let beyond = |key: &i64| 2 * key > doubled;
+        // Nearly always the last: it is on the other side only where quotes went beyond the trades.
+        let found = match untouched.back() {
+            Some(last) if beyond(last) => Some(last),
+            _ => untouched.partition_point(beyond).checked_sub(1).map(|at| &untouched[at]),
+        };
+        found.map(|&key| px(self.kind, key))
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
