@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{DecimalError, Px, Qty, nearest_f64, parse_decimal};
+use crate::{DecimalError, KLINE_QUOTE_DECIMALS, Px, Qty, nearest_f64, parse_decimal};
 
 /// Longest symbol, in bytes of UTF-8 (venues list symbols beyond ASCII).
 pub const MAX_SYMBOL_BYTES: usize = 24;
@@ -173,6 +173,20 @@ impl Instrument {
         parse_decimal(text, self.qty_decimals).map(Qty)
     }
 
+    /// A kline's quote volume as ticks times quantity units, rounded down where it is no whole number of them.
+    #[must_use]
+    pub fn kline_notional(&self, quote_volume: i64) -> i128 {
+        let decimals = i32::from(self.price_decimals + self.qty_decimals);
+        let shift = decimals - i32::from(KLINE_QUOTE_DECIMALS);
+        let power = 10i128.pow(shift.unsigned_abs());
+        let units = if shift >= 0 {
+            i128::from(quote_volume) * power
+        } else {
+            i128::from(quote_volume).div_euclid(power)
+        };
+        units.div_euclid(i128::from(self.tick_mantissa))
+    }
+
     /// A length on the price axis (a bucket size, a range) in ticks.
     ///
     /// # Errors
@@ -227,6 +241,20 @@ impl Instrument {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quote_volumes_of_klines_become_ticks_times_units() {
+        // 2 prices of 0.05 and 3 units of 10^-8: ticks times units of 5 * 10^-10.
+        for (tick, qty_decimals, quote_volume, expected) in [
+            ("0.01", 8, 150, 15_000),
+            ("0.05", 8, 150, 3_000),
+            ("1", 2, 3_000_000, 3),
+            ("1", 2, 3_999_999, 3),
+        ] {
+            let instrument = Instrument::new("X", tick, qty_decimals).unwrap();
+            assert_eq!(instrument.kline_notional(quote_volume), expected, "{tick}");
+        }
+    }
 
     fn check_tick(tick: &str, expected: Result<(u8, i64, &str), ()>) {
         let found = Instrument::new("ETHUSDT", tick, 8).map_err(drop);
