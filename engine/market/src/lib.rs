@@ -5,6 +5,7 @@
 //! for anything: it says what it wants, and the pipeline does it.
 #![forbid(unsafe_code)]
 
+mod bar;
 mod book;
 mod buckets;
 mod candles;
@@ -13,6 +14,7 @@ mod cob_row;
 mod config;
 mod counters;
 mod flow;
+mod history;
 mod imbalance;
 mod indicators;
 mod ladder;
@@ -20,11 +22,13 @@ mod links;
 mod pivots;
 mod quality;
 mod ring;
+mod study;
 mod symbol;
 mod top;
 
 pub use config::{RequiredRows, SymbolConfig};
 pub use counters::MarketCounters;
+pub use history::KlinesWanted;
 pub use imbalance::GRID;
 pub use indicators::{ClosedBar, IndicatorValues, Indicators};
 pub use pivots::{LEVELS, Pivot, PivotBar, PivotKind, Structure};
