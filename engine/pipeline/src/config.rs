@@ -156,6 +156,8 @@ pub struct SymbolDefaults {
     pub resync_levels: u32,
     /// Rows of the ticks window that readers may count on.
     pub ticks_promised: u64,
+    /// Bars before the first own one are loaded from the venue, and doubtful ones later.
+    pub klines: bool,
     /// Quantities are counted in 10^-this of the base asset.
     pub qty_decimals: u8,
 }
@@ -236,6 +238,7 @@ impl Config {
                 resync_levels,
                 rows: WindowRows { ticks, candles: _ },
                 models: _,
+                klines,
             } = symbol;
             write!(
                 text,
@@ -248,6 +251,7 @@ impl Config {
                  snapshot_levels = {snapshot_levels}\n\
                  resync_levels = {resync_levels}\n\
                  ticks_promised = {ticks}\n\
+                 klines = {klines}\n\
                  qty_decimals = {qty_decimals}\n",
                 symbol = toml_key(instrument.symbol.as_str()),
                 tick_size = instrument.tick_size(),

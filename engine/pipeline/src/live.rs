@@ -202,7 +202,7 @@ pub fn run(
         connector,
         rest,
         clock,
-        plans: binance::plan_connections(&names, groups(config), config.binance.trade_stream),
+        plans: binance::plan_connections(&names, &groups(config), config.binance.trade_stream),
         symbols: names,
         backoff: backoff(config),
         seed: epoch,
@@ -278,12 +278,15 @@ fn retire_on_panic(segments: Vec<Retire>) {
     }));
 }
 
-fn groups(config: &Config) -> &'static [LinkScope] {
-    const REST: LinkScope = LinkScope::QUOTE.with(LinkScope::TRADE).with(LinkScope::TICKER);
+fn groups(config: &Config) -> Vec<LinkScope> {
+    let mut rest = LinkScope::QUOTE.with(LinkScope::TRADE).with(LinkScope::TICKER);
+    if config.symbols.iter().any(|symbol| symbol.klines) {
+        rest = rest.with(LinkScope::KLINE);
+    }
     if config.binance.separate_depth_connection {
-        &[LinkScope::DEPTH, REST]
+        vec![LinkScope::DEPTH, rest]
     } else {
-        &[LinkScope::ALL]
+        vec![LinkScope::DEPTH.with(rest)]
     }
 }
 

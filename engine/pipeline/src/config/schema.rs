@@ -293,6 +293,7 @@ fn symbol_keys(table: &mut Section<'_, '_>, base: Option<SymbolDefaults>) -> Sym
             base.map(|base| base.ticks_promised),
             integer(1_000..=2_000_000),
         ),
+        klines: table.get("klines", base.map(|base| base.klines), boolean),
         qty_decimals: table.get("qty_decimals", base.map(|base| base.qty_decimals), integer(0..=8)),
     };
     // A value from elsewhere was checked there: only what is written here can break a rule here.
@@ -417,6 +418,7 @@ fn exact(
         resync_levels: keys.resync_levels,
         rows: WindowRows { ticks: keys.ticks_promised, ..WindowRows::default() },
         models: Vec::new(),
+        klines: keys.klines,
         required: quality.required.clone(),
     };
     let radius = symbol.imbalance_radius();

@@ -88,7 +88,7 @@ fn every_key_of_the_shipped_file_tells_its_default() {
         }
         assert!(line.chars().count() <= 120, "{line}");
     }
-    assert_eq!(keys, 43);
+    assert_eq!(keys, 44);
 }
 
 #[test]
@@ -492,9 +492,9 @@ fn fold_text_is_canonical() {
     let expected = "[quality]\nfreshness_limit_s = 3\n\n\
          [quality.require]\ncob_rows = 60\nbook_states = 100\n\n\
          [symbols.BTCUSDT]\ntick_size = \"0.01\"\nbucket_size = \"10\"\nrange = \"50\"\nradius = 20\nmax_levels = 65536\n\
-         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nqty_decimals = 8\n\n\
+         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nklines = true\nqty_decimals = 8\n\n\
          [symbols.ETHUSDT]\ntick_size = \"0.01\"\nbucket_size = \"1\"\nrange = \"5\"\nradius = 20\nmax_levels = 65536\n\
-         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nqty_decimals = 8\n";
+         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nklines = true\nqty_decimals = 8\n";
     assert_eq!(Config::built_in().fold_digest_text(), expected);
     // Another way to write the same, with other settings that frames do not show.
     let same = parse(
