@@ -43,14 +43,17 @@ mod exchange;
 mod exchange_info;
 mod faults;
 mod handle;
+mod kline;
 mod market;
 mod messages;
 mod protocol;
+mod random;
 mod rest_faults;
 mod server;
 mod source;
 mod statistics;
 mod stats;
+mod time_unit;
 mod tls;
 mod truth;
 
@@ -60,6 +63,7 @@ pub use decimal::Fixed;
 pub use error::SimError;
 pub use faults::{Fault, FaultSchedule, ScheduledFault};
 pub use handle::{SimHandle, start};
+pub use kline::{ArchivePeriod, Interval, KlineHistory, KlineQuery};
 pub use source::{
     Body, BookTicker, DepthUpdate, MarketEvent, MarketSource, Recorded, Recording, SymbolSpec,
     SyntheticConfig, SyntheticMarket, SyntheticSymbol, Trade,
