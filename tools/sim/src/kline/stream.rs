@@ -172,3 +172,129 @@ pub(crate) fn ids(trade_count: u64, last_id: u64, first_played_id: u64) -> (i64,
     let first = (last + 1).saturating_sub(trade_count);
     (i64::try_from(first).unwrap_or(i64::MAX), i64::try_from(last).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CLOSED_AT_ONCE_MAX, KlineStreams, ids};
+    use crate::decimal::Fixed;
+    use crate::kline::{Interval, Klines};
+    use crate::market::Sink;
+    use crate::source::Trade;
+
+    /// `Some` is the one interval that somebody listens to.
+    struct Heard(Option<&'static str>, Vec<String>);
+
+    impl Sink for Heard {
+        fn wants(&self, stream: &str) -> bool {
+            self.0.is_some_and(|interval| stream == format!("x@kline_{interval}"))
+        }
+        /// As `t=1000 n=2 x=false`.
+        fn send(&mut self, _: &str, data: &str) {
+            let message: serde_json::Value = serde_json::from_str(data).unwrap();
+            let k = &message["k"];
+            self.1.push(format!("{} t={} n={} x={}", message["E"], k["t"], k["n"], k["x"]));
+        }
+    }
+
+    enum Step {
+        /// The venue's clock shows this many ms.
+        At(i64),
+        /// A trade of that time is heard then.
+        Trade(i64, i64),
+    }
+    use Step::{At, Trade as Traded};
+
+    fn run(listener: Option<&'static str>, steps: &[Step]) -> Vec<String> {
+        let mut klines = Klines::new(None);
+        let mut streams =
+            KlineStreams::new("X", 0, 1, |interval: Interval| Some(format!("x@kline_{interval}")));
+        let mut heard = Heard(listener, Vec::new());
+        let mut id = 0;
+        for step in steps {
+            match *step {
+                At(now_ms) => streams.pass_time(now_ms, &klines, &mut heard),
+                Traded(trade_ms, now_ms) => {
+                    id += 1;
+                    let (px, qty) = (Fixed(5), Fixed(1));
+                    let trade =
+                        Trade { id, px, qty, trade_ms, is_buyer_maker: true, taker_order: 0 };
+                    streams.before_trade(trade_ms, now_ms, &klines, &mut heard);
+                    klines.add(&trade);
+                    streams.after_trade(trade_ms, now_ms, &klines, &mut heard);
+                }
+            }
+        }
+        heard.1
+    }
+
+    #[test]
+    fn a_second_is_told_in_its_middle_where_it_changed_and_when_it_ends() {
+        let steps = [
+            Traded(100, 100),
+            At(400),
+            At(500),
+            At(900),
+            // No trade: no update, but an end, 250 ms late.
+            At(1_249),
+            At(1_250),
+            At(1_500),
+            At(2_250),
+            Traded(2_400, 2_400),
+            // A trade of the next second ends it at once.
+            Traded(3_001, 3_002),
+        ];
+        assert_eq!(
+            run(Some("1s"), &steps),
+            [
+                "400 t=0 n=1 x=false",
+                "1250 t=0 n=1 x=true",
+                "2250 t=1000 n=0 x=true",
+                "3002 t=2000 n=1 x=true",
+            ]
+        );
+    }
+
+    #[test]
+    fn longer_klines_are_told_each_two_seconds_while_they_change() {
+        let steps = [
+            Traded(100, 100),
+            At(2_000),
+            At(3_000),
+            At(4_000),
+            Traded(4_100, 4_100),
+            At(5_999),
+            At(6_000),
+            At(60_250),
+        ];
+        assert_eq!(
+            run(Some("1m"), &steps),
+            ["2000 t=0 n=1 x=false", "6000 t=0 n=2 x=false", "60250 t=0 n=2 x=true"]
+        );
+        assert_eq!(run(None, &steps), [""; 0]);
+    }
+
+    #[test]
+    fn a_late_trade_makes_its_klines_be_told_again() {
+        let steps = [Traded(900, 900), At(1_250), Traded(950, 1_300), Traded(1_100, 1_300)];
+        assert_eq!(run(Some("1s"), &steps), ["1250 t=0 n=1 x=true", "1300 t=0 n=2 x=true"]);
+    }
+
+    #[test]
+    fn a_hole_is_told_bar_by_bar_up_to_an_hour_of_seconds() {
+        let told = run(Some("1s"), &[Traded(100, 100), At(3_000_250), At(10_000_250)]);
+        assert_eq!(told.len(), 3_000 + CLOSED_AT_ONCE_MAX);
+        assert_eq!(told.last().unwrap(), "10000250 t=9999000 n=0 x=true");
+    }
+
+    #[test]
+    fn ids_are_counted_back_from_the_last_trade() {
+        for (count, last_id, first_played, expected) in [
+            (0, 0, 50, (-1, -1)),
+            (3, 60, 50, (58, 60)),
+            (20, 60, 50, (41, 60)),
+            (7, 0, 50, (43, 49)),
+        ] {
+            assert_eq!(ids(count, last_id, first_played), expected);
+        }
+    }
+}
