@@ -8,7 +8,7 @@
 //! header page    0 magic | 8 version | 16 size | 24 epoch | 32 the engine's process | 40 slots |
 //!                48 slot size | 56 output size | 64 outputs wanted | 72 they sum to 1
 //!                256 published | 384 the model's process
-//! slots          64 of 448 bytes: sequence, output at 64
+//! slots          64 of 384 bytes: sequence, output at 64
 //! locks          byte 0: the engine lives; byte 1: a model has the file
 //! ```
 //! The slot protocol is that of the frame ring, with the model as the writer. The engine trusts no word of
@@ -141,7 +141,7 @@ mod tests {
         let header = Header { epoch: 7, engine_pid: 9, shape };
         let magic = 0x6c65_646f_6d62_6f63;
         let words = header.encode();
-        assert_eq!(words, [magic, 1, 32_768, 7, 9, 64, 448, 328, 3, 1]);
+        assert_eq!(words, [magic, 1, 28_672, 7, 9, 64, 384, 264, 3, 1]);
         let path = Path::new("ETHUSDT.cnn");
         assert_eq!(Header::decode(path, &words).unwrap(), header);
         assert_eq!((SLOTS.slots_at * 8, SLOT_HEADER_WORDS * 8), (4_096, 64));

@@ -34,7 +34,7 @@ fn writer(dir: &Path) -> ModelWriter {
 fn flood(dir: &Path) {
     let mut writer = writer(dir);
     let mut frames = Reader::open(dir, "ETHUSDT").unwrap();
-    let mut image = FrameImage::new(FrameLayout::new(1).unwrap());
+    let mut image = FrameImage::new(FrameLayout::new(1, 0).unwrap());
     let mut words = image.words().to_vec();
     say("ready");
     let deadline = now_ns() + 60_000_000_000;

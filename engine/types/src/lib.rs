@@ -21,7 +21,7 @@ pub use event::{
 pub use input::{Input, InputKind, Stamp};
 pub use instrument::{Instrument, InstrumentError, MAX_SYMBOL_BYTES, Symbol, SymbolIndex};
 pub use model::{
-    MODEL_OUTPUT_SIZE_BYTES, MODEL_OUTPUTS_MAX, MODEL_STATE_MAX, MODELS_MAX, ModelFault,
-    ModelIndex, ModelOutput, ModelShape, PROBABILITIES_TOLERANCE, Wanted,
+    MODEL_OUTPUT_SIZE_BYTES, MODEL_OUTPUTS_MAX, MODEL_STATE_MAX, ModelFault, ModelIndex,
+    ModelOutput, ModelShape, PROBABILITIES_TOLERANCE, Wanted,
 };
 pub use units::{Nanos, Px, Qty};

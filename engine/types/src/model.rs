@@ -1,6 +1,6 @@
 //! What a model says: one plain record, the same in shared memory, in the log and as an event.
 //!
-//! Guarantees: 328 bytes without hidden padding; a record that passes [`ModelOutput::check`] holds finite
+//! Guarantees: 264 bytes without hidden padding; a record that passes [`ModelOutput::check`] holds finite
 //! numbers and counts that fit. Needs: little-endian machines on both sides. Does not: know which frame is
 //! there to be answered, or how old it is.
 
@@ -9,8 +9,6 @@ use thiserror::Error;
 
 use crate::Nanos;
 
-/// Models that an engine takes outputs from, at most.
-pub const MODELS_MAX: usize = 8;
 /// Outputs in a record, at most.
 pub const MODEL_OUTPUTS_MAX: usize = 16;
 /// State floats in a record, at most.
@@ -46,8 +44,8 @@ impl ModelIndex {
 /// | 68 | 2 | bit 0: a value is given; bit 1: a confidence is given |
 /// | 70 | 1 | number of outputs |
 /// | 71 | 1 | number of state floats |
-/// | 72 | 128 | outputs, f64; those past the number NaN |
-/// | 200 | 128 | state, f32; likewise |
+/// | 72 | 64 | outputs, f32; those past the number NaN |
+/// | 136 | 128 | state, f32; likewise |
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub struct ModelOutput {
@@ -70,16 +68,16 @@ pub struct ModelOutput {
     given: u16,
     output_count: u8,
     state_count: u8,
-    outputs: [f64; MODEL_OUTPUTS_MAX],
+    outputs: [f32; MODEL_OUTPUTS_MAX],
     state: [f32; MODEL_STATE_MAX],
 }
 
 /// Bytes of a [`ModelOutput`].
-pub const MODEL_OUTPUT_SIZE_BYTES: usize = 328;
+pub const MODEL_OUTPUT_SIZE_BYTES: usize = 264;
 const _: () = assert!(size_of::<ModelOutput>() == MODEL_OUTPUT_SIZE_BYTES);
 const _: () = assert!(std::mem::offset_of!(ModelOutput, pid) == 64);
 const _: () = assert!(std::mem::offset_of!(ModelOutput, outputs) == 72);
-const _: () = assert!(std::mem::offset_of!(ModelOutput, state) == 200);
+const _: () = assert!(std::mem::offset_of!(ModelOutput, state) == 136);
 
 const VALUE_GIVEN: u16 = 1;
 const CONFIDENCE_GIVEN: u16 = 2;
@@ -161,7 +159,7 @@ impl ModelOutput {
             given: 0,
             output_count: 0,
             state_count: 0,
-            outputs: [f64::NAN; MODEL_OUTPUTS_MAX],
+            outputs: [f32::NAN; MODEL_OUTPUTS_MAX],
             state: [f32::NAN; MODEL_STATE_MAX],
         }
     }
@@ -170,8 +168,8 @@ impl ModelOutput {
     ///
     /// # Errors
     /// [`ModelFault::Count`] above [`MODEL_OUTPUTS_MAX`].
-    pub fn with_outputs(mut self, outputs: &[f64]) -> Result<Self, ModelFault> {
-        self.output_count = put("outputs", &mut self.outputs, outputs, f64::NAN)?;
+    pub fn with_outputs(mut self, outputs: &[f32]) -> Result<Self, ModelFault> {
+        self.output_count = put("outputs", &mut self.outputs, outputs, f32::NAN)?;
         Ok(self)
     }
 
@@ -216,7 +214,7 @@ impl ModelOutput {
 
     /// The outputs.
     #[must_use]
-    pub fn outputs(&self) -> &[f64] {
+    pub fn outputs(&self) -> &[f32] {
         &self.outputs[..usize::from(self.output_count).min(MODEL_OUTPUTS_MAX)]
     }
 
@@ -228,7 +226,7 @@ impl ModelOutput {
 
     /// All places for outputs; of a [`Self::canonical`] record those without one are NaN.
     #[must_use]
-    pub const fn padded_outputs(&self) -> &[f64; MODEL_OUTPUTS_MAX] {
+    pub const fn padded_outputs(&self) -> &[f32; MODEL_OUTPUTS_MAX] {
         &self.outputs
     }
 
@@ -278,7 +276,7 @@ impl ModelOutput {
                 Err(ModelFault::NotFinite { what, index, found })
             }
         };
-        self.outputs().iter().enumerate().try_for_each(|(i, &x)| finite("outputs", i, x))?;
+        self.outputs().iter().enumerate().try_for_each(|(i, &x)| finite("outputs", i, x.into()))?;
         self.state().iter().enumerate().try_for_each(|(i, &x)| finite("state", i, x.into()))?;
         self.value().map_or(Ok(()), |value| finite("value", 0, value))?;
         self.confidence().map_or(Ok(()), |confidence| finite("confidence", 0, confidence))
@@ -298,7 +296,7 @@ impl ModelOutput {
                 wanted: Wanted::Exactly(shape.outputs),
             });
         }
-        let sum = outputs.iter().sum::<f64>();
+        let sum = outputs.iter().map(|&output| f64::from(output)).sum::<f64>();
         if shape.sum_to_one && (sum - 1.0).abs() > PROBABILITIES_TOLERANCE {
             return Err(ModelFault::Sum { found: sum });
         }
@@ -310,7 +308,7 @@ impl ModelOutput {
     #[must_use]
     pub fn canonical(mut self) -> Self {
         let (outputs, state) = (self.outputs().len(), self.state().len());
-        self.outputs[outputs..].fill(f64::NAN);
+        self.outputs[outputs..].fill(f32::NAN);
         self.state[state..].fill(f32::NAN);
         self.given &= VALUE_GIVEN | CONFIDENCE_GIVEN;
         self.value = self.value().unwrap_or(f64::NAN);
@@ -359,10 +357,10 @@ mod tests {
         good().with_state(&[1.0; 32]).unwrap().with_value(-7.5).check_shape(SHAPE).unwrap();
         refused(&good().with_value(f64::NAN), "value[0] = NaN: must be finite");
         refused(&good().with_confidence(f64::INFINITY), "confidence[0] = inf: must be finite");
-        let outputs = |outputs: &[f64]| good().with_outputs(outputs).unwrap();
-        refused(&outputs(&[0.5, f64::NAN, 0.5]), "outputs[1] = NaN: must be finite");
+        let outputs = |outputs: &[f32]| good().with_outputs(outputs).unwrap();
+        refused(&outputs(&[0.5, f32::NAN, 0.5]), "outputs[1] = NaN: must be finite");
         refused(&outputs(&[0.5, 0.5]), "2 outputs were given, wanted 3");
-        refused(&outputs(&[0.5, 0.5, 0.002]), "the outputs sum to 1.002, wanted 1 ± 0.001");
+        refused(&outputs(&[0.5, 0.5, 0.25]), "the outputs sum to 1.25, wanted 1 ± 0.001");
         outputs(&[0.5, 0.5, 0.0009]).check_shape(SHAPE).unwrap();
         let state = good().with_state(&[0.0, f32::NEG_INFINITY]).unwrap();
         refused(&state, "state[1] = -inf: must be finite");

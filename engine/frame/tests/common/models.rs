@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use cobring_frame::{
     EngineDir, FrameImage, FrameLayout, ModelPoller, ModelRules, ModelWriter, Segment, SegmentSpec,
+    WindowRows,
 };
 use cobring_types::{ModelOutput, ModelShape, Nanos};
 
@@ -15,11 +16,14 @@ pub(crate) const RULES: ModelRules = ModelRules {
     age_max: Nanos(500 * MS),
     rate_per_s: 10,
 };
-/// As documented: 64 slots of 448 bytes behind a page, the count at 256.
+/// Few: the windows are not at issue here.
+const ROWS: WindowRows = WindowRows { candles: 2, ticks: 8 };
+
+/// As documented: 64 slots of 384 bytes behind a page, the count at 256.
 pub(crate) const PUBLISHED_AT: u64 = 256;
 
 pub(crate) fn slot_at(number: u64) -> u64 {
-    4_096 + number % 64 * 448
+    4_096 + number % 64 * 384
 }
 
 /// An engine with one symbol, whose frame n is received at n ms and has `input_seq` 10 n.
@@ -34,8 +38,8 @@ pub(crate) struct Engine {
 
 pub(crate) fn engine_in(temp: tempfile::TempDir, epoch: u64) -> Engine {
     let dir = EngineDir::lock(temp.path()).unwrap();
-    let layout = FrameLayout::new(1).unwrap();
-    let schema = layout.schema(90);
+    let layout = FrameLayout::new(1, 0).unwrap();
+    let schema = layout.schema(ROWS, &[]);
     let spec = SegmentSpec {
         symbol: "ETHUSDT".to_owned(),
         epoch,
