@@ -16,7 +16,7 @@ pub const MODEL_STATE_MAX: usize = 32;
 /// How far a sum of probabilities may be from 1.
 pub const PROBABILITIES_TOLERANCE: f64 = 1e-3;
 
-/// Number of a model, in order of the configuration.
+/// Number of a model among those of its symbol, in order of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelIndex(pub u8);
 
@@ -314,6 +314,12 @@ impl ModelOutput {
         self.value = self.value().unwrap_or(f64::NAN);
         self.confidence = self.confidence().unwrap_or(f64::NAN);
         self
+    }
+
+    /// The record as a log or a slot holds it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
     }
 
     /// The record in a log or a slot; `None` where `bytes` are too many or too few.
