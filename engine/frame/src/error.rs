@@ -241,7 +241,7 @@ pub enum FrameError {
         name: String,
     },
     /// The engine takes no outputs of that model.
-    #[error("{} takes no outputs of model {model} for {symbol}, it takes those of {}; add [[models]] to its configuration", dir.display(), names(existing))]
+    #[error("{} takes no outputs of model {model} for {symbol}, it takes those of {}; add a table [models.{model}] to its configuration", dir.display(), names(existing))]
     NoSuchModel {
         /// The engine's directory.
         dir: PathBuf,

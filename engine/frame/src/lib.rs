@@ -26,6 +26,7 @@ mod writer;
 pub use dir::{EngineDir, SegmentInfo, SegmentState};
 pub use error::FrameError;
 pub use layout::{FRAME_SIZE_BYTES_MAX, LAYOUT_VERSION, SegmentSpec, WindowSpec};
+pub use model_file::is_model_name;
 pub use model_writer::ModelWriter;
 pub use reader::{Cursor, Liveness, Next, Reader, WindowReader, WindowView};
 pub use segment::Segment;

@@ -114,13 +114,14 @@ impl Header {
 const NAME_SIZE_BYTES_MAX: usize = 32;
 
 /// Whether a name can be that of a model or a subscriber: part of a file's name, without dots.
-pub(crate) fn is_own_name(name: &str) -> bool {
+#[must_use]
+pub fn is_model_name(name: &str) -> bool {
     (1..=NAME_SIZE_BYTES_MAX).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 pub(crate) fn check_own_name(what: &'static str, name: &str) -> Result<(), FrameError> {
-    if is_own_name(name) {
+    if is_model_name(name) {
         return Ok(());
     }
     Err(FrameError::BadOwnName { what, name: name.to_owned() })
@@ -155,10 +156,10 @@ mod tests {
     #[test]
     fn names_are_parts_of_file_names() {
         for good in ["cnn", "CNN-1_b", "x", &"n".repeat(32)] {
-            assert!(is_own_name(good), "{good}");
+            assert!(is_model_name(good), "{good}");
         }
         for bad in ["", ".", "a.b", "a/b", "ä", "a b", &"n".repeat(33)] {
-            assert!(!is_own_name(bad), "{bad}");
+            assert!(!is_model_name(bad), "{bad}");
         }
     }
 }

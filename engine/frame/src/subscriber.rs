@@ -18,7 +18,7 @@ use crate::dir::names;
 use crate::error::FrameError;
 use crate::layout::PAGE_SIZE_BYTES;
 use crate::lock;
-use crate::model_file::{check_own_name, is_own_name};
+use crate::model_file::{check_own_name, is_model_name};
 use crate::segment::{allocate, open};
 use crate::sync::MemoryMut;
 use crate::words::{WordsMut, utc_ns};
@@ -239,7 +239,7 @@ fn parse(file_name: &str) -> Option<(&str, &str)> {
     let (symbol, name) = rest.rsplit_once('.')?;
     number.parse::<u32>().ok()?;
     pid.parse::<u32>().ok()?;
-    (!symbol.is_empty() && is_own_name(name)).then_some((symbol, name))
+    (!symbol.is_empty() && is_model_name(name)).then_some((symbol, name))
 }
 
 #[cfg(test)]

@@ -118,8 +118,8 @@ fn models_that_cannot_be_are_refused_by_name() {
     };
     assert_eq!(
         refusal("ETHUSDT", "policy"),
-        "DIR takes no outputs of model policy for ETHUSDT, it takes those of cnn; add [[models]] \
-         to its configuration"
+        "DIR takes no outputs of model policy for ETHUSDT, it takes those of cnn; add a \
+         table [models.policy] to its configuration"
     );
     assert_eq!(
         refusal("ETHUSDT", "a/b"),

@@ -3,8 +3,8 @@
 //! An event is a few head words and, for depth, its levels as they are; nothing is converted on the way.
 
 use cobring_types::{
-    BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, Kline, KlineSource,
-    Level, LinkScope, ModelIndex, Nanos, Px, Qty, Quote, Side, Stamp, SymbolIndex, Ticker, Trade,
+    BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, KlineSource, Level,
+    LinkScope, ModelIndex, Nanos, Px, Qty, Quote, Side, Stamp, SymbolIndex, Ticker, Trade,
     TradeStream,
 };
 
@@ -295,6 +295,8 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
 
 #[cfg(test)]
 mod tests {
+    use cobring_types::Kline;
+
     use super::*;
     use crate::ring;
 
