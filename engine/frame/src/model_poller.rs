@@ -82,7 +82,14 @@ counters! {
 }
 
 impl ModelCounters {
-    /// Outputs that were looked at and refused for what they say.
+    /// All that went wrong.
+    #[must_use]
+    pub const fn wrongs(&self) -> u64 {
+        let file = self.lapped + self.torn + self.misnumbered + self.truncated;
+        self.refused() + file + self.stalled
+    }
+
+    /// Outputs that were passed over or refused for what they say.
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.over_rate
