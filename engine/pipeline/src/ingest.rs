@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cobring_market::{KlinesWanted, SnapshotWanted};
-use cobring_types::{Input, InputKind, LinkScope, Nanos, Stamp, Symbol, SymbolIndex};
+use cobring_types::{
+    Input, InputKind, LinkScope, MODEL_OUTPUT_SIZE_BYTES, Nanos, Stamp, Symbol, SymbolIndex,
+};
 use cobring_venue::Decoded;
 use cobring_venue::binance::{self, ConnectionPlan};
 use mio::{Events, Poll, Token};
@@ -18,6 +20,7 @@ use crate::clock::EngineClock;
 use crate::fold::{Observer, Wanted};
 use crate::idle::{Idle, Waiter};
 use crate::log::LogProducer;
+use crate::models::{ModelReport, Models};
 use crate::net::{
     Backoff, BackoffConfig, ConnectOutcome, ConnectRequest, Connection, Connector, Payload,
     ReadOutcome, Received, RestHelper, RestPriority, RestReply, RestRequest, Verdict,
@@ -27,6 +30,8 @@ use crate::stages::{Finished, Notice, Stages};
 
 /// Token of the wake-ups that helpers send; connections have their place in the table.
 pub(crate) const WAKE_TOKEN: Token = Token(usize::MAX);
+/// Token of writes to models' files.
+const MODELS_TOKEN: Token = Token(usize::MAX - 1);
 /// Messages that a connection may hand over before the next one has its turn.
 const MESSAGES_A_TURN: usize = 256;
 /// The venue's clock is asked for this often.
@@ -117,6 +122,7 @@ pub(crate) struct Parts<O> {
     pub(crate) connector: Connector,
     pub(crate) rest: RestHelper,
     pub(crate) clock: EngineClock,
+    pub(crate) models: Models,
     pub(crate) symbols: Vec<Symbol>,
     pub(crate) plans: Vec<ConnectionPlan>,
     pub(crate) backoff: BackoffConfig,
@@ -194,6 +200,7 @@ pub(crate) struct Ingest<O> {
     outlet: Outlet<O>,
     connector: Connector,
     rest: RestHelper,
+    models: Models,
     symbols: Vec<Symbol>,
     links: Vec<Link>,
     snapshots: Vec<Snapshot>,
@@ -215,6 +222,7 @@ pub(crate) struct Ingest<O> {
 pub(crate) struct Ended<O> {
     pub(crate) finished: Finished<O>,
     pub(crate) counters: IngestCounters,
+    pub(crate) models: Vec<ModelReport>,
     pub(crate) log: Option<LogProducer>,
 }
 
@@ -260,6 +268,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             },
             connector: parts.connector,
             rest: parts.rest,
+            models: parts.models,
             symbols: parts.symbols,
             websocket_url: parts.websocket_url,
             rest_url: parts.rest_url,
@@ -281,6 +290,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         mut check: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Ended<O>, E> {
         let mut events = Events::with_capacity(256);
+        self.models.register(self.poll.registry(), MODELS_TOKEN)?;
         while !self.stop.load(Ordering::Relaxed) && !self.outlet.stages.is_broken() {
             let timeout = self.timeout();
             match self.poll.poll(&mut events, Some(timeout)) {
@@ -289,12 +299,16 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 Err(error) => return Err(error.into()),
             }
             for event in &events {
-                if let Some(connection) =
+                if event.token() == MODELS_TOKEN {
+                    self.models.mark_written();
+                } else if let Some(connection) =
                     self.links.get_mut(event.token().0).and_then(|link| link.connection.as_mut())
                 {
                     connection.mark_readable();
                 }
             }
+            // Before the sockets: what a model has said shows in the frame of what comes next.
+            self.serve_models();
             for at in 0..self.links.len() {
                 self.serve_link(at);
             }
@@ -334,9 +348,28 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             .chain(klines)
             .chain(sends)
             .chain(self.outlet.sequencer.next_timer())
+            .chain(self.models.next_turn())
             .min();
         let wait = due.map_or(Nanos::SECOND.0, |due| (due.0 - now.0).clamp(0, Nanos::SECOND.0));
         Duration::from_nanos(wait.unsigned_abs())
+    }
+
+    fn serve_models(&mut self) {
+        let outlet = &mut self.outlet;
+        let now = outlet.clock.now();
+        self.models.serve(now, |symbol, model, output| {
+            let stamp = outlet.stamp(Nanos::UNDEF);
+            outlet.hand_on(&Input {
+                stamp,
+                kind: InputKind::Model,
+                symbol,
+                connection: 0,
+                aux: u32::from(model.0),
+                ts_aux: output.ts_model,
+                bytes: output.as_bytes(),
+            });
+            outlet.has_room(MODEL_OUTPUT_SIZE_BYTES)
+        });
     }
 
     fn serve_link(&mut self, at: usize) {
@@ -761,11 +794,12 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         self.connector.stop();
         self.rest.stop();
         self.outlet.put(Nanos::UNDEF, |stamp| own_input(stamp, InputKind::Stop));
+        let models = self.models.report();
         let Outlet { stages, mut log, counters, .. } = self.outlet;
         if let Some(log) = &mut log {
             let _rest_is_written_at_finish = log.flush_pending();
         }
-        Ended { finished: stages.finish(), counters, log }
+        Ended { finished: stages.finish(), counters, models, log }
     }
 }
 

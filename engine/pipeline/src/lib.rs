@@ -14,6 +14,7 @@ pub mod idle;
 mod ingest;
 pub mod live;
 pub mod log;
+mod models;
 pub mod net;
 pub mod recording;
 pub mod replay;
@@ -24,3 +25,4 @@ pub mod stages;
 
 pub use frame_hash::FrameDigest;
 pub use ingest::IngestCounters;
+pub use models::ModelReport;
