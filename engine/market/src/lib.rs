@@ -16,6 +16,7 @@ mod imbalance;
 mod indicators;
 mod ladder;
 mod links;
+mod pivot_bounds;
 mod pivots;
 mod quality;
 mod ring;
@@ -26,5 +27,9 @@ pub use config::SymbolConfig;
 pub use counters::MarketCounters;
 pub use imbalance::GRID;
 pub use indicators::{ClosedBar, IndicatorValues, Indicators};
+pub use pivot_bounds::{
+    BoundsError, BoundsTracker, HourAggregate, ImportedHours, NearestPivots, PERIOD_HOURS,
+    PivotBounds,
+};
 pub use pivots::{LEVELS, Pivot, PivotBar, PivotKind, Structure};
 pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket, Windows};
