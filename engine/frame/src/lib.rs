@@ -27,21 +27,31 @@ pub use writer::{FrameRing, RawWindow, Retire};
 // ── end of the word layer ──
 
 // ── typed layer: what the words mean ──
+mod blocks;
 mod image;
 mod render;
 mod rows;
 mod schema;
 mod typed;
+mod windows;
 
-pub use image::{
-    BLOCKS, BOOK_LEVELS, BOOK_STATES, Book, CANDLES_PROMISED, Cob, FLOW_WINDOWS_S, Flow,
-    FrameArraysMut, FrameHead, FrameImage, FrameLayout, Identity, Imbalance, MAX_FRAME_SIZE_BYTES,
-    Quality, REASONS, TICKS_PROMISED, TOP_SOURCES, TRIGGERS, Times, Top, Trigger, WINDOWS,
+pub use blocks::{
+    BLOCKS, BOOK_LEVELS, BOOK_STATES, Book, Cob, FLOW_WINDOWS_S, Flow, Identity, Imbalance,
+    PRICE_SOURCES, PivotBounds, PivotLevel, Price, Quality, REASONS, TOP_SOURCES, TRIGGERS, Times,
+    Top, Trigger,
 };
+pub use image::{FrameArraysMut, FrameHead, FrameImage, FrameLayout, MAX_FRAME_SIZE_BYTES};
 pub use rows::{
-    CANDLE_FLAGS, CANDLE_FLAT, CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CANDLE_REPAIRED,
-    CANDLE_REST, CandleRow, SIDE_NONE, SIDES, TICK_KINDS, TICK_QUOTE, TICK_TRADE, TickRow, UNDEF,
+    BookStateRow, CANDLE_FLAGS, CANDLE_FLAT, CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL,
+    CANDLE_REPAIRED, CANDLE_REST, COB_ROW_BUCKETS, CandleRow, CobRow, IndicatorRow,
+    MODEL_OUTPUTS_MAX, MODEL_STATE_MAX, ModelRow, PIVOT_KINDS, PivotRow, SIDE_NONE, SIDES,
+    TICK_KINDS, TICK_QUOTE, TICK_TRADE, TickRow, TickerRow, UNDEF,
 };
 pub use schema::{Field, FieldDef, Names, Record, RecordSchema, Scalar, Schema, WindowSchema};
 pub use typed::Window;
+pub use windows::{
+    AnyWindow, BAR_INTERVALS, BAR_INTERVALS_NS, BOOK_STATES_PROMISED, CANDLES_PROMISED,
+    COB_ROWS_PROMISED, MODELS_MAX, PIVOT_LEVELS, STUDIED_INTERVALS, TICKS_PROMISED, WINDOWS,
+    WindowRows, Windows, model_window_name, place,
+};
 // ── end of the typed layer ──

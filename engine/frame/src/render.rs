@@ -88,8 +88,16 @@ impl Schema {
             }
             "update_id" => elements.next().map(unsigned).filter(|&id| id != 0).into(),
             _ if field.shape.is_empty() => scalar(&field.dtype, bytes),
-            _ => elements.map(|element| scalar(&field.dtype, element)).collect(),
+            _ => nested(&field.shape, &mut elements.map(|element| scalar(&field.dtype, element))),
         }
+    }
+}
+
+/// The elements as nested lists.
+fn nested(shape: &[usize], elements: &mut impl Iterator<Item = Value>) -> Value {
+    match shape {
+        [] => elements.next().unwrap_or_default(),
+        [count, inner @ ..] => (0..*count).map(|_| nested(inner, elements)).collect(),
     }
 }
 
@@ -115,11 +123,12 @@ fn scalar(dtype: &str, element: &[u8]) -> Value {
 mod tests {
     use crate::image::{FrameImage, FrameLayout};
     use crate::rows::CANDLE_FLAT;
+    use crate::windows::WindowRows;
 
     #[test]
     fn a_frame_prints_its_blocks_nested_and_unknowns_as_null() {
-        let layout = FrameLayout::new(1).unwrap();
-        let schema = layout.schema(90);
+        let layout = FrameLayout::new(1, 0).unwrap();
+        let schema = layout.schema(WindowRows::default(), &[]);
         let mut image = FrameImage::new(layout);
         let head = image.head_mut();
         head.identity.symbol[..3].copy_from_slice(b"ETH");
@@ -130,7 +139,7 @@ mod tests {
         head.book.bids[0] = [2683.8, 3.0292];
         head.book.asks = [[f64::NAN; 2]; 10];
         head.cob.centre_bucket = 2683;
-        head.open_1s.flags = CANDLE_FLAT;
+        head.open[0].flags = CANDLE_FLAT;
         image.arrays_mut().valid[0] = 0b110;
         let json = schema.frame_to_json(image.words());
         assert_eq!(json["symbol"], "ETH");

@@ -132,3 +132,189 @@ pub const TICK_QUOTE: u8 = 1;
 pub const SIDES: [&str; 3] = ["buy", "sell", "none"];
 /// "No side".
 pub const SIDE_NONE: u8 = 2;
+
+record! {
+    /// Indicators of a closed bar, at the same index as its candle: TA-Lib's definitions and seeds. NaN until
+    /// enough bars exist.
+    pub struct IndicatorRow {
+        /// Start of the bar.
+        open_time: i64 = "ns",
+        /// Relative strength index over 14 bars.
+        rsi_14: f64 = "percent",
+        /// MACD 12, 26: fast average less slow average.
+        macd: f64 = "quote",
+        /// Its average over 9 bars.
+        macd_signal: f64 = "quote",
+        /// MACD less its signal.
+        macd_hist: f64 = "quote",
+        /// Bollinger band over 20 bars, two deviations above.
+        bb_upper: f64 = "quote",
+        /// Their mean.
+        bb_middle: f64 = "quote",
+        /// Two deviations below.
+        bb_lower: f64 = "quote",
+        /// Average true range over 14 bars.
+        atr_14: f64 = "quote",
+        /// Mean close of 20 bars.
+        sma_20: f64 = "quote",
+        /// Exponential average of 9 bars.
+        ema_9: f64 = "quote",
+        /// Of 21 bars.
+        ema_21: f64 = "quote",
+        /// Of 50 bars.
+        ema_50: f64 = "quote",
+        /// Volume-weighted average price of the bar's UTC day so far.
+        vwap_day: f64 = "quote",
+        /// Root of the sum of the last 60 squared simple returns.
+        realised_vol_60: f64 = "ratio",
+    }
+}
+
+/// Buckets of a row of `cob_rows`: centre ± 64.
+pub const COB_ROW_BUCKETS: usize = 129;
+
+record! {
+    /// A second of the price-bucket book, taken at its end. NaN where the book was not live then.
+    pub struct CobRow {
+        /// End of the second, our clock.
+        ts_end: i64 = "ns",
+        /// Its second by the venue's clock, in seconds since the epoch; UNDEF where that clock is unknown.
+        venue_second: i64 = "s",
+        /// Bucket of the mid; UNDEF where the book was not live.
+        centre_bucket: i64 = "bucket",
+        /// Mean of the second's samples of `imbalance`.
+        imbalance: f64 = "ratio",
+        /// Mean of the second's samples of `imbalance_px`.
+        imbalance_px: f64 = "ratio",
+        /// Bid quantity by bucket, lowest price first.
+        bid_qty: [f32; COB_ROW_BUCKETS] = "base",
+        /// Ask quantity by bucket.
+        ask_qty: [f32; COB_ROW_BUCKETS] = "base",
+        /// Quantity that takers bought in the second, by bucket.
+        buy_volume: [f32; COB_ROW_BUCKETS] = "base",
+        /// Quantity that takers sold in the second, by bucket.
+        sell_volume: [f32; COB_ROW_BUCKETS] = "base",
+        /// Quantity bought outside these buckets.
+        overflow_buy: f32 = "base",
+        /// Quantity sold outside these buckets.
+        overflow_sell: f32 = "base",
+        /// Buckets whose quantities are all known.
+        valid: [u64; 3] = "bitset:129",
+    }
+}
+
+impl CobRow {
+    /// A second in which the book was not live.
+    #[must_use]
+    pub const fn not_live(ts_end: i64) -> Self {
+        let unknown = [f32::NAN; COB_ROW_BUCKETS];
+        Self {
+            ts_end,
+            venue_second: UNDEF,
+            centre_bucket: UNDEF,
+            imbalance: f64::NAN,
+            imbalance_px: f64::NAN,
+            bid_qty: unknown,
+            ask_qty: unknown,
+            buy_volume: unknown,
+            sell_volume: unknown,
+            overflow_buy: f32::NAN,
+            overflow_sell: f32::NAN,
+            valid: [0; 3],
+        }
+    }
+}
+
+record! {
+    /// The book's best levels after a depth message.
+    pub struct BookStateRow {
+        /// The venue's clock.
+        ts_event: i64 = "ns",
+        /// Our clock at the socket.
+        ts_recv: i64 = "ns",
+        /// Update id of the book; 0 where there is none.
+        update_id: u64 = "update_id",
+        /// Each level, best first: ask_px, ask_qty, bid_px, bid_qty; NaN where there is none.
+        levels: [[f64; 4]; 10] = "ask_px,ask_qty,bid_px,bid_qty",
+        /// The book was live; a gap appends one row that is not.
+        valid: u8 = "bool",
+    }
+    pad 7
+}
+
+record! {
+    /// A confirmed Williams pivot.
+    pub struct PivotRow {
+        /// Start of its bar.
+        open_time: i64 = "ns",
+        /// When the bar that completed it became known as closed; no frame shows it earlier.
+        ts_confirmed: i64 = "ns",
+        /// Its high or low.
+        price: f64 = "quote",
+        /// Distance from the last confirmed opposite pivot of its level; NaN before one exists.
+        strength: f64 = "quote",
+        /// See [`PIVOT_KINDS`].
+        kind: u8 = "enum:pivot_kind",
+    }
+    pad 7
+}
+
+/// Values of [`PivotRow::kind`].
+pub const PIVOT_KINDS: [&str; 2] = ["high", "low"];
+
+record! {
+    /// The venue's 24 h ticker, as it came.
+    pub struct TickerRow {
+        /// The venue's clock.
+        ts_event: i64 = "ns",
+        /// Our clock at the socket.
+        ts_recv: i64 = "ns",
+        /// Last price.
+        last_px: f64 = "quote",
+        /// First price of the 24 h.
+        open_px: f64 = "quote",
+        /// Highest price.
+        high_px: f64 = "quote",
+        /// Lowest price.
+        low_px: f64 = "quote",
+        /// Traded quantity.
+        volume: f64 = "base",
+        /// Traded quantity times price.
+        quote_volume: f64 = "quote",
+        /// Number of trades.
+        trade_count: u64 = "count",
+    }
+}
+
+/// Outputs of a model, at most.
+pub const MODEL_OUTPUTS_MAX: usize = 16;
+/// State floats of a model, at most.
+pub const MODEL_STATE_MAX: usize = 32;
+
+record! {
+    /// An output of a model, as the engine took it. Unused cells are NaN.
+    pub struct ModelRow {
+        /// Our clock when the engine took it.
+        ts_recv: i64 = "ns",
+        /// The frame that it answers.
+        seq: u64 = "id",
+        /// That frame's last input.
+        input_seq: u64 = "id",
+        /// What the model does or says to do; its own numbering, UNDEF for none.
+        action: i64 = "id",
+        /// Its value of the state; NaN where it gives none.
+        value: f64 = "ratio",
+        /// Its confidence; NaN where it gives none.
+        confidence: f64 = "ratio",
+        /// How far ahead it looks; UNDEF where it says nothing.
+        horizon: i64 = "ns",
+        /// Outputs given.
+        output_count: u32 = "count",
+        /// State floats given.
+        state_count: u32 = "count",
+        /// Probabilities, forecasts, whatever it is trained to say.
+        outputs: [f32; MODEL_OUTPUTS_MAX] = "ratio",
+        /// Its state, for itself and for other models.
+        state: [f32; MODEL_STATE_MAX] = "ratio",
+    }
+}

@@ -30,6 +30,14 @@ impl<R: Record> Window<R> {
         self.raw.append(bytemuck::cast_slice(std::slice::from_ref(row)))
     }
 
+    /// Appends `count` rows, each made by `row(index)`; of more than the window holds only the last are asked
+    /// for. Returns the index of the first.
+    pub fn append_many(&mut self, count: u64, mut row: impl FnMut(u64) -> R) -> u64 {
+        self.raw.append_many(count, |index, words| {
+            words.copy_from_slice(bytemuck::cast_slice(std::slice::from_ref(&row(index))));
+        })
+    }
+
     /// Rewrites a row that is still held: a repair.
     pub fn rewrite(&mut self, index: u64, row: &R) {
         self.raw.rewrite(index, bytemuck::cast_slice(std::slice::from_ref(row)));

@@ -104,6 +104,13 @@ impl Bar {
     }
 }
 
+/// Where the closed bars of one interval go.
+#[derive(Debug)]
+pub(crate) struct BarOutput<'a> {
+    pub(crate) instrument: &'a Instrument,
+    pub(crate) window: &'a mut Window<CandleRow>,
+}
+
 /// What a trade did to the candles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TradeEffect {
@@ -160,8 +167,7 @@ impl Candles {
         trade: &Trade,
         ts_recv: Nanos,
         lost_since: Option<Nanos>,
-        instrument: &Instrument,
-        window: &mut Window<CandleRow>,
+        out: &mut BarOutput<'_>,
     ) -> TradeEffect {
         let bar_time = trade.ts_trade.floor_to(self.interval);
         let Some(open) = &mut self.open else {
@@ -188,13 +194,13 @@ impl Candles {
             open.flags |= CANDLE_INCOMPLETE;
         }
         if let Some(lost) = &lost
-            && self.mark_incomplete(lost, instrument, window)
+            && self.mark_incomplete(lost, out)
         {
             effect = TradeEffect::Repaired;
         }
         let mut opened = false;
         while let Some(open) = self.open.filter(|open| open.open_time < bar_time) {
-            self.close(open, ts_recv, instrument, window);
+            self.close(open, ts_recv, out);
             if let Some(next) = &mut self.open {
                 opened = true;
                 next.unobserved |= self.broken;
@@ -212,17 +218,11 @@ impl Candles {
             open.add(trade);
             return effect;
         }
-        self.repair(bar_time, trade, instrument, window)
+        self.repair(bar_time, trade, out)
     }
 
     /// Timer `g`: bars whose end has passed by the venue's clock, with the delay, close.
-    pub(crate) fn on_timer(
-        &mut self,
-        g: Nanos,
-        offset_low: Nanos,
-        instrument: &Instrument,
-        window: &mut Window<CandleRow>,
-    ) {
+    pub(crate) fn on_timer(&mut self, g: Nanos, offset_low: Nanos, out: &mut BarOutput<'_>) {
         if self.broken || !offset_low.is_defined() {
             return;
         }
@@ -230,22 +230,16 @@ impl Candles {
         for _ in 0..BARS_A_TIMER_MAX {
             match self.open {
                 Some(open) if venue_now >= open.open_time.0 + self.interval.0 + CLOSE_DELAY.0 => {
-                    self.close(open, g, instrument, window);
+                    self.close(open, g, out);
                 }
                 _ => break,
             }
         }
     }
 
-    fn close(
-        &mut self,
-        mut bar: Bar,
-        ts: Nanos,
-        instrument: &Instrument,
-        window: &mut Window<CandleRow>,
-    ) {
+    fn close(&mut self, mut bar: Bar, ts: Nanos, out: &mut BarOutput<'_>) {
         bar.ts_closed = ts;
-        window.append(&bar.row(instrument));
+        out.window.append(&bar.row(out.instrument));
         if self.closed.len() == BARS_KEPT {
             self.closed.pop_front();
         }
@@ -263,17 +257,11 @@ impl Candles {
     }
 
     /// Rewrites a closed bar with a late trade, and carries its close into the flat bars behind it.
-    fn repair(
-        &mut self,
-        bar_time: Nanos,
-        trade: &Trade,
-        instrument: &Instrument,
-        window: &mut Window<CandleRow>,
-    ) -> TradeEffect {
+    fn repair(&mut self, bar_time: Nanos, trade: &Trade, out: &mut BarOutput<'_>) -> TradeEffect {
         let Some(at) = self.position(bar_time) else { return TradeEffect::TooOld };
         let was_hole = self.closed[at].unobserved;
         self.closed[at].add(trade);
-        self.rewrite(at, instrument, window);
+        self.rewrite(at, out);
         if was_hole {
             let trailing = self.closed.iter().rev().take_while(|bar| !bar.unobserved).count();
             self.valid_rows = self.valid_rows.max(trailing as u64);
@@ -289,7 +277,7 @@ impl Candles {
             *bar = Bar { open: close, high: close, low: close, close, ..*bar };
             // A hole shows no price: there is nothing to mend.
             if !bar.unobserved {
-                self.rewrite(at, instrument, window);
+                self.rewrite(at, out);
             }
         }
         if let Some(open) = self.open.as_mut().filter(|open| carried && open.trade_count == 0) {
@@ -306,25 +294,20 @@ impl Candles {
         self.closed.len().checked_sub(bars_back).filter(|&at| at < self.closed.len())
     }
 
-    fn rewrite(&mut self, at: usize, instrument: &Instrument, window: &mut Window<CandleRow>) {
+    fn rewrite(&mut self, at: usize, out: &mut BarOutput<'_>) {
         let bars_back = (self.closed.len() - at) as u64;
         let bar = &mut self.closed[at];
         bar.flags |= CANDLE_REPAIRED;
-        window.rewrite(window.done() - bars_back, &bar.row(instrument));
+        out.window.rewrite(out.window.done() - bars_back, &bar.row(out.instrument));
     }
 
     /// Flags the closed bars of these times; whether there were any.
-    fn mark_incomplete(
-        &mut self,
-        times: &RangeInclusive<Nanos>,
-        instrument: &Instrument,
-        window: &mut Window<CandleRow>,
-    ) -> bool {
+    fn mark_incomplete(&mut self, times: &RangeInclusive<Nanos>, out: &mut BarOutput<'_>) -> bool {
         let first = self.closed.partition_point(|bar| bar.open_time < *times.start());
         let end = self.closed.partition_point(|bar| bar.open_time <= *times.end());
         for at in first..end {
             self.closed[at].flags |= CANDLE_INCOMPLETE;
-            self.rewrite(at, instrument, window);
+            self.rewrite(at, out);
         }
         self.count_repaired();
         first < end
@@ -362,6 +345,12 @@ impl Candles {
     #[must_use]
     pub(crate) fn repaired(&self) -> u32 {
         self.repaired
+    }
+
+    /// When the newest row became known.
+    #[must_use]
+    pub(crate) fn last_closed(&self) -> Nanos {
+        self.closed.back().map_or(Nanos::UNDEF, |bar| bar.ts_closed)
     }
 
     /// Trailing rows that are no holes.

@@ -1,6 +1,6 @@
 //! What an operator chooses for a symbol, in exact units.
 
-use cobring_frame::FrameLayout;
+use cobring_frame::{COB_ROW_BUCKETS, FrameLayout, Schema, WindowRows, place};
 use cobring_types::{Instrument, Nanos};
 
 use crate::book::BookShape;
@@ -20,12 +20,36 @@ pub struct SymbolConfig {
     pub freshness_limit: Nanos,
     /// Levels a side that the book holds, at most.
     pub max_levels: usize,
-    /// Ticks that readers may count on; the window holds an eighth more.
-    pub ticks_promised: u64,
+    /// Rows of the windows that readers may count on.
+    pub rows: WindowRows,
+    /// Names of the models whose outputs the frame carries, as many as the layout has.
+    pub models: Vec<String>,
+    /// Rows that a frame of full completeness has.
+    pub required: Vec<RequiredRows>,
     /// Levels a side that the first snapshot asks for.
     pub snapshot_levels: u32,
     /// Levels a side that the snapshot after a gap asks for.
     pub resync_levels: u32,
+}
+
+/// Buckets on each side of the centre of a row of `cob_rows`.
+pub(crate) const COB_ROW_RADIUS: i64 = COB_ROW_BUCKETS as i64 / 2;
+
+/// Trailing valid rows of a window that completeness asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequiredRows {
+    /// Its place in [`cobring_frame::WINDOWS`].
+    pub window: usize,
+    /// How many; with fewer, completeness is their share.
+    pub rows: u64,
+}
+
+impl RequiredRows {
+    /// What FRAME.md requires unless an operator wants otherwise.
+    pub const DEFAULT: [Self; 2] = [
+        Self { window: place::BOOK_STATES, rows: 100 },
+        Self { window: place::COB_ROWS, rows: 60 },
+    ];
 }
 
 impl SymbolConfig {
@@ -35,10 +59,10 @@ impl SymbolConfig {
         -((-self.range_ticks).div_euclid(self.bucket_ticks))
     }
 
-    /// Rows of the `ticks` window.
+    /// The schema of the symbol's segment.
     #[must_use]
-    pub fn ticks_capacity(&self) -> u64 {
-        self.ticks_promised + self.ticks_promised.div_ceil(8)
+    pub fn schema(&self) -> Schema {
+        self.layout.schema(self.rows, &self.models)
     }
 
     /// R.
@@ -51,7 +75,7 @@ impl SymbolConfig {
         BookShape {
             bucket_ticks: self.bucket_ticks,
             range_ticks: self.range_ticks,
-            reach: self.radius().max(self.imbalance_radius()),
+            reach: self.radius().max(self.imbalance_radius()).max(COB_ROW_RADIUS),
             max_levels: self.max_levels,
         }
     }

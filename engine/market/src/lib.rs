@@ -9,6 +9,7 @@ mod book;
 mod buckets;
 mod candles;
 mod clock_offset;
+mod cob_row;
 mod config;
 mod counters;
 mod flow;
@@ -23,7 +24,7 @@ mod ring;
 mod symbol;
 mod top;
 
-pub use config::SymbolConfig;
+pub use config::{RequiredRows, SymbolConfig};
 pub use counters::MarketCounters;
 pub use imbalance::GRID;
 pub use indicators::{ClosedBar, IndicatorValues, Indicators};
@@ -32,4 +33,4 @@ pub use pivot_bounds::{
     PivotBounds,
 };
 pub use pivots::{LEVELS, Pivot, PivotBar, PivotKind, Structure};
-pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket, Windows};
+pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket};

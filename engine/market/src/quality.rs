@@ -23,6 +23,8 @@ pub(crate) struct Facts {
     pub repaired_bars: u32,
     /// Known and all buckets of the imbalance.
     pub known_buckets: (i64, i64),
+    /// Least share of the rows that the required windows need.
+    pub completeness: f64,
 }
 
 /// Bits of `quality.reasons`, in the order of [`cobring_frame::REASONS`].
@@ -39,6 +41,7 @@ mod reason {
     pub(super) const HALTED: u64 = 1 << 9;
     pub(super) const UNLOGGED: u64 = 1 << 10;
     pub(super) const FLOW_TRUNCATED: u64 = 1 << 11;
+    pub(super) const ROWS_MISSING: u64 = 1 << 12;
 }
 
 /// 1 up to the limit, then falling to 0 at twice the limit; 0 where nothing ever came.
@@ -56,8 +59,7 @@ impl Facts {
         block.sync = if self.live { 1.0 } else { 0.0 };
         // Trades count only when the watchdog calls them stalled.
         block.freshness = if self.trades_stalled { 0.0 } else { depth.min(quote) };
-        // No required window exists yet: FRAME.md, "blocks that do not exist yet count 1".
-        block.completeness = 1.0;
+        block.completeness = self.completeness;
         block.consistency = if self.crossed || self.audit_mismatch {
             0.0
         } else {
@@ -81,6 +83,7 @@ impl Facts {
             (reason::HALTED, self.halted),
             (reason::UNLOGGED, self.unlogged),
             (reason::FLOW_TRUNCATED, self.flow_truncated),
+            (reason::ROWS_MISSING, self.completeness < 1.0),
         ]
         .into_iter()
         .map(|(bit, holds)| if holds { bit } else { 0 })
@@ -118,6 +121,7 @@ mod tests {
         freshness_limit: Nanos(3_000_000_000),
         repaired_bars: 0,
         known_buckets: (11, 11),
+        completeness: 1.0,
     };
 
     fn check(facts: Facts, score: f64, reasons: &[&str]) {
@@ -141,6 +145,7 @@ mod tests {
         check(Facts { repaired_bars: 40, ..GOOD }, 0.0, &["repaired_bars"]);
         check(Facts { audit_mismatch: true, ..GOOD }, 0.0, &["audit_mismatch"]);
         check(Facts { known_buckets: (9, 12), ..GOOD }, 0.75, &["coverage"]);
+        check(Facts { completeness: 0.5, ..GOOD }, 0.5, &["rows_missing"]);
         check(Facts { trades_stalled: true, ..GOOD }, 0.0, &["trades_stalled"]);
         check(
             Facts { link_down: true, halted: true, unlogged: true, ..GOOD },

@@ -1,19 +1,21 @@
 //! One symbol's fold: events and timers in, the frame's image and windows changed in place.
 
+mod append;
 mod feed;
 mod show;
 
-use cobring_frame::{BOOK_LEVELS, CandleRow, FrameImage, TickRow, Trigger, WINDOWS, Window};
+use cobring_frame::{BAR_INTERVALS_NS, BOOK_LEVELS, FrameImage, TickRow, Trigger, Windows, place};
 use cobring_types::{
-    Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, LinkScope, Nanos, Quote, Side,
-    Stamp, Trade, TradeStream,
+    Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, LinkScope, Nanos, Px, Quote,
+    Side, Stamp, Ticker, Trade, TradeStream,
 };
 use cobring_venue::{BookSync, DepthBufferCapacity, DepthVerdict, SnapshotVerdict, SyncState};
 use serde::{Deserialize, Serialize};
 
 use crate::book::{Book, UNBOUNDED};
-use crate::candles::{Candles, TradeEffect};
+use crate::candles::{BarOutput, Candles, TradeEffect};
 use crate::clock_offset::ClockOffset;
+use crate::cob_row::{CobFacts, CobSecond};
 use crate::config::SymbolConfig;
 use crate::counters::MarketCounters;
 use crate::flow::{Flow, side_number};
@@ -44,17 +46,6 @@ pub struct SnapshotWanted {
     pub background: bool,
 }
 
-/// The windows that a symbol's fold writes.
-#[derive(Debug)]
-pub struct Windows {
-    /// Closed 1 s bars.
-    pub candles_1s: Window<CandleRow>,
-    /// Closed 1 min bars.
-    pub candles_1m: Window<CandleRow>,
-    /// Trades and changes of the best prices.
-    pub ticks: Window<TickRow>,
-}
-
 /// A symbol's state.
 #[derive(Debug)]
 pub struct SymbolMarket {
@@ -63,6 +54,14 @@ pub struct SymbolMarket {
     /// What frames are copied from.
     image: FrameImage,
     windows: Windows,
+}
+
+/// What of a trade the next one is held against.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct LastTrade {
+    id: u64,
+    ts_trade: Nanos,
+    px: Px,
 }
 
 /// Everything that a checkpoint must hold.
@@ -86,14 +85,19 @@ struct State {
     best: Option<BestPrices>,
     samples: Samples,
     offset: ClockOffset,
-    candles_1s: Candles,
-    candles_1m: Candles,
+    /// Of each of [`cobring_frame::BAR_INTERVALS`].
+    candles: [Candles; BAR_INTERVALS_NS.len()],
+    cob_second: CobSecond,
+    /// The last book state row shows a proven book.
+    book_states_live: bool,
     flow: Flow,
+    /// Last price of the venue's ticker, and when it was received.
+    ticker: Option<(Px, Nanos)>,
     links: Links,
     /// The stream that counts: the first one seen.
     trade_stream: Option<TradeStream>,
-    /// Last id and match time of the counting stream.
-    last_trade: Option<(u64, Nanos)>,
+    /// The last one of the counting stream.
+    last_trade: Option<LastTrade>,
     last_depth_recv: Nanos,
     last_quote_recv: Nanos,
     last_trade_recv: Nanos,
@@ -112,8 +116,8 @@ impl State {
         self.second.reserve();
         self.quotes.reserve();
         self.flow.reserve();
-        self.candles_1s.reserve();
-        self.candles_1m.reserve();
+        self.candles.iter_mut().for_each(Candles::reserve);
+        self.cob_second.reserve();
     }
 }
 
@@ -122,7 +126,7 @@ impl State {
 struct SavedRef<'a> {
     state: &'a State,
     image: &'a [u64],
-    cursors: [[u64; 2]; WINDOWS.len()],
+    cursors: Vec<[u64; 2]>,
 }
 
 /// The same, read back.
@@ -130,7 +134,7 @@ struct SavedRef<'a> {
 struct Saved {
     state: State,
     image: Vec<u64>,
-    cursors: [[u64; 2]; WINDOWS.len()],
+    cursors: Vec<[u64; 2]>,
 }
 
 /// Why a checkpoint is not this symbol's.
@@ -180,9 +184,11 @@ impl SymbolMarket {
                 best: None,
                 samples: Samples::default(),
                 offset: ClockOffset::default(),
-                candles_1s: Candles::new(Nanos::SECOND),
-                candles_1m: Candles::new(Nanos(60 * Nanos::SECOND.0)),
+                candles: BAR_INTERVALS_NS.map(|interval| Candles::new(Nanos(interval))),
+                cob_second: CobSecond::default(),
+                book_states_live: false,
                 flow: Flow::default(),
+                ticker: None,
                 links: Links::default(),
                 trade_stream: None,
                 last_trade: None,
@@ -220,8 +226,8 @@ impl SymbolMarket {
                 ts_event = trade.ts_event;
                 self.on_trade(ts_recv, trade, &mut dirty)
             }
-            Event::Ticker(_) => {
-                self.state.counters.tickers += 1;
+            Event::Ticker(ticker) => {
+                self.on_ticker(ts_recv, ticker);
                 None
             }
             Event::ServerTime { server, sent } => {
@@ -249,9 +255,11 @@ impl SymbolMarket {
     pub fn on_timer(&mut self, g: Nanos) -> Trigger {
         let state = &mut self.state;
         state.offset.on_timer();
-        let (low, instrument) = (state.offset.low(), &self.config.instrument);
-        state.candles_1s.on_timer(g, low, instrument, &mut self.windows.candles_1s);
-        state.candles_1m.on_timer(g, low, instrument, &mut self.windows.candles_1m);
+        let low = state.offset.low();
+        for (candles, window) in state.candles.iter_mut().zip(&mut self.windows.candles) {
+            let mut bars = BarOutput { instrument: &self.config.instrument, window };
+            candles.on_timer(g, low, &mut bars);
+        }
         let sample = self.is_live().then(|| {
             let imbalance_block = &self.image.head().imbalance;
             Sample {
@@ -261,6 +269,9 @@ impl SymbolMarket {
         });
         self.state.samples.push(sample);
         self.write_samples();
+        if g.floor_to(Nanos::SECOND) == g {
+            self.append_cob_row(g);
+        }
         self.want_when_due(g);
         self.want_background(g);
         let times = &mut self.image.head_mut().times;
@@ -294,9 +305,7 @@ impl SymbolMarket {
     /// Never: the state is plain data.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        let windows = &self.windows;
-        let cursors =
-            [windows.candles_1s.cursor(), windows.candles_1m.cursor(), windows.ticks.cursor()];
+        let cursors = self.windows.iter().map(|window| window.cursor()).collect();
         postcard::to_allocvec(&SavedRef { state: &self.state, image: self.image.words(), cursors })
             .expect("invariant: the state is plain data")
     }
@@ -313,18 +322,17 @@ impl SymbolMarket {
     ) -> Result<(), RestoreError> {
         let Saved { state, image, cursors } = postcard::from_bytes(saved)
             .map_err(|error| RestoreError::Damaged { reason: error.to_string() })?;
-        if !state.book.has_shape(self.config.book_shape()) || !self.image.copy_from_words(&image) {
+        if !state.book.has_shape(self.config.book_shape())
+            || cursors.len() != self.windows.iter().count()
+            || !self.image.copy_from_words(&image)
+        {
             return Err(RestoreError::OtherSettings);
         }
         self.state = state;
         self.state.reserve();
-        let windows = &mut self.windows;
-        for (name, (window, [done, revision])) in WINDOWS.into_iter().zip(
-            [windows.candles_1s.raw_mut(), windows.candles_1m.raw_mut(), windows.ticks.raw_mut()]
-                .into_iter()
-                .zip(cursors),
-        ) {
-            window.restore(done, revision, rows(name));
+        for (window, [done, revision]) in self.windows.iter_mut().zip(cursors) {
+            let rows = rows(window.raw().name());
+            window.raw_mut().restore(done, revision, rows);
         }
         Ok(())
     }

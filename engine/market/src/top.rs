@@ -71,6 +71,12 @@ impl Quotes {
         self.newest = None;
     }
 
+    /// The newest quote, unless it was dropped.
+    #[must_use]
+    pub(crate) fn newest(&self) -> Option<&Quote> {
+        self.newest.as_ref()
+    }
+
     /// The quote of that update id.
     #[must_use]
     pub(crate) fn at(&self, update_id: u64) -> Option<&Quote> {

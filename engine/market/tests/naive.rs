@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cobring_frame::{
-    CANDLE_FLAT, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CANDLE_REPAIRED, FrameLayout, RawWindow,
-    Record, Segment, SegmentSpec, Window,
+    AnyWindow, CANDLE_FLAT, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CANDLE_REPAIRED, FrameLayout,
+    Record, Segment, SegmentSpec, Window, WindowRows, Windows,
 };
-use cobring_market::{SymbolConfig, SymbolMarket, Windows};
+use cobring_market::{RequiredRows, SymbolConfig, SymbolMarket};
 use cobring_types::{
     Control, DepthSnapshot, DepthUpdate, Event, Instrument, Level, LinkScope, Nanos, Px, Qty,
     Quote, Side, Stamp, Trade, TradeStream,
@@ -22,12 +22,8 @@ const RADIUS: i64 = 4;
 const START: i64 = 1_000_000_000_000;
 const MS: i64 = 1_000_000;
 
-fn next<R: Record>(windows: &mut impl Iterator<Item = RawWindow>) -> Window<R> {
-    Window::new(windows.next().unwrap())
-}
-
 fn market() -> SymbolMarket {
-    let layout = FrameLayout::new(usize::try_from(RADIUS).unwrap()).unwrap();
+    let layout = FrameLayout::new(usize::try_from(RADIUS).unwrap(), 0).unwrap();
     let config = SymbolConfig {
         instrument: Instrument::new("X", "0.01", 2).unwrap(),
         bucket_ticks: BUCKET,
@@ -35,11 +31,13 @@ fn market() -> SymbolMarket {
         layout,
         freshness_limit: Nanos(3_000_000_000),
         max_levels: 1_000,
-        ticks_promised: 64,
+        rows: WindowRows { ticks: 64, ..WindowRows::default() },
+        models: Vec::new(),
+        required: RequiredRows::DEFAULT.to_vec(),
         snapshot_levels: 20,
         resync_levels: 10,
     };
-    let schema = layout.schema(config.ticks_capacity());
+    let schema = config.schema();
     let spec = SegmentSpec {
         symbol: "X".into(),
         epoch: 1,
@@ -49,12 +47,7 @@ fn market() -> SymbolMarket {
         slot_count: 2,
         windows: schema.window_specs(),
     };
-    let mut windows = Segment::private(&spec).unwrap().windows.into_iter();
-    let windows = Windows {
-        candles_1s: next(&mut windows),
-        candles_1m: next(&mut windows),
-        ticks: next(&mut windows),
-    };
+    let windows = Windows::new(Segment::private(&spec).unwrap().windows);
     SymbolMarket::new(config, 1, schema.id(), windows)
 }
 
@@ -102,11 +95,19 @@ fn rows<R: Record>(window: &Window<R>) -> Vec<R> {
     (window.oldest()..window.done()).map(|index| window.get(index).unwrap()).collect()
 }
 
-fn words<R: Record>(window: &Window<R>) -> Vec<u64> {
-    rows(window)
-        .iter()
-        .flat_map(|row| bytemuck::pod_collect_to_vec::<u8, u64>(bytemuck::bytes_of(row)))
-        .collect()
+/// Every row that a window still holds, by the window's name.
+fn kept_rows(market: &SymbolMarket) -> BTreeMap<String, Vec<u64>> {
+    let words = |window: &dyn AnyWindow| {
+        let raw = window.raw();
+        let mut row = vec![0; raw.row_size_bytes() / 8];
+        let mut words = Vec::new();
+        for index in raw.oldest()..raw.done() {
+            assert!(raw.read(index, &mut row));
+            words.extend_from_slice(&row);
+        }
+        (raw.name().to_owned(), words)
+    };
+    market.windows().iter().map(words).collect()
 }
 
 // ── candles ──
@@ -333,8 +334,8 @@ proptest! {
             let other = Trade { stream: TradeStream::Trade, ..trade };
             prop_assert!(!driver.event(&Event::Trade(other)));
             let head = driver.market.image().head();
-            naive[0].check_all(&driver.market.windows().candles_1s, &head.open_1s)?;
-            naive[1].check_all(&driver.market.windows().candles_1m, &head.open_1m)?;
+            naive[0].check_all(&driver.market.windows().candles[0], &head.open[0])?;
+            naive[1].check_all(&driver.market.windows().candles[1], &head.open[1])?;
         }
     }
 }
@@ -906,11 +907,8 @@ proptest! {
             play(&mut one, &mut naive, &mut venue, *wait, step);
         }
         let mut two = Driver { market: market(), now: one.now, next_timer: one.next_timer, seq: one.seq };
-        let windows = one.market.windows();
-        let kept = [words(&windows.candles_1s), words(&windows.candles_1m), words(&windows.ticks)];
-        two.market.restore(&one.market.save(), |name| match name {
-            "candles.1s" => &kept[0], "candles.1m" => &kept[1], _ => &kept[2],
-        }).unwrap();
+        let kept = kept_rows(&one.market);
+        two.market.restore(&one.market.save(), |name| &kept[name]).unwrap();
         prop_assert_eq!(one.market.save(), two.market.save());
         let mut twin = Venue { centre: venue.centre, history: venue.history.clone() };
         for (wait, step) in &steps[at..] {
@@ -919,7 +917,7 @@ proptest! {
             prop_assert_eq!(one.market.image().words(), two.market.image().words());
         }
         prop_assert_eq!(one.market.save(), two.market.save());
-        prop_assert_eq!(words(&one.market.windows().ticks), words(&two.market.windows().ticks));
+        prop_assert!(kept_rows(&one.market) == kept_rows(&two.market));
     }
 }
 
@@ -989,23 +987,23 @@ fn a_break_clears_samples_and_marks_holes() {
     let now = driver.now;
     driver.event(&trade(now, 1));
     driver.advance(3_500 * MS, |_, _| {});
-    let before = driver.market.windows().candles_1s.done();
+    let before = driver.market.windows().candles[0].done();
     driver.now += 100_000 * MS;
     driver.next_timer = driver.now;
     driver.event(&Event::Control(Control::Break));
     assert_eq!(driver.market.image().head().imbalance.imbalance_samples, [0; 4]);
     driver.advance(500 * MS, |_, _| {});
-    assert_eq!(driver.market.windows().candles_1s.done(), before, "nothing is known until a trade");
+    assert_eq!(driver.market.windows().candles[0].done(), before, "nothing is known until a trade");
     let now = driver.now;
     driver.event(&trade(now, 2));
-    let rows = rows(&driver.market.windows().candles_1s);
+    let rows = rows(&driver.market.windows().candles[0]);
     assert_eq!(rows.len(), 104);
     for (at, row) in (0..).zip(&rows) {
         assert_eq!(row.open_time, START + at * 1_000 * MS, "index and time in step");
         assert_eq!(row.flags & cobring_frame::CANDLE_HOLE != 0, at >= 4, "row {at}: {row:?}");
         assert_eq!(row.open.is_nan(), at >= 4);
     }
-    assert_eq!(driver.market.image().head().open_1s.flags, CANDLE_PARTIAL);
+    assert_eq!(driver.market.image().head().open[0].flags, CANDLE_PARTIAL);
 }
 
 #[test]
@@ -1032,6 +1030,6 @@ fn a_silence_of_weeks_is_holes_and_a_lone_time_far_ahead_is_refused() {
     driver.event(&Event::Control(Control::Break));
     let now = driver.now;
     driver.event(&trade(now, 3));
-    assert_eq!(driver.market.image().head().open_1s.open_time, now);
-    assert_eq!(driver.market.windows().candles_1s.done(), 2 * 604_800);
+    assert_eq!(driver.market.image().head().open[0].open_time, now);
+    assert_eq!(driver.market.windows().candles[0].done(), 2 * 604_800);
 }

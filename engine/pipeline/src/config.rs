@@ -16,7 +16,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use cobring_market::SymbolConfig;
+use cobring_frame::{WINDOWS, WindowRows};
+use cobring_market::{RequiredRows, SymbolConfig};
 use cobring_types::{Instrument, Nanos, TradeStream};
 use thiserror::Error;
 
@@ -138,6 +139,8 @@ pub struct QualitySettings {
     pub freshness_limit: Nanos,
     /// Score below which readers refuse by default, in [0, 1].
     pub min_score: f64,
+    /// Rows that a frame of full completeness has.
+    pub required: Vec<RequiredRows>,
 }
 
 /// What a symbol has that does not say otherwise.
@@ -206,9 +209,18 @@ impl Config {
     #[must_use]
     pub fn fold_digest_text(&self) -> String {
         let mut text = format!(
-            "[quality]\nfreshness_limit_s = {}\n",
+            "[quality]\nfreshness_limit_s = {}\n\n[quality.require]\n",
             seconds_text(self.quality.freshness_limit)
         );
+        for (window, name) in WINDOWS.into_iter().enumerate() {
+            let required = self.quality.required.iter().find(|required| required.window == window);
+            let rows = required.map_or(0, |required| required.rows);
+            // What the shipped file requires is told even where it is not.
+            if rows == 0 && RequiredRows::DEFAULT.iter().all(|default| default.window != window) {
+                continue;
+            }
+            writeln!(text, "{} = {rows}", toml_key(name)).expect(STRING_TAKES_ALL);
+        }
         for symbol in &self.symbols {
             // Whole, so that a setting added to it is not forgotten here.
             let SymbolConfig {
@@ -218,10 +230,12 @@ impl Config {
                 layout,
                 // The same for all of them, above.
                 freshness_limit: _,
+                required: _,
                 max_levels,
                 snapshot_levels,
                 resync_levels,
-                ticks_promised,
+                rows: WindowRows { ticks, candles: _ },
+                models: _,
             } = symbol;
             write!(
                 text,
@@ -233,7 +247,7 @@ impl Config {
                  max_levels = {max_levels}\n\
                  snapshot_levels = {snapshot_levels}\n\
                  resync_levels = {resync_levels}\n\
-                 ticks_promised = {ticks_promised}\n\
+                 ticks_promised = {ticks}\n\
                  qty_decimals = {qty_decimals}\n",
                 symbol = toml_key(instrument.symbol.as_str()),
                 tick_size = instrument.tick_size(),
@@ -242,7 +256,7 @@ impl Config {
                 radius = layout.radius(),
                 qty_decimals = instrument.qty_decimals,
             )
-            .expect("invariant: a String takes all text");
+            .expect(STRING_TAKES_ALL);
         }
         text
     }
@@ -256,6 +270,8 @@ impl Config {
         Self::parse(text, "the log's configuration")
     }
 }
+
+const STRING_TAKES_ALL: &str = "invariant: a String takes all text";
 
 /// A symbol as a key: bare where it can be. No symbol holds what needs more escapes than this.
 fn toml_key(symbol: &str) -> String {

@@ -4,10 +4,10 @@
 //! symbol's state and one for each timer. Frames depend on the inputs alone: the clock given to it goes into
 //! `ts_applied` and `ts_published` and nowhere else. Does not: know where inputs come from.
 
-use cobring_frame::{FrameRing, RawWindow, Segment, Trigger, WINDOWS, Window};
-use cobring_market::{
-    MarketCounters, RestoreError, SnapshotWanted, SymbolConfig, SymbolMarket, Windows,
-};
+use std::collections::BTreeMap;
+
+use cobring_frame::{FrameRing, Segment, Trigger, Windows};
+use cobring_market::{MarketCounters, RestoreError, SnapshotWanted, SymbolConfig, SymbolMarket};
 use cobring_types::{Control, Event, Nanos, Stamp, SymbolIndex};
 use cobring_venue::EventSink;
 use serde::{Deserialize, Serialize};
@@ -88,12 +88,6 @@ pub struct Fold<O> {
     stopped: bool,
 }
 
-fn next_window<R: cobring_frame::Record>(
-    windows: &mut impl Iterator<Item = RawWindow>,
-) -> Window<R> {
-    Window::new(windows.next().expect("invariant: the segment is laid out from the same schema"))
-}
-
 impl SymbolFold {
     /// A symbol that publishes into `segment`.
     #[must_use]
@@ -105,13 +99,7 @@ impl SymbolFold {
         hash: bool,
     ) -> Self {
         let Segment { ring, windows, .. } = segment;
-        let mut windows = windows.into_iter();
-        let windows = Windows {
-            candles_1s: next_window(&mut windows),
-            candles_1m: next_window(&mut windows),
-            ticks: next_window(&mut windows),
-        };
-        let market = SymbolMarket::new(config, epoch, schema_id, windows);
+        let market = SymbolMarket::new(config, epoch, schema_id, Windows::new(windows));
         let hash = hash.then(|| FrameHash::new(market.image(), market.windows()));
         Self { market, ring, hash, frames: 0, want_is_out: false }
     }
@@ -231,15 +219,13 @@ impl<O: Observer> Fold<O> {
         }
         for (symbol, (frames, state)) in self.symbols.iter_mut().zip(saved.symbols) {
             let name = symbol.market.config().instrument.symbol;
-            let mut rows: Vec<Vec<u64>> = Vec::new();
-            for window in WINDOWS {
-                let blob =
-                    checkpoint.blob(&window_blob_name(name.as_str(), window)).unwrap_or_default();
-                rows.push(bytemuck::pod_collect_to_vec(blob));
+            let mut rows: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+            for window in symbol.market.windows().iter().map(|window| window.raw().name()) {
+                let blob = checkpoint.blob(&window_blob_name(name.as_str(), window));
+                let words = bytemuck::pod_collect_to_vec(blob.unwrap_or_default());
+                rows.insert(window.to_owned(), words);
             }
-            symbol.market.restore(&state, |window| {
-                WINDOWS.iter().position(|name| *name == window).map_or(&[], |at| &rows[at])
-            })?;
+            symbol.market.restore(&state, |window| rows.get(window).map_or(&[], Vec::as_slice))?;
             symbol.frames = frames;
             if symbol.hash.is_some() {
                 symbol.hash = Some(FrameHash::new(symbol.market.image(), symbol.market.windows()));

@@ -5,8 +5,7 @@
 
 use std::fmt;
 
-use cobring_frame::{FrameImage, Record, Window};
-use cobring_market::Windows;
+use cobring_frame::{AnyWindow, FrameImage, Windows};
 use sha2::{Digest as _, Sha256};
 
 /// A finished hash.
@@ -42,7 +41,9 @@ impl FrameDigest {
 pub(crate) struct FrameHash {
     hasher: Sha256,
     /// Rows of each window that were hashed.
-    done: [u64; 3],
+    done: Vec<u64>,
+    /// A row of any window.
+    row: Vec<u64>,
     scratch: FrameImage,
 }
 
@@ -50,16 +51,16 @@ impl FrameHash {
     /// Begins where the windows stand now.
     #[must_use]
     pub(crate) fn new(image: &FrameImage, windows: &Windows) -> Self {
-        let done = [windows.candles_1s.done(), windows.candles_1m.done(), windows.ticks.done()];
-        Self { hasher: Sha256::new(), done, scratch: image.clone() }
+        let done = windows.iter().map(|window| window.raw().done()).collect();
+        let longest = windows.iter().map(|window| window.raw().row_size_bytes()).max().unwrap_or(0);
+        Self { hasher: Sha256::new(), done, row: vec![0; longest / 8], scratch: image.clone() }
     }
 
     /// A frame that was just published.
     pub(crate) fn frame(&mut self, image: &FrameImage, windows: &Windows) {
-        let [candles_1s, candles_1m, ticks] = &mut self.done;
-        hash_rows(&mut self.hasher, 0, &windows.candles_1s, candles_1s);
-        hash_rows(&mut self.hasher, 1, &windows.candles_1m, candles_1m);
-        hash_rows(&mut self.hasher, 2, &windows.ticks, ticks);
+        for ((number, window), done) in (0..).zip(windows.iter()).zip(&mut self.done) {
+            hash_rows(&mut self.hasher, number, window, &mut self.row, done);
+        }
         self.scratch.copy_from(image);
         let head = self.scratch.head_mut();
         head.identity.epoch = 0;
@@ -76,16 +77,24 @@ impl FrameHash {
     }
 }
 
-fn hash_rows<R: Record>(hasher: &mut Sha256, number: u64, window: &Window<R>, hashed: &mut u64) {
-    let mut row = |index: u64| {
-        let row = window.get(index).expect("invariant: rows since the last frame are held");
+fn hash_rows(
+    hasher: &mut Sha256,
+    number: u64,
+    window: &dyn AnyWindow,
+    row: &mut [u64],
+    hashed: &mut u64,
+) {
+    let raw = window.raw();
+    let row = &mut row[..raw.row_size_bytes() / 8];
+    let mut hash = |index: u64| {
+        assert!(raw.read(index, row), "row {index} of {} since the last frame", raw.name());
         hasher.update(number.to_le_bytes());
         hasher.update(index.to_le_bytes());
-        hasher.update(bytemuck::bytes_of(&row));
+        hasher.update(bytemuck::cast_slice::<u64, u8>(row));
     };
-    let oldest = window.oldest();
+    let oldest = raw.oldest();
     let repaired = window.rewritten().iter().copied();
-    repaired.filter(|index| (oldest..*hashed).contains(index)).for_each(&mut row);
-    ((*hashed).max(oldest)..window.done()).for_each(&mut row);
-    *hashed = window.done();
+    repaired.filter(|index| (oldest..*hashed).contains(index)).for_each(&mut hash);
+    ((*hashed).max(oldest)..raw.done()).for_each(&mut hash);
+    *hashed = raw.done();
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use cobring_frame::{EngineDir, FrameError, Reader, Retire, Segment, WINDOWS};
+use cobring_frame::{AnyWindow, EngineDir, FrameError, Reader, Retire, Segment};
 use cobring_market::SymbolConfig;
 use cobring_types::{LinkScope, Nanos, Symbol};
 use cobring_venue::binance::{self, Decoder};
@@ -358,21 +358,22 @@ impl Observer for Checkpoints {
     fn at_checkpoint(&mut self, input_seq: u64, fold: FoldState<'_>) {
         let Some(sender) = self.sender.clone() else { return };
         let state = fold.save();
-        let windows: Vec<(String, [u64; WINDOWS.len()])> = fold
+        let windows: Vec<(String, Vec<(String, u64)>)> = fold
             .symbols
             .iter()
             .map(|symbol| {
-                let windows = symbol.market().windows();
+                let market = symbol.market();
                 let done =
-                    [windows.candles_1s.done(), windows.candles_1m.done(), windows.ticks.done()];
-                (symbol.market().config().instrument.symbol.to_string(), done)
+                    |window: &dyn AnyWindow| (window.raw().name().to_owned(), window.raw().done());
+                let windows = market.windows().iter().map(done).collect();
+                (market.config().instrument.symbol.to_string(), windows)
             })
             .collect();
         let dir = self.dir.clone();
         let copy = move || {
             let blobs = windows
                 .iter()
-                .flat_map(|(symbol, done)| copy_windows(&dir, symbol, done))
+                .flat_map(|(symbol, windows)| copy_windows(&dir, symbol, windows))
                 .collect();
             sender.send(Checkpoint { input_seq, state, blobs });
         };
@@ -385,17 +386,17 @@ impl Observer for Checkpoints {
 fn copy_windows(
     dir: &std::path::Path,
     symbol: &str,
-    done: &[u64; WINDOWS.len()],
+    windows: &[(String, u64)],
 ) -> Vec<CheckpointBlob> {
     let Ok(reader) = Reader::open(dir, symbol) else { return Vec::new() };
-    let copy = |(name, &done): (&str, &u64)| {
+    let copy = |(name, done): &(String, u64)| {
         let window = reader.window_named(name).ok()?;
-        let rows = done.min(window.rows_promised());
-        let view = window.view(done - rows, rows).ok()?;
+        let rows = (*done).min(window.rows_promised());
+        let view = window.view(*done - rows, rows).ok()?;
         let mut words = vec![0; view.size_words()];
         view.copy_into(&mut words).ok()?;
         let bytes = bytemuck::cast_slice(&words).to_vec();
         Some(CheckpointBlob { name: window_blob_name(symbol, name), bytes })
     };
-    WINDOWS.into_iter().zip(done).filter_map(copy).collect()
+    windows.iter().filter_map(copy).collect()
 }

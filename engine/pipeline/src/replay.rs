@@ -189,7 +189,7 @@ pub fn private_folds(
 /// What a symbol's segment looks like.
 #[must_use]
 pub fn segment_spec(config: &SymbolConfig, epoch: u64) -> (SegmentSpec, Schema) {
-    let schema = config.layout.schema(config.ticks_capacity());
+    let schema = config.schema();
     let spec = SegmentSpec {
         symbol: config.instrument.symbol.to_string(),
         epoch,

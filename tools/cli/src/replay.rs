@@ -6,8 +6,8 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
 use clap::{Args, ValueEnum};
-use cobring_frame::{CandleRow, Record as _, Schema, Window};
-use cobring_market::GRID;
+use cobring_frame::{BAR_INTERVALS, RawWindow, RecordSchema, Schema};
+use cobring_market::{GRID, SymbolConfig};
 use cobring_pipeline::FrameDigest;
 use cobring_pipeline::config::Config;
 use cobring_pipeline::cores;
@@ -126,11 +126,7 @@ impl Replay {
         if self.jsonl {
             let (lines, received) = mpsc::sync_channel(LINES_WAITING);
             let printer = thread::spawn(move || print_lines(&received));
-            let schemas = setup
-                .symbols
-                .iter()
-                .map(|symbol| symbol.layout.schema(symbol.ticks_promised))
-                .collect();
+            let schemas = setup.symbols.iter().map(SymbolConfig::schema).collect();
             let states = States { every: self.every, schemas, lines };
             let replayed = replay::replay(inputs, &setup, states, progress);
             // The sender is gone with the observer: the printer ends.
@@ -234,13 +230,16 @@ fn state_json(g: Nanos, symbol: &SymbolFold, schema: &Schema) -> Value {
     let market = symbol.market();
     let mut frame = schema.frame_to_json(market.image().words());
     let windows = market.windows();
-    for (name, window) in [("1s", &windows.candles_1s), ("1m", &windows.candles_1m)] {
-        let block = &mut frame["candles"][name];
+    for (window, described) in windows.iter().zip(&schema.windows) {
+        let block = window_block(&mut frame, &described.name);
+        block["last"] = last_row(window.raw(), schema, &described.row);
+        block["closed_count"] = json!(window.raw().done());
+    }
+    for interval in BAR_INTERVALS {
+        let block = &mut frame["candles"][interval];
         if block["open"]["open_time"].is_null() {
             block["open"] = Value::Null;
         }
-        block["last"] = last_row(window, schema);
-        block["closed_count"] = json!(window.done());
     }
     let mut line = serde_json::Map::new();
     line.insert("symbol".to_owned(), frame["symbol"].take());
@@ -253,11 +252,23 @@ fn state_json(g: Nanos, symbol: &SymbolFold, schema: &Schema) -> Value {
     Value::Object(line)
 }
 
-fn last_row(window: &Window<CandleRow>, schema: &Schema) -> Value {
-    window.last().map_or(Value::Null, |row| {
-        let words: Vec<u64> = row.to_words();
-        schema.record_to_json(&CandleRow::schema(), &words)
+/// The block of a window's name, made where the frame has none: `pivots.1s.1` lies in `pivots`, `1s`, `1`.
+fn window_block<'f>(frame: &'f mut Value, name: &str) -> &'f mut Value {
+    name.split('.').fold(frame, |block, part| {
+        let block = &mut block[part];
+        if block.is_null() {
+            *block = json!({});
+        }
+        block
     })
+}
+
+fn last_row(window: &RawWindow, schema: &Schema, row: &RecordSchema) -> Value {
+    let mut words = vec![0; window.row_size_bytes() / 8];
+    match window.done().checked_sub(1) {
+        Some(newest) if window.read(newest, &mut words) => schema.record_to_json(row, &words),
+        _ => Value::Null,
+    }
 }
 
 fn print_lines(lines: &Receiver<Value>) -> io::Result<()> {

@@ -3,9 +3,10 @@
 use cobring_venue::Audit;
 
 use super::{
-    AUDIT_INTERVAL, BookState, Control, DepthSnapshot, DepthUpdate, DepthVerdict, Dirty,
-    FIRST_DEPTH_WAIT, LinkScope, Nanos, Publish, Quote, RESYNC_INTERVAL, SnapshotVerdict,
-    SnapshotWanted, SymbolMarket, SyncState, Trade, TradeEffect, Trigger, best_of, values,
+    AUDIT_INTERVAL, BarOutput, BookState, Candles, Control, DepthSnapshot, DepthUpdate,
+    DepthVerdict, Dirty, FIRST_DEPTH_WAIT, LastTrade, LinkScope, Nanos, Publish, Quote,
+    RESYNC_INTERVAL, SnapshotVerdict, SnapshotWanted, SymbolMarket, SyncState, Ticker, Trade,
+    TradeEffect, Trigger, best_of, values,
 };
 
 impl SymbolMarket {
@@ -25,6 +26,7 @@ impl SymbolMarket {
             DepthVerdict::Apply { audit } => {
                 dirty.book = true;
                 self.apply(update, audit);
+                self.append_book_state(ts_recv, update.ts_event);
                 return Some(Trigger::Depth);
             }
             DepthVerdict::Ignore => state.counters.depth_old += 1,
@@ -48,6 +50,9 @@ impl SymbolMarket {
             }
         }
         dirty.book = self.book_state() != before;
+        if dirty.book {
+            self.append_lost_book(ts_recv, update.ts_event);
+        }
         dirty.book.then_some(Trigger::Depth)
     }
 
@@ -207,6 +212,7 @@ impl SymbolMarket {
             let before = self.book_state();
             self.check_quote(quote);
             dirty.book |= self.book_state() != before;
+            self.append_lost_book(ts_recv, Nanos::UNDEF);
         }
         Some(Trigger::Quote)
     }
@@ -221,7 +227,7 @@ impl SymbolMarket {
         state.last_trade_recv = ts_recv;
         state.trades_stalled = false;
         let mut lost_since = None;
-        if let Some((last_id, ts_trade)) = state.last_trade {
+        if let Some(LastTrade { id: last_id, ts_trade, .. }) = state.last_trade {
             if trade.last_id <= last_id {
                 state.counters.trades_duplicate += 1;
                 return None;
@@ -231,34 +237,36 @@ impl SymbolMarket {
                 lost_since = Some(ts_trade);
             }
         }
-        state.last_trade = Some((trade.last_id, trade.ts_trade));
+        state.last_trade =
+            Some(LastTrade { id: trade.last_id, ts_trade: trade.ts_trade, px: trade.px });
         state.counters.trades += 1;
-        let instrument = &self.config.instrument;
-        let windows = &mut self.windows;
-        let effects = [
-            state.candles_1s.on_trade(
-                trade,
-                ts_recv,
-                lost_since,
-                instrument,
-                &mut windows.candles_1s,
-            ),
-            state.candles_1m.on_trade(
-                trade,
-                ts_recv,
-                lost_since,
-                instrument,
-                &mut windows.candles_1m,
-            ),
-        ];
-        let repaired = effects.contains(&TradeEffect::Repaired);
+        let mut repaired = false;
+        let mut effect = TradeEffect::Current;
+        for (at, (candles, window)) in
+            state.candles.iter_mut().zip(&mut self.windows.candles).enumerate()
+        {
+            let mut bars = BarOutput { instrument: &self.config.instrument, window };
+            let on_bars = candles.on_trade(trade, ts_recv, lost_since, &mut bars);
+            repaired |= on_bars == TradeEffect::Repaired;
+            // The shortest interval keeps its bars for the shortest time.
+            effect = if at == 0 { on_bars } else { effect };
+        }
         state.counters.repairs += u64::from(repaired);
-        state.counters.trades_too_old += u64::from(effects[0] == TradeEffect::TooOld);
-        state.counters.trades_too_far_ahead += u64::from(effects[0] == TradeEffect::TooFarAhead);
+        state.counters.trades_too_old += u64::from(effect == TradeEffect::TooOld);
+        state.counters.trades_too_far_ahead += u64::from(effect == TradeEffect::TooFarAhead);
         state.flow.on_trade(ts_recv, trade);
+        let bucket = trade.px.0.div_euclid(self.config.bucket_ticks);
+        state.cob_second.on_trade(bucket, trade.side, trade.qty.0);
         dirty.candles = true;
         self.append_trade_tick(ts_recv, trade);
         Some(if repaired { Trigger::Repair } else { Trigger::Trade })
+    }
+
+    /// Shows in the next frame.
+    pub(super) fn on_ticker(&mut self, ts_recv: Nanos, ticker: &Ticker) {
+        self.state.counters.tickers += 1;
+        self.state.ticker = Some((ticker.last_px, ts_recv));
+        self.append_ticker(ts_recv, ticker);
     }
 
     pub(super) fn on_control(
@@ -270,7 +278,10 @@ impl SymbolMarket {
         let before = self.book_state();
         match *control {
             Control::LinkUp { connection, scope } => self.on_link_up(ts_recv, connection, scope),
-            Control::LinkDown { connection, scope } => self.on_link_down(connection, scope),
+            Control::LinkDown { connection, scope } => {
+                self.on_link_down(connection, scope);
+                self.append_lost_book(ts_recv, Nanos::UNDEF);
+            }
             Control::SnapshotRequested { .. } => {
                 // A background re-sync that was asked for while the book got lost still answers it.
                 self.state.wanted = None;
@@ -315,8 +326,7 @@ impl SymbolMarket {
         }
         state.links.up(connection, scope);
         if scope.carries(LinkScope::TRADE) {
-            state.candles_1s.set_observed(true);
-            state.candles_1m.set_observed(true);
+            state.candles.iter_mut().for_each(|candles| candles.set_observed(true));
         }
         let needed = matches!(state.sync.state(), SyncState::Empty | SyncState::Gapped)
             && state.wanted.is_none()
@@ -331,8 +341,7 @@ impl SymbolMarket {
         let state = &mut self.state;
         state.links.down(connection);
         if scope.carries(LinkScope::TRADE) && !state.links.carry(LinkScope::TRADE) {
-            state.candles_1s.set_observed(false);
-            state.candles_1m.set_observed(false);
+            state.candles.iter_mut().for_each(|candles| candles.set_observed(false));
         }
         if scope.carries(LinkScope::DEPTH) && !state.links.carry(LinkScope::DEPTH) {
             state.sync.reset();
@@ -351,8 +360,7 @@ impl SymbolMarket {
         state.samples.clear();
         state.offset.clear_low();
         state.flow.clear();
-        state.candles_1s.on_break();
-        state.candles_1m.on_break();
+        state.candles.iter_mut().for_each(Candles::on_break);
         self.write_samples();
     }
 
@@ -379,7 +387,6 @@ impl SymbolMarket {
 
     /// To be called after each published frame.
     pub fn frame_done(&mut self) {
-        self.windows.candles_1s.clear_rewritten();
-        self.windows.candles_1m.clear_rewritten();
+        self.windows.iter_mut().for_each(|window| window.clear_rewritten());
     }
 }

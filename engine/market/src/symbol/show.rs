@@ -1,15 +1,31 @@
 //! From state to the frame's image: only what changed is written.
 
-use cobring_frame::{TICK_QUOTE, TICK_TRADE};
+use cobring_frame::{BLOCKS, Price};
 use cobring_types::Instrument;
 
 use super::{
-    BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, Quote, Side, SymbolMarket, TickRow,
-    Trade, Trigger, UNBOUNDED, imbalance, side_number, values,
+    BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, Quote, Side, SymbolMarket, Trigger,
+    UNBOUNDED, best_of, imbalance, place,
 };
 use crate::book::Book;
+use crate::config::RequiredRows;
 use crate::ladder::Ladder;
 use crate::top::TopSource;
+
+/// A bookTicker this old still is the live price, and a trade this old where there is none.
+const PRICE_QUOTE_AGE_MAX: Nanos = Nanos::SECOND;
+const PRICE_TRADE_AGE_MAX: Nanos = Nanos(5 * Nanos::SECOND.0);
+
+/// Numbered as [`cobring_frame::PRICE_SOURCES`].
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+enum PriceSource {
+    Quote = 0,
+    Trade = 1,
+    Depth = 2,
+    Ticker = 3,
+    None = 4,
+}
 
 impl SymbolMarket {
     /// Fills in what every frame has, and the blocks that changed.
@@ -21,15 +37,15 @@ impl SymbolMarket {
         times.offset_low = self.state.offset.low().0;
         times.offset_high = self.state.offset.high().0;
         self.state.flow.write(ts, &self.config.instrument, &mut self.image.head_mut().flow);
+        self.write_price(ts);
         self.write_quality(ts);
-        let cursors = [
-            self.windows.candles_1s.cursor(),
-            self.windows.candles_1m.cursor(),
-            self.windows.ticks.cursor(),
-        ];
         let head = self.image.head_mut();
-        head.cursors = cursors;
+        head.cursors = self.windows.cursors();
         head.identity.trigger = trigger as u8;
+        for (cells, window) in self.image.arrays_mut().models.iter_mut().zip(&self.windows.models) {
+            [cells[0], cells[1]] = window.cursor();
+            cells[2] = window.done();
+        }
     }
 
     pub(super) fn write_dirty(&mut self, dirty: Dirty) {
@@ -43,8 +59,10 @@ impl SymbolMarket {
         if dirty.candles {
             let instrument = &self.config.instrument;
             let head = self.image.head_mut();
-            head.open_1s = self.state.candles_1s.open_row(instrument);
-            head.open_1m = self.state.candles_1m.open_row(instrument);
+            for (at, candles) in self.state.candles.iter().enumerate() {
+                head.open[at] = candles.open_row(instrument);
+                head.valid_rows[place::CANDLES + at] = candles.valid_rows();
+            }
         }
     }
 
@@ -141,62 +159,6 @@ impl SymbolMarket {
         block.imbalance_samples = averages.samples;
     }
 
-    /// Finds the freshest best prices; a change of price or quantity is a tick.
-    pub(super) fn track_best(&mut self, ts_recv: Nanos, ts_event: Nanos, dirty: &mut Dirty) {
-        let live = self.is_live();
-        let state = &mut self.state;
-        let live_book = state.sync.update_id().filter(|_| live).map(|id| (&state.book, id));
-        let best = state.quotes.best_prices(live_book);
-        if best == state.best {
-            return;
-        }
-        dirty.top = true;
-        let before = std::mem::replace(&mut state.best, best);
-        if let Some(best) = best
-            && before.is_none_or(|before| values(&before.quote) != values(&best.quote))
-        {
-            // bookTicker carries no venue time.
-            let ts_event = if best.source == TopSource::Depth { ts_event } else { Nanos::UNDEF };
-            let row = TickRow {
-                ts_event: ts_event.0,
-                kind: TICK_QUOTE,
-                id: best.quote.update_id,
-                ..self.tick_at_best(ts_recv)
-            };
-            self.windows.ticks.append(&row);
-        }
-    }
-
-    /// A tick for a trade, beside the best prices of that moment.
-    pub(super) fn append_trade_tick(&mut self, ts_recv: Nanos, trade: &Trade) {
-        let instrument = &self.config.instrument;
-        let row = TickRow {
-            ts_event: trade.ts_trade.0,
-            kind: TICK_TRADE,
-            side: side_number(trade.side),
-            px: instrument.px_f64(trade.px),
-            qty: instrument.qty_f64(trade.qty),
-            id: trade.last_id,
-            ..self.tick_at_best(ts_recv)
-        };
-        self.windows.ticks.append(&row);
-    }
-
-    fn tick_at_best(&self, ts_recv: Nanos) -> TickRow {
-        let instrument = &self.config.instrument;
-        let unknown = [f64::NAN; 4];
-        let [bid_px, bid_qty, ask_px, ask_qty] = self.state.best.map_or(unknown, |best| {
-            let quote = best.quote;
-            [
-                instrument.px_f64(quote.bid_px),
-                instrument.qty_f64(quote.bid_qty),
-                instrument.px_f64(quote.ask_px),
-                instrument.qty_f64(quote.ask_qty),
-            ]
-        });
-        TickRow { ts_recv: ts_recv.0, bid_px, bid_qty, ask_px, ask_qty, ..TickRow::NONE }
-    }
-
     fn write_top(&mut self) {
         let best = self.state.best;
         let instrument = &self.config.instrument;
@@ -252,25 +214,82 @@ impl SymbolMarket {
             age_quote,
             age_trade,
             freshness_limit: self.config.freshness_limit,
-            repaired_bars: state.candles_1s.repaired(),
+            repaired_bars: state.candles[0].repaired(),
             known_buckets: (known, 2 * imbalance_radius + 1),
+            completeness: self.completeness(),
         };
-        let blocks = [
-            state.best.is_some(),
-            live,
-            live,
-            self.image.head().imbalance.imbalance_valid == 1,
-            flow_whole,
-            state.candles_1s.valid_rows() > 0,
-            state.candles_1m.valid_rows() > 0,
-            state.offset.low().is_defined(),
+        let head = self.image.head();
+        let blocks: [(bool, Nanos); BLOCKS.len()] = [
+            (state.best.is_some(), self.age_top(age_depth, age_quote)),
+            (head.price.source != Price::NONE.source, Nanos(head.price.age)),
+            (live, age_depth),
+            (live, age_depth),
+            (head.imbalance.imbalance_valid == 1, age_depth),
+            (flow_whole, age_trade),
+            (state.candles[0].valid_rows() > 0, age_trade),
+            (state.candles[1].valid_rows() > 0, age_trade),
+            (state.candles[2].valid_rows() > 0, age_trade),
+            (state.candles[3].valid_rows() > 0, age_trade),
+            (self.windows.pivots[0][0].done() > 0, age(state.candles[0].last_closed())),
+            (self.windows.pivots[1][0].done() > 0, age(state.candles[1].last_closed())),
+            (head.pivot_bounds.bar_count > 0, age(Nanos(head.pivot_bounds.period_end))),
+            (state.offset.low().is_defined(), younger(age_depth, age_trade)),
         ];
-        let rows = (state.candles_1s.valid_rows(), state.candles_1m.valid_rows());
-        let block = &mut self.image.head_mut().quality;
-        facts.write(block);
-        block.valid =
-            blocks.into_iter().enumerate().map(|(bit, valid)| u64::from(valid) << bit).sum();
-        (block.valid_rows_candles_1s, block.valid_rows_candles_1m) = rows;
+        let head = self.image.head_mut();
+        facts.write(&mut head.quality);
+        head.quality.valid = 0;
+        for (bit, (valid, age)) in blocks.into_iter().enumerate() {
+            head.quality.valid |= u64::from(valid) << bit;
+            head.ages[bit] = age.0;
+        }
+    }
+
+    /// Age of what `top` shows.
+    fn age_top(&self, age_depth: Nanos, age_quote: Nanos) -> Nanos {
+        match self.state.best.map(|best| best.source) {
+            Some(TopSource::Depth) => age_depth,
+            Some(TopSource::Quote) => age_quote,
+            None => Nanos::UNDEF,
+        }
+    }
+
+    /// The least share of the required rows that is there.
+    #[expect(clippy::cast_precision_loss, reason = "row counts are far below 2^53")]
+    fn completeness(&self) -> f64 {
+        let rows = &self.image.head().valid_rows;
+        let share = |required: &RequiredRows| {
+            (rows[required.window] as f64 / required.rows as f64).min(1.0)
+        };
+        self.config.required.iter().map(share).fold(1.0, f64::min)
+    }
+
+    /// The live price: bookTicker's mid, the last trade, the book's mid, the venue's ticker; the first that is
+    /// there and young enough.
+    fn write_price(&mut self, ts: Nanos) {
+        let state = &self.state;
+        let instrument = &self.config.instrument;
+        let age = |since: Nanos| since.get().map_or(Nanos::UNDEF, |since| Nanos(ts.0 - since));
+        let young = |age: Nanos, limit: Nanos| age.get().is_some_and(|age| age <= limit.0);
+        let mid = |quote: &Quote| {
+            instrument.half_ticks_f64(i128::from(quote.bid_px.0) + i128::from(quote.ask_px.0))
+        };
+        let (age_quote, age_trade) = (age(state.last_quote_recv), age(state.last_trade_recv));
+        let quote = state.quotes.newest().filter(|_| young(age_quote, PRICE_QUOTE_AGE_MAX));
+        let trade = state.last_trade.filter(|_| young(age_trade, PRICE_TRADE_AGE_MAX));
+        let depth = || best_of(&state.book, 0).filter(|_| self.is_live());
+        let (source, px, age) = if let Some(quote) = quote {
+            (PriceSource::Quote, mid(quote), age_quote)
+        } else if let Some(trade) = trade {
+            (PriceSource::Trade, instrument.px_f64(trade.px), age_trade)
+        } else if let Some(best) = depth() {
+            (PriceSource::Depth, mid(&best), age(state.last_depth_recv))
+        } else if let Some((px, since)) = state.ticker {
+            (PriceSource::Ticker, instrument.px_f64(px), age(since))
+        } else {
+            (PriceSource::None, f64::NAN, Nanos::UNDEF)
+        };
+        let block = &mut self.image.head_mut().price;
+        (block.source, block.px, block.age) = (source as u8, px, age.0);
     }
 
     /// Known buckets among centre ± `radius`.
@@ -286,6 +305,15 @@ impl SymbolMarket {
         let (first, last) = self.state.book.known_buckets();
         let wanted = self.config.radius() + KNOWN_MARGIN;
         centre - first < wanted || last.saturating_sub(centre) < wanted
+    }
+}
+
+/// The lesser of two ages, of those that are known.
+fn younger(one: Nanos, other: Nanos) -> Nanos {
+    match (one.get(), other.get()) {
+        (Some(a), Some(b)) => Nanos(a.min(b)),
+        (Some(_), None) => one,
+        (None, _) => other,
     }
 }
 

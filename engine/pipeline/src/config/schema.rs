@@ -2,8 +2,8 @@
 //!
 //! A key is read by one line here and documented in `config/cobring.toml`, which holds its default.
 
-use cobring_frame::{FrameLayout, MAX_FRAME_SIZE_BYTES};
-use cobring_market::SymbolConfig;
+use cobring_frame::{FrameLayout, MAX_FRAME_SIZE_BYTES, WINDOWS, WindowRows};
+use cobring_market::{RequiredRows, SymbolConfig};
 use cobring_types::{Instrument, Symbol, TradeStream};
 use cobring_venue::binance::depth_weight;
 
@@ -238,9 +238,27 @@ fn quality(mut table: Section<'_, '_>, base: Option<QualitySettings>) -> Quality
             seconds(0.1..=3_600.0),
         ),
         min_score: table.get("min_score", base.map(|base| base.min_score), number(0.0..=1.0)),
+        required: required_rows(table.section("require"), base.map(|base| &base.required[..])),
     };
     table.finish();
     settings
+}
+
+/// Rows by window; what is not named is not required.
+fn required_rows(mut table: Section<'_, '_>, base: Option<&[RequiredRows]>) -> Vec<RequiredRows> {
+    let mut required = Vec::new();
+    for (window, name) in WINDOWS.into_iter().enumerate() {
+        let in_base = base.into_iter().flatten().find(|required| required.window == window);
+        let is_default = RequiredRows::DEFAULT.iter().any(|default| default.window == window);
+        let none = (base.is_some() || !is_default).then_some(0);
+        let absent = in_base.map(|required| required.rows).or(none);
+        let rows = table.get(name, absent, integer(0..=1_000_000));
+        if rows > 0 {
+            required.push(RequiredRows { window, rows });
+        }
+    }
+    table.finish();
+    required
 }
 
 fn symbol_defaults(mut table: Section<'_, '_>, base: Option<SymbolDefaults>) -> SymbolDefaults {
@@ -279,10 +297,10 @@ fn symbol_keys(table: &mut Section<'_, '_>, base: Option<SymbolDefaults>) -> Sym
     };
     // A value from elsewhere was checked there: only what is written here can break a rule here.
     if table.has("radius")
-        && let Err(size_bytes) = FrameLayout::new(keys.radius)
+        && let Err(size_bytes) = FrameLayout::new(keys.radius, 0)
     {
         let (size_bytes, most) = (grouped(size_bytes as u64), grouped(MAX_FRAME_SIZE_BYTES as u64));
-        let largest = FrameLayout::max_radius();
+        let largest = FrameLayout::max_radius(0);
         let rule = format!(
             "makes a frame of {size_bytes} bytes, above {most}; the largest radius that fits is {largest}"
         );
@@ -387,7 +405,7 @@ fn exact(
     };
     let bucket_ticks = ticks("bucket_size", bucket_size, MAX_BUCKET_TICKS);
     let range_ticks = ticks("range", range, MAX_BUCKET_TICKS * MAX_IMBALANCE_RADIUS);
-    let layout = FrameLayout::new(keys.radius).ok()?;
+    let layout = FrameLayout::new(keys.radius, 0).ok()?;
     let symbol = SymbolConfig {
         instrument,
         bucket_ticks: bucket_ticks?,
@@ -397,7 +415,9 @@ fn exact(
         max_levels: keys.max_levels,
         snapshot_levels: keys.snapshot_levels,
         resync_levels: keys.resync_levels,
-        ticks_promised: keys.ticks_promised,
+        rows: WindowRows { ticks: keys.ticks_promised, ..WindowRows::default() },
+        models: Vec::new(),
+        required: quality.required.clone(),
     };
     let radius = symbol.imbalance_radius();
     if radius > MAX_IMBALANCE_RADIUS {

@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use cobring_frame::FrameLayout;
+use cobring_market::RequiredRows;
 use cobring_types::{Nanos, TradeStream};
 use proptest::prelude::*;
 
@@ -53,21 +54,18 @@ fn the_shipped_file_is_what_an_empty_one_means() {
     assert_eq!((binance.ca_file.as_deref(), binance.weight_budget()), (None, 3_000));
     assert_eq!(binance.reconnect_max, Nanos(60_000_000_000));
     assert_eq!(built_in.quality.freshness_limit, Nanos(3_000_000_000));
+    let mut required = built_in.quality.required.clone();
+    required.sort_by_key(|required| std::cmp::Reverse(required.window));
+    assert_eq!(required, RequiredRows::DEFAULT);
     let symbols: Vec<_> = built_in
         .symbols
         .iter()
         .map(|symbol| {
             let name = symbol.instrument.symbol.to_string();
-            (
-                name,
-                symbol.bucket_ticks,
-                symbol.range_ticks,
-                symbol.radius(),
-                symbol.ticks_capacity(),
-            )
+            (name, symbol.bucket_ticks, symbol.range_ticks, symbol.radius(), symbol.rows.ticks)
         })
         .collect();
-    let symbol = |name: &str, bucket, range| (name.to_owned(), bucket, range, 20, 202_500);
+    let symbol = |name: &str, bucket, range| (name.to_owned(), bucket, range, 20, 180_000);
     assert_eq!(symbols, [symbol("BTCUSDT", 1_000, 5_000), symbol("ETHUSDT", 100, 500)]);
     assert_eq!(built_in.symbol_configs()[1], symbols_only.symbols.remove(1));
 }
@@ -90,7 +88,7 @@ fn every_key_of_the_shipped_file_tells_its_default() {
         }
         assert!(line.chars().count() <= 120, "{line}");
     }
-    assert_eq!(keys, 41);
+    assert_eq!(keys, 43);
 }
 
 #[test]
@@ -136,7 +134,7 @@ fn unknown_names_are_refused_with_the_nearest() {
     );
     check(
         "[quality]\nx = 1",
-        &["f.toml:2:1: quality.x: unknown key, known here: freshness_limit_s, min_score"],
+        &["f.toml:2:1: quality.x: unknown key, known here: freshness_limit_s, min_score, require"],
     );
     check(
         "\"a\\nb\" = 1",
@@ -156,7 +154,7 @@ fn unknown_names_are_refused_with_the_nearest() {
 
 #[test]
 fn broken_rules_name_place_key_value_and_rule() {
-    let max_radius = FrameLayout::max_radius();
+    let max_radius = FrameLayout::max_radius(0);
     for (table, line, rule) in [
         (
             "engine",
@@ -492,6 +490,7 @@ fn files_that_are_no_configuration_are_refused() {
 #[test]
 fn fold_text_is_canonical() {
     let expected = "[quality]\nfreshness_limit_s = 3\n\n\
+         [quality.require]\ncob_rows = 60\nbook_states = 100\n\n\
          [symbols.BTCUSDT]\ntick_size = \"0.01\"\nbucket_size = \"10\"\nrange = \"50\"\nradius = 20\nmax_levels = 65536\n\
          snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nqty_decimals = 8\n\n\
          [symbols.ETHUSDT]\ntick_size = \"0.01\"\nbucket_size = \"1\"\nrange = \"5\"\nradius = 20\nmax_levels = 65536\n\
@@ -521,7 +520,7 @@ proptest! {
         tick_decimals in 0usize..10,
         bucket in 1i64..100_000,
         range_buckets in 1i64..512,
-        radius in 1..FrameLayout::max_radius(),
+        radius in 1..FrameLayout::max_radius(0),
         max_levels in 5_000usize..1_000_000,
         ticks in 1_000u64..2_000_000,
         qty_decimals in 0u8..=8,
@@ -535,10 +534,10 @@ proptest! {
             symbol.instrument = cobring_types::Instrument::new(name.as_str(), &tick, qty_decimals).unwrap();
             symbol.bucket_ticks = bucket;
             symbol.range_ticks = bucket * range_buckets;
-            symbol.layout = FrameLayout::new(radius).unwrap();
+            symbol.layout = FrameLayout::new(radius, 0).unwrap();
             symbol.max_levels = max_levels;
             symbol.freshness_limit = Nanos(freshness_ns);
-            symbol.ticks_promised = ticks;
+            symbol.rows.ticks = ticks;
         }
         let text = config.fold_digest_text();
         prop_assert_eq!(Config::from_fold_text(&text).unwrap(), config, "{}", text);

@@ -1,0 +1,157 @@
+//! Rows that the symbol appends to its windows, candles and what follows from them apart.
+
+use cobring_frame::{BookStateRow, CobRow, TICK_QUOTE, TICK_TRADE, TickerRow};
+
+use super::{
+    CobFacts, Dirty, Nanos, Side, SymbolMarket, TickRow, Ticker, Trade, place, side_number, values,
+};
+use crate::top::TopSource;
+
+impl SymbolMarket {
+    /// Finds the freshest best prices; a change of price or quantity is a tick.
+    pub(super) fn track_best(&mut self, ts_recv: Nanos, ts_event: Nanos, dirty: &mut Dirty) {
+        let live = self.is_live();
+        let state = &mut self.state;
+        let live_book = state.sync.update_id().filter(|_| live).map(|id| (&state.book, id));
+        let best = state.quotes.best_prices(live_book);
+        if best == state.best {
+            return;
+        }
+        dirty.top = true;
+        let before = std::mem::replace(&mut state.best, best);
+        if let Some(best) = best
+            && before.is_none_or(|before| values(&before.quote) != values(&best.quote))
+        {
+            // bookTicker carries no venue time.
+            let ts_event = if best.source == TopSource::Depth { ts_event } else { Nanos::UNDEF };
+            let row = TickRow {
+                ts_event: ts_event.0,
+                kind: TICK_QUOTE,
+                id: best.quote.update_id,
+                ..self.tick_at_best(ts_recv)
+            };
+            self.windows.ticks.append(&row);
+            self.count_valid(place::TICKS, true);
+        }
+    }
+
+    /// A tick for a trade, beside the best prices of that moment.
+    pub(super) fn append_trade_tick(&mut self, ts_recv: Nanos, trade: &Trade) {
+        let instrument = &self.config.instrument;
+        let row = TickRow {
+            ts_event: trade.ts_trade.0,
+            kind: TICK_TRADE,
+            side: side_number(trade.side),
+            px: instrument.px_f64(trade.px),
+            qty: instrument.qty_f64(trade.qty),
+            id: trade.last_id,
+            ..self.tick_at_best(ts_recv)
+        };
+        self.windows.ticks.append(&row);
+        self.count_valid(place::TICKS, true);
+    }
+
+    fn tick_at_best(&self, ts_recv: Nanos) -> TickRow {
+        let instrument = &self.config.instrument;
+        let unknown = [f64::NAN; 4];
+        let [bid_px, bid_qty, ask_px, ask_qty] = self.state.best.map_or(unknown, |best| {
+            let quote = best.quote;
+            [
+                instrument.px_f64(quote.bid_px),
+                instrument.qty_f64(quote.bid_qty),
+                instrument.px_f64(quote.ask_px),
+                instrument.qty_f64(quote.ask_qty),
+            ]
+        });
+        TickRow { ts_recv: ts_recv.0, bid_px, bid_qty, ask_px, ask_qty, ..TickRow::NONE }
+    }
+
+    /// The best levels after an applied depth message.
+    pub(super) fn append_book_state(&mut self, ts_recv: Nanos, ts_event: Nanos) {
+        let live = self.is_live();
+        let instrument = &self.config.instrument;
+        let mut row = BookStateRow {
+            ts_event: ts_event.0,
+            ts_recv: ts_recv.0,
+            update_id: self.state.sync.update_id().unwrap_or(0),
+            levels: [[f64::NAN; 4]; 10],
+            valid: u8::from(live),
+            pad: [0; 7],
+        };
+        let book = &self.state.book;
+        for (place, side) in [(0, Side::Sell), (2, Side::Buy)] {
+            for (cells, level) in row.levels.iter_mut().zip(book.side(side).iter()) {
+                cells[place] = instrument.px_f64(level.px);
+                cells[place + 1] = instrument.qty_f64(level.qty);
+            }
+        }
+        self.windows.book_states.append(&row);
+        self.count_valid(place::BOOK_STATES, live);
+        self.state.book_states_live = live;
+    }
+
+    /// The book was proven in the last row and is no longer: one row that says so.
+    pub(super) fn append_lost_book(&mut self, ts_recv: Nanos, ts_event: Nanos) {
+        if self.state.book_states_live && !self.is_live() {
+            let row = BookStateRow {
+                ts_event: ts_event.0,
+                ts_recv: ts_recv.0,
+                update_id: 0,
+                levels: [[f64::NAN; 4]; 10],
+                valid: 0,
+                pad: [0; 7],
+            };
+            self.windows.book_states.append(&row);
+            self.count_valid(place::BOOK_STATES, false);
+            self.state.book_states_live = false;
+        }
+    }
+
+    /// The whole second `g` ends: the price-bucket book as it is now.
+    pub(super) fn append_cob_row(&mut self, g: Nanos) {
+        let live = self.is_live();
+        let averages = &self.image.head().imbalance;
+        let facts = CobFacts {
+            live_book: live.then_some(&self.state.book),
+            imbalance: averages.imbalance_ma_1s,
+            imbalance_px: averages.imbalance_px_ma_1s,
+            offset_low: self.state.offset.low(),
+            instrument: &self.config.instrument,
+        };
+        let Some((missed, row)) = self.state.cob_second.on_second(g, &facts) else { return };
+        if missed > 0 {
+            let first = self.windows.cob_rows.done();
+            let first_end = g.0 - missed.cast_signed() * Nanos::SECOND.0;
+            self.windows.cob_rows.append_many(missed, |index| {
+                CobRow::not_live(first_end + (index - first).cast_signed() * Nanos::SECOND.0)
+            });
+            self.count_valid(place::COB_ROWS, false);
+        }
+        self.windows.cob_rows.append(&row);
+        self.count_valid(place::COB_ROWS, live);
+    }
+
+    /// The venue's 24 h ticker.
+    pub(super) fn append_ticker(&mut self, ts_recv: Nanos, ticker: &Ticker) {
+        let instrument = &self.config.instrument;
+        let row = TickerRow {
+            ts_event: ticker.ts_event.0,
+            ts_recv: ts_recv.0,
+            last_px: instrument.px_f64(ticker.last_px),
+            open_px: instrument.px_f64(ticker.open_px),
+            high_px: instrument.px_f64(ticker.high_px),
+            low_px: instrument.px_f64(ticker.low_px),
+            volume: instrument.qty_f64(ticker.volume),
+            quote_volume: instrument.qty_f64(ticker.quote_volume),
+            trade_count: ticker.trade_count,
+        };
+        self.windows.ticker.append(&row);
+        self.count_valid(place::TICKER, true);
+    }
+
+    /// A row was appended to a window: how many trailing ones are valid now.
+    pub(super) fn count_valid(&mut self, window: usize, valid: bool) {
+        let rows = &mut self.image.head_mut().valid_rows[window];
+        *rows = if valid { *rows + 1 } else { 0 };
+    }
+}
