@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{DecimalError, Px, Qty, nearest_f64, parse_decimal};
+use crate::{DecimalError, Px, Qty, nearest_f64, parse_decimal, parse_decimal_i128};
 
 /// Longest symbol, in bytes of UTF-8 (venues list symbols beyond ASCII).
 pub const MAX_SYMBOL_BYTES: usize = 24;
@@ -173,6 +173,28 @@ impl Instrument {
         parse_decimal(text, self.qty_decimals).map(Qty)
     }
 
+    /// A sum of quantities from its decimal text.
+    ///
+    /// # Errors
+    /// [`DecimalError`] where the text is no such sum.
+    pub fn parse_qty_sum(&self, text: &[u8]) -> Result<i128, DecimalError> {
+        parse_decimal_i128(text, self.qty_decimals)
+    }
+
+    /// A sum of price times quantity from its decimal text, in ticks times quantity units.
+    ///
+    /// # Errors
+    /// [`DecimalError`] where the text is no such sum.
+    pub fn parse_notional(&self, text: &[u8]) -> Result<i128, DecimalError> {
+        let decimals = self.price_decimals + self.qty_decimals;
+        let units = parse_decimal_i128(text, decimals)?;
+        let mantissa = i128::from(self.tick_mantissa);
+        if units % mantissa != 0 {
+            return Err(DecimalError::TooFine { decimals });
+        }
+        Ok(units / mantissa)
+    }
+
     /// A length on the price axis (a bucket size, a range) in ticks.
     ///
     /// # Errors
@@ -258,6 +280,17 @@ mod tests {
         assert_eq!(nickel.parse_px(b"1.15").map(|px| nickel.px_f64(px)), Ok(1.15));
         assert!(nickel.parse_px(b"1.16").is_err());
         assert_eq!(eth.parse_px(b"92233720368547758"), Err(DecimalError::TooLarge { decimals: 2 }));
+    }
+
+    #[test]
+    fn sums_are_exact_in_ticks_times_units() {
+        let eth = Instrument::new("ETHUSDT", "0.01", 8).unwrap();
+        assert_eq!(eth.parse_notional(b"5021234567.89000001"), Ok(50_212_345_678_900_000_100));
+        assert_eq!(eth.parse_qty_sum(b"999999999999.00000001"), Ok(99_999_999_999_900_000_001));
+        let nickel = Instrument::new("X", "0.05", 1).unwrap();
+        assert_eq!(nickel.parse_notional(b"0.115"), Ok(23));
+        assert_eq!(nickel.notional_f64(23).to_bits(), 0.115f64.to_bits());
+        assert_eq!(nickel.parse_notional(b"0.114"), Err(DecimalError::TooFine { decimals: 3 }));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod input;
 mod instrument;
 mod units;
 
-pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_uint};
+pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_decimal_i128, parse_uint};
 pub use event::{
     Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, Level, LinkScope, Quote, Side,
     Ticker, Trade, TradeStream,
