@@ -3,15 +3,21 @@
 //! Guarantees: one row for each interval from the first trade's on, so index and time stay in step; an
 //! unobserved interval is a row without values flagged `hole`. Does not: decide which trades count.
 
+mod history;
+
+pub(crate) use history::{Told, second_of};
+
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use cobring_frame::{
-    CANDLE_FLAT, CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CANDLE_REPAIRED, CANDLES_PROMISED,
-    CandleRow, Window,
+    CANDLE_INCOMPLETE, CANDLE_PARTIAL, CANDLE_REPAIRED, CANDLES_PROMISED, CandleRow,
 };
-use cobring_types::{Instrument, Nanos, Px, Side, Trade};
+use cobring_types::{Instrument, Nanos, Trade};
 use serde::{Deserialize, Serialize};
+
+use crate::bar::Bar;
+use crate::study::BarOutput;
 
 /// After the interval's end by the venue's clock, trades for it are waited for this long.
 const CLOSE_DELAY: Nanos = Nanos(250_000_000);
@@ -25,92 +31,6 @@ const BARS_A_TIMER_MAX: i64 = 3_000;
 /// Bars between two trades, at most: a week of seconds. A trade further ahead is refused.
 const BARS_A_TRADE_MAX: i64 = 604_800;
 
-/// A bar in exact integers: prices in ticks, volumes in quantity units, quote volumes in their product.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Bar {
-    open_time: Nanos,
-    ts_closed: Nanos,
-    open: Px,
-    high: Px,
-    low: Px,
-    close: Px,
-    volume: i128,
-    quote_volume: i128,
-    taker_buy_volume: i128,
-    taker_buy_quote_volume: i128,
-    trade_count: u64,
-    /// Flags but `flat` and `hole`, which follow from the rest.
-    flags: u64,
-    /// No moment of the interval was observed.
-    unobserved: bool,
-}
-
-impl Bar {
-    fn flat(open_time: Nanos, px: Px) -> Self {
-        Self {
-            open_time,
-            ts_closed: Nanos::UNDEF,
-            open: px,
-            high: px,
-            low: px,
-            close: px,
-            volume: 0,
-            quote_volume: 0,
-            taker_buy_volume: 0,
-            taker_buy_quote_volume: 0,
-            trade_count: 0,
-            flags: 0,
-            unobserved: false,
-        }
-    }
-
-    fn add(&mut self, trade: &Trade) {
-        if self.trade_count == 0 {
-            (self.open, self.high, self.low) = (trade.px, trade.px, trade.px);
-        }
-        self.high = self.high.max(trade.px);
-        self.low = self.low.min(trade.px);
-        self.close = trade.px;
-        let (qty, quote) =
-            (i128::from(trade.qty.0), i128::from(trade.px.0) * i128::from(trade.qty.0));
-        self.volume += qty;
-        self.quote_volume += quote;
-        if trade.side == Side::Buy {
-            self.taker_buy_volume += qty;
-            self.taker_buy_quote_volume += quote;
-        }
-        self.trade_count += trade.count();
-        self.unobserved = false;
-    }
-
-    fn row(&self, instrument: &Instrument) -> CandleRow {
-        if self.unobserved {
-            return CandleRow::hole(self.open_time.0, self.ts_closed.0, self.flags | CANDLE_HOLE);
-        }
-        CandleRow {
-            open_time: self.open_time.0,
-            ts_closed: self.ts_closed.0,
-            open: instrument.px_f64(self.open),
-            high: instrument.px_f64(self.high),
-            low: instrument.px_f64(self.low),
-            close: instrument.px_f64(self.close),
-            volume: instrument.qty_sum_f64(self.volume),
-            quote_volume: instrument.notional_f64(self.quote_volume),
-            taker_buy_volume: instrument.qty_sum_f64(self.taker_buy_volume),
-            taker_buy_quote_volume: instrument.notional_f64(self.taker_buy_quote_volume),
-            trade_count: self.trade_count,
-            flags: self.flags | if self.trade_count == 0 { CANDLE_FLAT } else { 0 },
-        }
-    }
-}
-
-/// Where the closed bars of one interval go.
-#[derive(Debug)]
-pub(crate) struct BarOutput<'a> {
-    pub(crate) instrument: &'a Instrument,
-    pub(crate) window: &'a mut Window<CandleRow>,
-}
-
 /// What a trade did to the candles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TradeEffect {
@@ -118,6 +38,8 @@ pub(crate) enum TradeEffect {
     Current,
     /// A closed row was rewritten.
     Repaired,
+    /// It belongs to a bar that the venue has already told: passed over.
+    Settled,
     /// It belongs to a bar before the first or before those that are kept: passed over.
     TooOld,
     /// Its venue time lies too far ahead: passed over.
@@ -139,6 +61,12 @@ pub(crate) struct Candles {
     observed: bool,
     /// Timers were missed: nothing is known until the next trade.
     broken: bool,
+    /// The venue's word on a bar that is not closed here yet.
+    told: Option<Bar>,
+    /// Some kept bar may lack trades.
+    doubtful: bool,
+    /// Bars that were not what the venue says.
+    mismatches: u64,
 }
 
 impl Candles {
@@ -153,6 +81,9 @@ impl Candles {
             valid_rows: 0,
             observed: true,
             broken: false,
+            told: None,
+            doubtful: false,
+            mismatches: 0,
         }
     }
 
@@ -239,15 +170,15 @@ impl Candles {
 
     fn close(&mut self, mut bar: Bar, ts: Nanos, out: &mut BarOutput<'_>) {
         bar.ts_closed = ts;
-        out.window.append(&bar.row(out.instrument));
-        if self.closed.len() == BARS_KEPT {
-            self.closed.pop_front();
+        if let Some(told) = self.told.take_if(|told| told.open_time <= bar.open_time)
+            && told.open_time == bar.open_time
+        {
+            if settle(&mut bar, &told, out.instrument) == Settled::Mismatch {
+                bar.flags |= CANDLE_REPAIRED;
+                self.mismatches += 1;
+            }
         }
-        self.closed.push_back(bar);
-        self.valid_rows = if bar.unobserved { 0 } else { self.valid_rows + 1 };
-        // No bar is repaired while it is open: only the one that leaves the last 300 changes the count.
-        let leaving = self.closed.len().checked_sub(REPAIRED_AMONG + 1).map(|at| self.closed[at]);
-        self.repaired -= u32::from(leaving.is_some_and(|bar| bar.flags & CANDLE_REPAIRED != 0));
+        self.push(bar, out);
         let mut next = Bar::flat(Nanos(bar.open_time.0 + self.interval.0), bar.close);
         if !self.observed {
             next.unobserved = true;
@@ -256,21 +187,43 @@ impl Candles {
         self.open = Some(next);
     }
 
+    /// Appends a closed bar.
+    fn push(&mut self, bar: Bar, out: &mut BarOutput<'_>) {
+        let leaving = if self.closed.len() == BARS_KEPT { self.closed.pop_front() } else { None };
+        out.append(&bar, leaving.as_ref());
+        self.closed.push_back(bar);
+        self.doubtful |= bar.is_doubtful();
+        self.valid_rows = if bar.unobserved { 0 } else { self.valid_rows + 1 };
+        let repaired = |bar: &Bar| u32::from(bar.flags & CANDLE_REPAIRED != 0);
+        let among_last = self.closed.len().checked_sub(REPAIRED_AMONG + 1);
+        let no_longer = among_last.map_or(0, |at| repaired(&self.closed[at]));
+        self.repaired = self.repaired + repaired(&bar) - no_longer;
+    }
+
     /// Rewrites a closed bar with a late trade, and carries its close into the flat bars behind it.
     fn repair(&mut self, bar_time: Nanos, trade: &Trade, out: &mut BarOutput<'_>) -> TradeEffect {
         let Some(at) = self.position(bar_time) else { return TradeEffect::TooOld };
+        if self.closed[at].settled {
+            return TradeEffect::Settled;
+        }
         let was_hole = self.closed[at].unobserved;
         self.closed[at].add(trade);
         self.rewrite(at, out);
+        self.after_repair(at, was_hole, out);
+        TradeEffect::Repaired
+    }
+
+    /// What follows from new prices or volumes of the closed bar at `changed`.
+    fn after_repair(&mut self, changed: usize, was_hole: bool, out: &mut BarOutput<'_>) {
         if was_hole {
             let trailing = self.closed.iter().rev().take_while(|bar| !bar.unobserved).count();
             self.valid_rows = self.valid_rows.max(trailing as u64);
         }
-        let close = self.closed[at].close;
+        let close = self.closed[changed].close;
         let mut carried = true;
-        for at in at + 1..self.closed.len() {
+        for at in changed + 1..self.closed.len() {
             let bar = &mut self.closed[at];
-            carried = bar.trade_count == 0;
+            carried = bar.trade_count == 0 && !bar.settled;
             if !carried {
                 break;
             }
@@ -284,7 +237,7 @@ impl Candles {
             *open = Bar { open: close, high: close, low: close, close, ..*open };
         }
         self.count_repaired();
-        TradeEffect::Repaired
+        out.recompute(&self.closed, changed);
     }
 
     /// Place among the closed bars.
@@ -298,7 +251,8 @@ impl Candles {
         let bars_back = (self.closed.len() - at) as u64;
         let bar = &mut self.closed[at];
         bar.flags |= CANDLE_REPAIRED;
-        out.window.rewrite(out.window.done() - bars_back, &bar.row(out.instrument));
+        out.rewrite(bars_back, bar);
+        self.doubtful |= bar.is_doubtful();
     }
 
     /// Flags the closed bars of these times; whether there were any.
@@ -330,9 +284,21 @@ impl Candles {
         }
     }
 
+    /// Whether trades reach us.
+    #[must_use]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observed
+    }
+
     /// Timers were missed: what happened until the next trade is unknown.
     pub(crate) fn on_break(&mut self) {
         self.broken = self.open.is_some();
+    }
+
+    /// Bars that were not what the venue says of them.
+    #[must_use]
+    pub(crate) fn mismatches(&self) -> u64 {
+        self.mismatches
     }
 
     /// The open bar as a row.
@@ -358,4 +324,29 @@ impl Candles {
     pub(crate) fn valid_rows(&self) -> u64 {
         self.valid_rows
     }
+}
+
+/// What the venue's word made of a bar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// It is the same.
+    Same,
+    /// It may have lacked trades, and no longer does.
+    Filled,
+    /// It was another.
+    Mismatch,
+}
+
+/// The bar becomes the venue's.
+fn settle(bar: &mut Bar, venue: &Bar, instrument: &Instrument) -> Settled {
+    if bar.is_doubtful() {
+        bar.settle(venue);
+        return Settled::Filled;
+    }
+    if bar.agrees_with(venue, instrument) {
+        bar.settled = true;
+        return Settled::Same;
+    }
+    bar.settle(venue);
+    Settled::Mismatch
 }

@@ -24,6 +24,8 @@ pub struct SymbolConfig {
     pub rows: WindowRows,
     /// Names of the models whose outputs the frame carries, as many as the layout has.
     pub models: Vec<String>,
+    /// Bars before the first own one are loaded from the venue, and doubtful ones later.
+    pub klines: bool,
     /// Rows that a frame of full completeness has.
     pub required: Vec<RequiredRows>,
     /// Levels a side that the first snapshot asks for.

@@ -70,5 +70,19 @@ counters! {
         breaks,
         /// 24 h tickers.
         tickers,
+        /// Bars of the venue, by stream and in answers.
+        klines,
+        /// Answers that nobody waited for.
+        klines_unasked,
+        /// Own bars that were not what the venue says of them.
+        kline_mismatches,
+        /// Closed bars that became the venue's.
+        bars_told,
+        /// Trades for bars that the venue had told already.
+        trades_settled,
+        /// Times that bars began without a history, because it did not come.
+        histories_missed,
+        /// Supports and resistances that gave way to nearer ones because there were too many.
+        untouched_pivots_dropped,
     }
 }

@@ -5,6 +5,7 @@
 //! for anything: it says what it wants, and the pipeline does it.
 #![forbid(unsafe_code)]
 
+mod bar;
 mod book;
 mod buckets;
 mod candles;
@@ -13,6 +14,7 @@ mod cob_row;
 mod config;
 mod counters;
 mod flow;
+mod history;
 mod imbalance;
 mod indicators;
 mod ladder;
@@ -21,11 +23,13 @@ mod pivot_bounds;
 mod pivots;
 mod quality;
 mod ring;
+mod study;
 mod symbol;
 mod top;
 
 pub use config::{RequiredRows, SymbolConfig};
 pub use counters::MarketCounters;
+pub use history::KlinesWanted;
 pub use imbalance::GRID;
 pub use indicators::{ClosedBar, IndicatorValues, Indicators};
 pub use pivot_bounds::{

@@ -2,9 +2,13 @@
 
 mod append;
 mod feed;
+mod history;
 mod show;
 
-use cobring_frame::{BAR_INTERVALS_NS, BOOK_LEVELS, FrameImage, TickRow, Trigger, Windows, place};
+use cobring_frame::{
+    BAR_INTERVALS_NS, BOOK_LEVELS, FrameImage, PIVOT_LEVELS, STUDIED_INTERVALS, TickRow, Trigger,
+    Windows, place,
+};
 use cobring_types::{
     Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, LinkScope, Nanos, Px, Quote,
     Side, Stamp, Ticker, Trade, TradeStream,
@@ -13,15 +17,17 @@ use cobring_venue::{BookSync, DepthBufferCapacity, DepthVerdict, SnapshotVerdict
 use serde::{Deserialize, Serialize};
 
 use crate::book::{Book, UNBOUNDED};
-use crate::candles::{BarOutput, Candles, TradeEffect};
+use crate::candles::{Candles, TradeEffect};
 use crate::clock_offset::ClockOffset;
 use crate::cob_row::{CobFacts, CobSecond};
 use crate::config::SymbolConfig;
 use crate::counters::MarketCounters;
 use crate::flow::{Flow, side_number};
+use crate::history::{History, KlinesWanted};
 use crate::imbalance::{Sample, Samples, imbalance};
 use crate::links::Links;
 use crate::quality::Facts;
+use crate::study::{Study, bar_outputs};
 use crate::top::{BestPrices, Quotes, best_of, values};
 
 /// A live book is audited by a snapshot this often.
@@ -87,6 +93,9 @@ struct State {
     offset: ClockOffset,
     /// Of each of [`cobring_frame::BAR_INTERVALS`].
     candles: [Candles; BAR_INTERVALS_NS.len()],
+    /// Of 1 s and 1 min bars.
+    studies: [Study; STUDIED_INTERVALS],
+    history: History,
     cob_second: CobSecond,
     /// The last book state row shows a proven book.
     book_states_live: bool,
@@ -117,6 +126,8 @@ impl State {
         self.quotes.reserve();
         self.flow.reserve();
         self.candles.iter_mut().for_each(Candles::reserve);
+        self.studies.iter_mut().for_each(Study::reserve);
+        self.history.reserve();
         self.cob_second.reserve();
     }
 }
@@ -185,6 +196,8 @@ impl SymbolMarket {
                 samples: Samples::default(),
                 offset: ClockOffset::default(),
                 candles: BAR_INTERVALS_NS.map(|interval| Candles::new(Nanos(interval))),
+                studies: [Study::new(), Study::new()],
+                history: History::default(),
                 cob_second: CobSecond::default(),
                 book_states_live: false,
                 flow: Flow::default(),
@@ -230,6 +243,9 @@ impl SymbolMarket {
                 self.on_ticker(ts_recv, ticker);
                 None
             }
+            Event::Klines { interval, source, rows } => {
+                self.on_klines(ts_recv, *interval, *source, rows, &mut dirty)
+            }
             Event::ServerTime { server, sent } => {
                 self.state.offset.on_server_time(*server, *sent);
                 None
@@ -253,13 +269,8 @@ impl SymbolMarket {
 
     /// Folds the grid's instant `g`, before any input received at or after it; always shown.
     pub fn on_timer(&mut self, g: Nanos) -> Trigger {
-        let state = &mut self.state;
-        state.offset.on_timer();
-        let low = state.offset.low();
-        for (candles, window) in state.candles.iter_mut().zip(&mut self.windows.candles) {
-            let mut bars = BarOutput { instrument: &self.config.instrument, window };
-            candles.on_timer(g, low, &mut bars);
-        }
+        self.state.offset.on_timer();
+        self.time_to_bars(g);
         let sample = self.is_live().then(|| {
             let imbalance_block = &self.image.head().imbalance;
             Sample {
@@ -348,6 +359,13 @@ impl SymbolMarket {
     pub fn counters(&self) -> MarketCounters {
         MarketCounters {
             levels_dropped: self.state.book.levels_dropped() + self.state.second.levels_dropped(),
+            kline_mismatches: self.state.candles.iter().map(Candles::mismatches).sum(),
+            untouched_pivots_dropped: self
+                .state
+                .studies
+                .iter()
+                .map(|study| study.structure.untouched_dropped())
+                .sum(),
             ..self.state.counters
         }
     }

@@ -33,6 +33,7 @@ fn market() -> SymbolMarket {
         max_levels: 1_000,
         rows: WindowRows { ticks: 64, ..WindowRows::default() },
         models: Vec::new(),
+        klines: false,
         required: RequiredRows::DEFAULT.to_vec(),
         snapshot_levels: 20,
         resync_levels: 10,

@@ -19,11 +19,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use cobring_market::{BoundsTracker, ClosedBar, ImportedHours, PivotBar, Structure};
-use cobring_types::{Instrument, Nanos};
+use cobring_types::{Instrument, Kline, Nanos};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-
-use crate::klines_archive::Kline;
 
 /// The format's version. Whatever changes a byte raises it, and so does a change of the structure's state.
 pub const BOUNDS_VERSION: u32 = 1;
@@ -253,8 +251,10 @@ impl BoundsImport {
     }
 
     /// The next 1s bar. Seconds between the last one and this are a hole.
-    pub fn on_kline(&mut self, kline: &Kline) {
-        let Kline { open_time, high, low, close, volume, quote_volume, .. } = *kline;
+    pub fn on_kline(&mut self, kline: &Kline, instrument: &Instrument) {
+        let Kline { open_time, high, low, close, .. } = *kline;
+        let volume = i128::from(kline.volume.0);
+        let quote_volume = instrument.kline_notional(kline.quote_volume);
         let bar = ClosedBar { open_time, high, low, close, volume, quote_volume, hole: false };
         self.tracker.on_bar(&bar, &self.structure);
         let ts_closed = Nanos(open_time.0 + Nanos::SECOND.0);

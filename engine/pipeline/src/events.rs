@@ -3,8 +3,8 @@
 //! An event is a few head words and, for depth, its levels as they are; nothing is converted on the way.
 
 use cobring_types::{
-    Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, Level, LinkScope, Nanos, Px, Qty,
-    Quote, Side, Stamp, SymbolIndex, Ticker, Trade, TradeStream,
+    BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, Kline, KlineSource,
+    Level, LinkScope, Nanos, Px, Qty, Quote, Side, Stamp, SymbolIndex, Ticker, Trade, TradeStream,
 };
 
 use crate::ring::{Full, RecordConsumer, RecordProducer};
@@ -36,6 +36,8 @@ const BREAK: u64 = 14;
 const LOG_LOST: u64 = 15;
 const CHECKPOINT: u64 = 16;
 const STOP: u64 = 17;
+const KLINES: u64 = 18;
+const KLINES_REQUESTED: u64 = 19;
 
 /// Head: kind and symbol, the stamp's four words, up to eight of the event's own.
 const HEAD_WORDS: usize = 13;
@@ -75,10 +77,10 @@ pub(crate) fn push_event(
         word(stamp.ts_kernel.0),
         word(stamp.ts_parsed.0),
     ]);
-    let mut levels: [&[Level]; 2] = [&[], &[]];
+    let mut body: [&[u8]; 2] = [&[], &[]];
     let own: &[u64] = match event {
         Event::Depth(update) => {
-            levels = [update.bids, update.asks];
+            body = [update.bids, update.asks].map(bytemuck::cast_slice);
             &[
                 DEPTH,
                 word(update.ts_event.0),
@@ -88,7 +90,7 @@ pub(crate) fn push_event(
             ]
         }
         Event::Snapshot(snapshot) => {
-            levels = [snapshot.bids, snapshot.asks];
+            body = [snapshot.bids, snapshot.asks].map(bytemuck::cast_slice);
             &[
                 SNAPSHOT,
                 snapshot.last_update_id,
@@ -126,6 +128,10 @@ pub(crate) fn push_event(
             word(ticker.quote_volume.0),
             ticker.trade_count,
         ],
+        Event::Klines { interval, source, rows } => {
+            body = [bytemuck::cast_slice(rows), &[]];
+            &[KLINES, interval.at() as u64, u64::from(*source == KlineSource::Stream)]
+        }
         Event::ServerTime { server, sent } => &[SERVER_TIME, word(server.0), word(sent.0)],
         Event::Instrument { status, tick_matches } => {
             &[INSTRUMENT, u64::from(*status == InstrumentStatus::Halted), u64::from(*tick_matches)]
@@ -140,6 +146,9 @@ pub(crate) fn push_event(
             Control::SnapshotRequested { limit, background } => {
                 &[SNAPSHOT_REQUESTED, u64::from(limit), u64::from(background)]
             }
+            Control::KlinesRequested { interval, start, limit } => {
+                &[KLINES_REQUESTED, interval.at() as u64, word(start.0), u64::from(limit)]
+            }
             Control::Stalled { scope } => &[STALLED, u64::from(scope.0)],
             Control::Halted { halted } => &[HALTED, u64::from(halted)],
             Control::ClockStep { wall_offset } => &[CLOCK_STEP, word(wall_offset.0)],
@@ -151,7 +160,7 @@ pub(crate) fn push_event(
     };
     head[0] = own[0] | u64::from(symbol.0) << 8;
     head[OWN_AT..OWN_AT + own.len() - 1].copy_from_slice(&own[1..]);
-    ring.try_push_parts(&head, levels.map(bytemuck::cast_slice))
+    ring.try_push_parts(&head, body)
 }
 
 /// Takes the oldest record, if there is one.
@@ -167,18 +176,26 @@ pub(crate) fn pop<R>(ring: &mut RecordConsumer, read: impl FnOnce(Staged<'_>) ->
             ts_parsed: Nanos(signed(head[STAMP_AT + 3])),
         };
         let symbol = u16::try_from(head[0] >> 8).expect("invariant: a symbol index was pushed");
-        let event = decode(head[0] & 0xff, &head[OWN_AT..], bytemuck::cast_slice(body));
+        let event = decode(head[0] & 0xff, &head[OWN_AT..], body);
         read(Staged::Event(&stamp, SymbolIndex(symbol), event))
     })
 }
 
 /// # Panics
 /// On a kind that [`push_event`] does not write: both ends are this file.
-fn decode<'a>(kind: u64, own: &[u64], levels: &'a [Level]) -> Event<'a> {
+fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
     let narrow = |word: u64| u32::try_from(word).expect("invariant: 32 bits were pushed");
     let connection = |word: u64| u16::try_from(word).expect("invariant: 16 bits were pushed");
-    let split =
-        |bids: u64| levels.split_at(usize::try_from(bids).expect("invariant: a length was pushed"));
+    let split = |bids: u64| {
+        let levels: &[Level] = bytemuck::cast_slice(body);
+        levels.split_at(usize::try_from(bids).expect("invariant: a length was pushed"))
+    };
+    let interval = |word: u64| {
+        usize::try_from(word)
+            .ok()
+            .and_then(BarInterval::from_place)
+            .expect("invariant: an interval's place was pushed")
+    };
     match kind {
         DEPTH => {
             let (bids, asks) = split(own[3]);
@@ -226,6 +243,11 @@ fn decode<'a>(kind: u64, own: &[u64], levels: &'a [Level]) -> Event<'a> {
             quote_volume: Qty(signed(own[6])),
             trade_count: own[7],
         }),
+        KLINES => Event::Klines {
+            interval: interval(own[0]),
+            source: if own[1] == 0 { KlineSource::Rest } else { KlineSource::Stream },
+            rows: bytemuck::cast_slice(body),
+        },
         SERVER_TIME => {
             Event::ServerTime { server: Nanos(signed(own[0])), sent: Nanos(signed(own[1])) }
         }
@@ -244,6 +266,11 @@ fn decode<'a>(kind: u64, own: &[u64], levels: &'a [Level]) -> Event<'a> {
         SNAPSHOT_REQUESTED => Event::Control(Control::SnapshotRequested {
             limit: narrow(own[0]),
             background: own[1] != 0,
+        }),
+        KLINES_REQUESTED => Event::Control(Control::KlinesRequested {
+            interval: interval(own[0]),
+            start: Nanos(signed(own[1])),
+            limit: narrow(own[2]),
         }),
         STALLED => Event::Control(Control::Stalled { scope: LinkScope(narrow(own[0])) }),
         HALTED => Event::Control(Control::Halted { halted: own[0] != 0 }),
@@ -329,6 +356,24 @@ mod tests {
             quote_volume: Qty(7),
             trade_count: 8,
         }));
+        let kline = |open_time| Kline {
+            open_time: Nanos(open_time),
+            open: Px(2),
+            high: Px(5),
+            low: Px(1),
+            close: Px(4),
+            volume: Qty(9),
+            quote_volume: 30,
+            taker_buy_volume: Qty(3),
+            taker_buy_quote_volume: 10,
+            trade_count: 7,
+        };
+        let rows: Vec<Kline> = (0..1_000).map(kline).collect();
+        for interval in BarInterval::ALL {
+            check(&Event::Klines { interval, source: KlineSource::Rest, rows: &rows });
+        }
+        let (interval, source) = (BarInterval::Second, KlineSource::Stream);
+        check(&Event::Klines { interval, source, rows: &rows[..1] });
         check(&Event::ServerTime { server: Nanos(1), sent: Nanos(2) });
         check(&Event::Instrument { status: InstrumentStatus::Halted, tick_matches: true });
         for control in [

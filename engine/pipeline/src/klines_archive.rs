@@ -12,7 +12,10 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use cobring_types::{DecimalError, Instrument, Nanos, Px, parse_uint};
+use cobring_types::{
+    DecimalError, Instrument, KLINE_QUOTE_DECIMALS, Kline, Nanos, Px, Qty, parse_decimal,
+    parse_uint,
+};
 use thiserror::Error;
 use zip::ZipArchive;
 use zip::result::ZipError;
@@ -41,32 +44,6 @@ const MICROS_FROM: u64 = 100_000_000_000_000;
 const PROGRESS_ROWS: u64 = 4_096;
 /// Of what was found, an error quotes this much.
 const QUOTED_CHARS: usize = 40;
-
-/// A bar of an archive, in exact integers: prices in ticks, volumes in quantity units, quote volumes in
-/// their product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kline {
-    /// Start of the bar's interval.
-    pub open_time: Nanos,
-    /// First price.
-    pub open: Px,
-    /// Highest price.
-    pub high: Px,
-    /// Lowest price.
-    pub low: Px,
-    /// Last price.
-    pub close: Px,
-    /// Traded quantity.
-    pub volume: i128,
-    /// Sum of price times quantity.
-    pub quote_volume: i128,
-    /// What takers bought of `volume`.
-    pub taker_buy_volume: i128,
-    /// What takers bought of `quote_volume`.
-    pub taker_buy_quote_volume: i128,
-    /// Trades; 0 where the bar shows the close before.
-    pub trade_count: u64,
-}
 
 /// Why an archive cannot be read.
 #[derive(Debug, Error)]
@@ -320,16 +297,17 @@ impl Row<'_> {
         if open_time.floor_to(interval) != open_time {
             return Err(self.refused(0, format_args!("a multiple of {} ns", interval.0)));
         }
+        let qty_decimals = self.instrument.qty_decimals;
         let kline = Kline {
             open_time,
             open: self.px(1)?,
             high: self.px(2)?,
             low: self.px(3)?,
             close: self.px(4)?,
-            volume: self.sum(5, Instrument::parse_qty_sum)?,
-            quote_volume: self.sum(7, Instrument::parse_notional)?,
-            taker_buy_volume: self.sum(9, Instrument::parse_qty_sum)?,
-            taker_buy_quote_volume: self.sum(10, Instrument::parse_notional)?,
+            volume: Qty(self.sum(5, qty_decimals)?),
+            quote_volume: self.sum(7, KLINE_QUOTE_DECIMALS)?,
+            taker_buy_volume: Qty(self.sum(9, qty_decimals)?),
+            taker_buy_quote_volume: self.sum(10, KLINE_QUOTE_DECIMALS)?,
             trade_count: self.count(8)?,
         };
         // Which one shows the archive's interval: that of another is refused at its first row.
@@ -370,33 +348,28 @@ impl Row<'_> {
     }
 
     fn px(&self, column: usize) -> Result<Px, Refused> {
+        let tick = || format!("a price in ticks of {}", self.instrument.tick_size());
         let px = self.instrument.parse_px(self.cells[column]);
-        let px = px.map_err(|error| self.refused(column, self.decimal(error)))?;
+        let px = px.map_err(|error| self.decimal(column, tick(), error))?;
         if px.0 <= 0 {
             return Err(self.refused(column, "a price above 0"));
         }
         Ok(px)
     }
 
-    fn sum(
-        &self,
-        column: usize,
-        parse: fn(&Instrument, &[u8]) -> Result<i128, DecimalError>,
-    ) -> Result<i128, Refused> {
-        let sum = parse(self.instrument, self.cells[column]);
-        let sum = sum.map_err(|error| self.refused(column, self.decimal(error)))?;
+    fn sum(&self, column: usize, decimals: u8) -> Result<i64, Refused> {
+        let of = || format!("a sum in units of 10^-{decimals}");
+        let sum = parse_decimal(self.cells[column], decimals);
+        let sum = sum.map_err(|error| self.decimal(column, of(), error))?;
         if sum < 0 {
             return Err(self.refused(column, "a sum that is not below 0"));
         }
         Ok(sum)
     }
 
-    fn decimal(&self, error: DecimalError) -> String {
-        let Instrument { symbol, qty_decimals, .. } = self.instrument;
-        let tick = self.instrument.tick_size();
-        format!(
-            "a decimal that fits {symbol}'s tick of {tick} and {qty_decimals} decimals of quantity: {error}"
-        )
+    #[cold]
+    fn decimal(&self, column: usize, wanted: String, error: DecimalError) -> Refused {
+        self.refused(column, format_args!("{wanted}: {error}"))
     }
 
     fn refused(&self, column: usize, wanted: impl Display) -> Refused {

@@ -126,6 +126,97 @@ pub struct Ticker {
     pub trade_count: u64,
 }
 
+/// The intervals of bars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum BarInterval {
+    /// One second.
+    Second,
+    /// One minute.
+    Minute,
+    /// One hour.
+    Hour,
+    /// One day, UTC.
+    Day,
+}
+
+impl BarInterval {
+    /// All of them, shortest first.
+    pub const ALL: [Self; 4] = [Self::Second, Self::Minute, Self::Hour, Self::Day];
+
+    /// Its place among all.
+    #[must_use]
+    pub const fn at(self) -> usize {
+        self as usize
+    }
+
+    /// The interval at that place.
+    #[must_use]
+    pub fn from_place(at: usize) -> Option<Self> {
+        Self::ALL.get(at).copied()
+    }
+
+    /// `1s`, `1m`, `1h`, `1d`: as venues and windows name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Second => "1s",
+            Self::Minute => "1m",
+            Self::Hour => "1h",
+            Self::Day => "1d",
+        }
+    }
+
+    /// Its length.
+    #[must_use]
+    pub const fn length(self) -> Nanos {
+        let seconds = match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        };
+        Nanos(seconds * Nanos::SECOND.0)
+    }
+}
+
+/// Decimals that quote volumes of klines are counted in.
+pub const KLINE_QUOTE_DECIMALS: u8 = 8;
+
+/// A closed bar as the venue has it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct Kline {
+    /// Start of the interval.
+    pub open_time: Nanos,
+    /// First price.
+    pub open: Px,
+    /// Highest price.
+    pub high: Px,
+    /// Lowest price.
+    pub low: Px,
+    /// Last price.
+    pub close: Px,
+    /// Traded quantity.
+    pub volume: Qty,
+    /// Traded quantity times price, in 10^-[`KLINE_QUOTE_DECIMALS`] of the quote asset.
+    pub quote_volume: i64,
+    /// Quantity that takers bought.
+    pub taker_buy_volume: Qty,
+    /// The same times price.
+    pub taker_buy_quote_volume: i64,
+    /// Number of fills.
+    pub trade_count: u64,
+}
+
+/// How klines came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KlineSource {
+    /// The answer to a request.
+    Rest,
+    /// The venue's stream, one as it closes.
+    Stream,
+}
+
 /// Whether the venue trades an instrument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstrumentStatus {
@@ -148,8 +239,10 @@ impl LinkScope {
     pub const TRADE: Self = Self(4);
     /// 24 h ticker.
     pub const TICKER: Self = Self(8);
+    /// Closed bars.
+    pub const KLINE: Self = Self(16);
     /// Everything.
-    pub const ALL: Self = Self(15);
+    pub const ALL: Self = Self(31);
 
     /// Whether any stream of `other` is among these.
     #[must_use]
@@ -187,6 +280,15 @@ pub enum Control {
         limit: u32,
         /// For a background re-sync of a live book.
         background: bool,
+    },
+    /// Klines were asked for.
+    KlinesRequested {
+        /// Of this interval.
+        interval: BarInterval,
+        /// From this open time on.
+        start: Nanos,
+        /// So many.
+        limit: u32,
     },
     /// The watchdog calls streams stalled.
     Stalled {
@@ -229,6 +331,15 @@ pub enum Event<'a> {
     Trade(Trade),
     /// The 24 h ticker.
     Ticker(Ticker),
+    /// Closed bars, oldest first.
+    Klines {
+        /// Of this interval.
+        interval: BarInterval,
+        /// How they came.
+        source: KlineSource,
+        /// The bars; of an answer also the one that is still open.
+        rows: &'a [Kline],
+    },
     /// The venue's clock: `server` when asked at `sent` (our clock).
     ServerTime {
         /// The venue's clock.

@@ -29,6 +29,8 @@ pub enum InputKind {
     RestTime = 4,
     /// Body of a REST `exchangeInfo` reply: `ts_aux` = send time.
     RestExchangeInfo = 5,
+    /// Body of a REST `klines` reply: `symbol`, `aux` = place of the interval, `ts_aux` = send time.
+    RestKlines = 6,
     /// A connection is subscribed and delivers: `connection`, `aux` = what it carries ([`crate::LinkScope`]).
     LinkUp = 16,
     /// A connection is lost: as [`InputKind::LinkUp`].
@@ -49,6 +51,9 @@ pub enum InputKind {
     Checkpoint = 24,
     /// The run ends here.
     Stop = 25,
+    /// Klines of `symbol` were asked for: `aux` = limit, with the interval's place in bits 16 to 23;
+    /// `ts_aux` = first open time.
+    KlinesRequested = 26,
 }
 
 impl InputKind {
@@ -61,6 +66,7 @@ impl InputKind {
             3 => Self::RestDepth,
             4 => Self::RestTime,
             5 => Self::RestExchangeInfo,
+            6 => Self::RestKlines,
             16 => Self::LinkUp,
             17 => Self::LinkDown,
             18 => Self::SnapshotRequested,
@@ -71,6 +77,7 @@ impl InputKind {
             23 => Self::LogLost,
             24 => Self::Checkpoint,
             25 => Self::Stop,
+            26 => Self::KlinesRequested,
             _ => return None,
         })
     }
@@ -102,7 +109,7 @@ mod tests {
     #[test]
     fn logged_numbers_come_back_as_their_kind() {
         let known: Vec<u8> = (0..=u8::MAX).filter(|&n| InputKind::from_u8(n).is_some()).collect();
-        assert_eq!(known.len(), 15);
+        assert_eq!(known.len(), 17);
         for number in known {
             assert_eq!(InputKind::from_u8(number).map(|kind| kind as u8), Some(number));
         }

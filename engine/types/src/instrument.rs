@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{DecimalError, Px, Qty, nearest_f64, parse_decimal, parse_decimal_i128};
+use crate::{DecimalError, KLINE_QUOTE_DECIMALS, Px, Qty, nearest_f64, parse_decimal};
 
 /// Longest symbol, in bytes of UTF-8 (venues list symbols beyond ASCII).
 pub const MAX_SYMBOL_BYTES: usize = 24;
@@ -173,26 +173,18 @@ impl Instrument {
         parse_decimal(text, self.qty_decimals).map(Qty)
     }
 
-    /// A sum of quantities from its decimal text.
-    ///
-    /// # Errors
-    /// [`DecimalError`] where the text is no such sum.
-    pub fn parse_qty_sum(&self, text: &[u8]) -> Result<i128, DecimalError> {
-        parse_decimal_i128(text, self.qty_decimals)
-    }
-
-    /// A sum of price times quantity from its decimal text, in ticks times quantity units.
-    ///
-    /// # Errors
-    /// [`DecimalError`] where the text is no such sum.
-    pub fn parse_notional(&self, text: &[u8]) -> Result<i128, DecimalError> {
-        let decimals = self.price_decimals + self.qty_decimals;
-        let units = parse_decimal_i128(text, decimals)?;
-        let mantissa = i128::from(self.tick_mantissa);
-        if units % mantissa != 0 {
-            return Err(DecimalError::TooFine { decimals });
-        }
-        Ok(units / mantissa)
+    /// A kline's quote volume as ticks times quantity units, rounded down where it is no whole number of them.
+    #[must_use]
+    pub fn kline_notional(&self, quote_volume: i64) -> i128 {
+        let decimals = i32::from(self.price_decimals + self.qty_decimals);
+        let shift = decimals - i32::from(KLINE_QUOTE_DECIMALS);
+        let power = 10i128.pow(shift.unsigned_abs());
+        let units = if shift >= 0 {
+            i128::from(quote_volume) * power
+        } else {
+            i128::from(quote_volume).div_euclid(power)
+        };
+        units.div_euclid(i128::from(self.tick_mantissa))
     }
 
     /// A length on the price axis (a bucket size, a range) in ticks.
@@ -250,6 +242,20 @@ impl Instrument {
 mod tests {
     use super::*;
 
+    #[test]
+    fn quote_volumes_of_klines_become_ticks_times_units() {
+        // 2 prices of 0.05 and 3 units of 10^-8: ticks times units of 5 * 10^-10.
+        for (tick, qty_decimals, quote_volume, expected) in [
+            ("0.01", 8, 150, 15_000),
+            ("0.05", 8, 150, 3_000),
+            ("1", 2, 3_000_000, 3),
+            ("1", 2, 3_999_999, 3),
+        ] {
+            let instrument = Instrument::new("X", tick, qty_decimals).unwrap();
+            assert_eq!(instrument.kline_notional(quote_volume), expected, "{tick}");
+        }
+    }
+
     fn check_tick(tick: &str, expected: Result<(u8, i64, &str), ()>) {
         let found = Instrument::new("ETHUSDT", tick, 8).map_err(drop);
         let found = found.map(|i| (i.price_decimals, i.tick_mantissa, i.tick_size()));
@@ -280,17 +286,6 @@ mod tests {
         assert_eq!(nickel.parse_px(b"1.15").map(|px| nickel.px_f64(px)), Ok(1.15));
         assert!(nickel.parse_px(b"1.16").is_err());
         assert_eq!(eth.parse_px(b"92233720368547758"), Err(DecimalError::TooLarge { decimals: 2 }));
-    }
-
-    #[test]
-    fn sums_are_exact_in_ticks_times_units() {
-        let eth = Instrument::new("ETHUSDT", "0.01", 8).unwrap();
-        assert_eq!(eth.parse_notional(b"5021234567.89000001"), Ok(50_212_345_678_900_000_100));
-        assert_eq!(eth.parse_qty_sum(b"999999999999.00000001"), Ok(99_999_999_999_900_000_001));
-        let nickel = Instrument::new("X", "0.05", 1).unwrap();
-        assert_eq!(nickel.parse_notional(b"0.115"), Ok(23));
-        assert_eq!(nickel.notional_f64(23).to_bits(), 0.115f64.to_bits());
-        assert_eq!(nickel.parse_notional(b"0.114"), Err(DecimalError::TooFine { decimals: 3 }));
     }
 
     #[test]

@@ -11,10 +11,11 @@ mod input;
 mod instrument;
 mod units;
 
-pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_decimal_i128, parse_uint};
+pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_uint};
 pub use event::{
-    Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, Level, LinkScope, Quote, Side,
-    Ticker, Trade, TradeStream,
+    BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus,
+    KLINE_QUOTE_DECIMALS, Kline, KlineSource, Level, LinkScope, Quote, Side, Ticker, Trade,
+    TradeStream,
 };
 pub use input::{Input, InputKind, Stamp};
 pub use instrument::{Instrument, InstrumentError, MAX_SYMBOL_BYTES, Symbol, SymbolIndex};

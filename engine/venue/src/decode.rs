@@ -212,6 +212,10 @@ pub struct DecodeCounters {
     pub agg_trades: u64,
     /// 24 h tickers handed on.
     pub tickers: u64,
+    /// Closed bars handed on.
+    pub klines: u64,
+    /// Bars that went on, passed over.
+    pub open_klines: u64,
     /// Server times handed on.
     pub server_times: u64,
     /// Instrument descriptions handed on.

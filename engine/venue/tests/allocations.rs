@@ -68,8 +68,13 @@ fn decoding_allocates_nothing() {
     );
     let mut decoder = decoder();
     let mut count = Count(0);
-    let kinds =
-        [InputKind::Text, InputKind::RestDepth, InputKind::RestTime, InputKind::RestExchangeInfo];
+    let kinds = [
+        InputKind::Text,
+        InputKind::RestDepth,
+        InputKind::RestTime,
+        InputKind::RestExchangeInfo,
+        InputKind::RestKlines,
+    ];
     let allocations = allocations_of(|| {
         for _ in 0..100 {
             let full =
@@ -85,8 +90,8 @@ fn decoding_allocates_nothing() {
         }
     });
     assert_eq!(allocations, 0);
-    // A full snapshot; 9 events, 1 snapshot, 2 times (exchangeInfo has one too), 3 instruments.
-    assert_eq!(count.0, 100 * (1 + 9 + 1 + 2 + 3));
+    // A full snapshot; 10 events, 1 snapshot, 2 times (exchangeInfo has one too), 3 instruments, klines.
+    assert_eq!(count.0, 100 * (1 + 10 + 1 + 2 + 3 + 1));
 }
 
 #[test]

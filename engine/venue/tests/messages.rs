@@ -5,8 +5,8 @@ mod common;
 
 use cobring_json::JsonError;
 use cobring_types::{
-    Control, DecimalError, Input, InputKind, InstrumentStatus, Level, LinkScope, Nanos, Px, Qty,
-    Quote, Side, Symbol, SymbolIndex, Ticker, Trade, TradeStream,
+    BarInterval, Control, DecimalError, Input, InputKind, InstrumentStatus, Kline, KlineSource,
+    Level, LinkScope, Nanos, Px, Qty, Quote, Side, Symbol, SymbolIndex, Ticker, Trade, TradeStream,
 };
 use cobring_venue::binance::{ApiError, api_error, tick_size_in_exchange_info};
 use cobring_venue::{DecodeError, Decoded};
@@ -162,6 +162,78 @@ fn tickers() {
 }
 
 #[test]
+fn closed_bars() {
+    let kline = Kline {
+        open_time: ms(1_723_161_255_000),
+        open: Px(6_183_763),
+        high: Px(6_183_764),
+        low: Px(6_183_763),
+        close: Px(6_183_764),
+        volume: Qty(16_321_000),
+        quote_volume: 1_009_252_060_840,
+        taker_buy_volume: Qty(7_140_000),
+        taker_buy_quote_volume: 441_520_749_600,
+        trade_count: 13,
+    };
+    let (interval, source) = (BarInterval::Second, KlineSource::Stream);
+    check_event("ws_kline", BTC, Owned::Klines { interval, source, rows: vec![kline] });
+    let of_type = |field, expected| move |offset| DecodeError::Type { field, expected, offset };
+    check_error("ws_kline", "\"x\":true", "\"x\":^1", of_type("x", "boolean"));
+    let range = |field| move |offset| DecodeError::OutOfRange { field, offset };
+    check_error("ws_kline", "\"t\":1723161255000", "\"t\":^1723161255001", range("t"));
+    let order = |field| move |offset| DecodeError::Order { field, offset };
+    let cells = "{\"t\":1723161255000,\"T\":1723161255999,\"s\":\"BTCUSDT\",\"i\":\"1s\",\"f\":3735683259,\"L\":3735683271,\"o\":\"61837.6";
+    let below = format!("^{cells}2");
+    check_error("ws_kline", &format!("{cells}3"), &below, order("k"));
+}
+
+#[test]
+fn answers_to_klines_requests() {
+    let body = fixture("rest_klines");
+    let asked = |aux| rest(InputKind::RestKlines, ETH, aux, &body);
+    let (decoded, events) = decode(&mut decoder(), &asked(0));
+    assert_eq!(decoded, Ok(Decoded::Events(1)));
+    let (ETH, Owned::Klines { interval: BarInterval::Second, source: KlineSource::Rest, rows }) =
+        &events[0]
+    else {
+        panic!("{events:?}")
+    };
+    let quiet = Kline {
+        open_time: ms(1_723_161_256_000),
+        open: Px(268_381),
+        high: Px(268_381),
+        low: Px(268_381),
+        close: Px(268_381),
+        volume: Qty(0),
+        quote_volume: 0,
+        taker_buy_volume: Qty(0),
+        taker_buy_quote_volume: 0,
+        trade_count: 0,
+    };
+    assert_eq!((rows.len(), rows[1]), (2, quiet));
+    assert_eq!((rows[0].quote_volume, rows[0].trade_count), (323_129_804_000, 6));
+    let unknown = DecodeError::Input { field: "aux", found: 4 };
+    assert_eq!(decode(&mut decoder(), &asked(4)).0, Err(unknown));
+    // Rows of seconds are no minutes; an error is a refusal; rows run forward.
+    assert!(matches!(
+        decode(&mut decoder(), &asked(1)).0,
+        Err(DecodeError::OutOfRange { field: "t", .. })
+    ));
+    let error = fixture("rest_error");
+    let refused = decode(&mut decoder(), &rest(InputKind::RestKlines, ETH, 0, &error)).0;
+    assert!(matches!(refused, Ok(Decoded::Refused { .. })), "{refused:?}");
+    let text = String::from_utf8(body.clone()).unwrap();
+    let backwards = text.replace("1723161256000", "1723161254000");
+    let backwards = rest(InputKind::RestKlines, ETH, 0, backwards.as_bytes());
+    assert!(matches!(
+        decode(&mut decoder(), &backwards).0,
+        Err(DecodeError::Order { field: "t", .. })
+    ));
+    let short = rest(InputKind::RestKlines, ETH, 0, b"[[1723161255000,\"1\"]]");
+    assert!(matches!(decode(&mut decoder(), &short).0, Err(DecodeError::Missing { .. })));
+}
+
+#[test]
 fn what_is_no_event_says_what_it_is() {
     let shutdown = Decoded::ServerShutdown { ts_event: ms(1_770_123_456_789) };
     check_other("ws_server_shutdown", shutdown);
@@ -170,7 +242,8 @@ fn what_is_no_event_says_what_it_is() {
     check_other("ws_list_reply", Decoded::Ack { id: Some(3) });
     check_other("ws_error", Decoded::Refused { id: Some(1), code: 2 });
     check_other("ws_error_nested", Decoded::Refused { id: Some(7), code: 2 });
-    check_other("ws_kline", Decoded::UnknownEvent);
+    check_other("ws_kline_open", Decoded::Events(0));
+    check_other("ws_kline_other_interval", Decoded::UnknownEvent);
     check_other("ws_partial_depth", Decoded::UnknownEvent);
     for unknown in ["{}", "[]", "3", "null", "[{\"e\":\"trade\"}]", "{\"id\":null}", "{\"b\":1}"] {
         assert_eq!(decode_text(unknown.as_bytes()).0, Ok(Decoded::UnknownEvent), "{unknown}");
@@ -447,9 +520,11 @@ fn known_messages_have_no_unknown_fields() {
             counters.trades,
             counters.agg_trades,
             counters.quotes,
-            counters.tickers
+            counters.tickers,
+            counters.klines,
+            counters.open_klines,
         ],
-        [3, 2, 1, 2, 1]
+        [3, 2, 1, 2, 1, 1, 1]
     );
     assert_eq!(
         [counters.acks, counters.refusals, counters.shutdowns, counters.unknown_events],

@@ -3,10 +3,10 @@
 use cobring_venue::Audit;
 
 use super::{
-    AUDIT_INTERVAL, BarOutput, BookState, Candles, Control, DepthSnapshot, DepthUpdate,
-    DepthVerdict, Dirty, FIRST_DEPTH_WAIT, LastTrade, LinkScope, Nanos, Publish, Quote,
-    RESYNC_INTERVAL, SnapshotVerdict, SnapshotWanted, SymbolMarket, SyncState, Ticker, Trade,
-    TradeEffect, Trigger, best_of, values,
+    AUDIT_INTERVAL, BookState, Candles, Control, DepthSnapshot, DepthUpdate, DepthVerdict, Dirty,
+    FIRST_DEPTH_WAIT, KlinesWanted, LastTrade, LinkScope, Nanos, Publish, Quote, RESYNC_INTERVAL,
+    SnapshotVerdict, SnapshotWanted, SymbolMarket, SyncState, Ticker, Trade, Trigger, best_of,
+    values,
 };
 
 impl SymbolMarket {
@@ -240,20 +240,8 @@ impl SymbolMarket {
         state.last_trade =
             Some(LastTrade { id: trade.last_id, ts_trade: trade.ts_trade, px: trade.px });
         state.counters.trades += 1;
-        let mut repaired = false;
-        let mut effect = TradeEffect::Current;
-        for (at, (candles, window)) in
-            state.candles.iter_mut().zip(&mut self.windows.candles).enumerate()
-        {
-            let mut bars = BarOutput { instrument: &self.config.instrument, window };
-            let on_bars = candles.on_trade(trade, ts_recv, lost_since, &mut bars);
-            repaired |= on_bars == TradeEffect::Repaired;
-            // The shortest interval keeps its bars for the shortest time.
-            effect = if at == 0 { on_bars } else { effect };
-        }
-        state.counters.repairs += u64::from(repaired);
-        state.counters.trades_too_old += u64::from(effect == TradeEffect::TooOld);
-        state.counters.trades_too_far_ahead += u64::from(effect == TradeEffect::TooFarAhead);
+        let repaired = self.trade_to_bars(ts_recv, trade, lost_since);
+        let state = &mut self.state;
         state.flow.on_trade(ts_recv, trade);
         let bucket = trade.px.0.div_euclid(self.config.bucket_ticks);
         state.cob_second.on_trade(bucket, trade.side, trade.qty.0);
@@ -294,6 +282,10 @@ impl SymbolMarket {
                 dirty.book = self.book_state() != before;
                 return dirty.book.then_some(Trigger::Link);
             }
+            Control::KlinesRequested { interval, start, limit } => {
+                self.state.history.on_requested(KlinesWanted { interval, start, limit });
+                return None;
+            }
             Control::Stalled { scope } => {
                 self.state.depth_stalled |= scope.carries(LinkScope::DEPTH);
                 self.state.trades_stalled |= scope.carries(LinkScope::TRADE);
@@ -326,6 +318,9 @@ impl SymbolMarket {
         }
         state.links.up(connection, scope);
         if scope.carries(LinkScope::TRADE) {
+            if self.config.klines {
+                state.history.on_link_up(ts_recv, !state.candles[0].is_empty());
+            }
             state.candles.iter_mut().for_each(|candles| candles.set_observed(true));
         }
         let needed = matches!(state.sync.state(), SyncState::Empty | SyncState::Gapped)
@@ -341,6 +336,7 @@ impl SymbolMarket {
         let state = &mut self.state;
         state.links.down(connection);
         if scope.carries(LinkScope::TRADE) && !state.links.carry(LinkScope::TRADE) {
+            state.history.on_missed();
             state.candles.iter_mut().for_each(|candles| candles.set_observed(false));
         }
         if scope.carries(LinkScope::DEPTH) && !state.links.carry(LinkScope::DEPTH) {
@@ -360,6 +356,7 @@ impl SymbolMarket {
         state.samples.clear();
         state.offset.clear_low();
         state.flow.clear();
+        state.history.on_missed();
         state.candles.iter_mut().for_each(Candles::on_break);
         self.write_samples();
     }

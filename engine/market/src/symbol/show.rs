@@ -4,8 +4,8 @@ use cobring_frame::{BLOCKS, Price};
 use cobring_types::Instrument;
 
 use super::{
-    BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, Quote, Side, SymbolMarket, Trigger,
-    UNBOUNDED, best_of, imbalance, place,
+    BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, PIVOT_LEVELS, Px, Quote,
+    STUDIED_INTERVALS, Side, SymbolMarket, Trigger, UNBOUNDED, best_of, imbalance, place,
 };
 use crate::book::Book;
 use crate::config::RequiredRows;
@@ -56,12 +56,20 @@ impl SymbolMarket {
         if dirty.top {
             self.write_top();
         }
+        let structure_changed = self.state.studies.iter().any(|study| study.changed);
+        if dirty.top || structure_changed {
+            self.write_pivots();
+        }
         if dirty.candles {
             let instrument = &self.config.instrument;
             let head = self.image.head_mut();
             for (at, candles) in self.state.candles.iter().enumerate() {
                 head.open[at] = candles.open_row(instrument);
                 head.valid_rows[place::CANDLES + at] = candles.valid_rows();
+                // Indicators are rows of the same bars.
+                if at < STUDIED_INTERVALS {
+                    head.valid_rows[place::INDICATORS + at] = candles.valid_rows();
+                }
             }
         }
     }
@@ -157,6 +165,26 @@ impl SymbolMarket {
             block.imbalance_px_ma_60s,
         ] = averages.imbalance_px;
         block.imbalance_samples = averages.samples;
+    }
+
+    /// Trend, and the nearest support and resistance around `top`'s mid.
+    fn write_pivots(&mut self) {
+        let instrument = &self.config.instrument;
+        let doubled_mid = self.state.best.map(|best| best.quote.bid_px.0 + best.quote.ask_px.0);
+        let head = self.image.head_mut();
+        for (at, study) in self.state.studies.iter_mut().enumerate() {
+            study.changed = false;
+            let px = |px: Option<Px>| px.map_or(f64::NAN, |px| instrument.px_f64(px));
+            for (cells, level) in head.pivots[at].iter_mut().zip(1..) {
+                let structure = &study.structure;
+                cells.trend = i64::from(structure.trend(level));
+                cells.support = px(doubled_mid.and_then(|mid| structure.support(level, mid)));
+                cells.resistance = px(doubled_mid.and_then(|mid| structure.resistance(level, mid)));
+            }
+            for (level, window) in self.windows.pivots[at].iter().enumerate() {
+                head.valid_rows[place::PIVOTS + at * PIVOT_LEVELS + level] = window.done();
+            }
+        }
     }
 
     fn write_top(&mut self) {
@@ -258,7 +286,14 @@ impl SymbolMarket {
     fn completeness(&self) -> f64 {
         let rows = &self.image.head().valid_rows;
         let share = |required: &RequiredRows| {
-            (rows[required.window] as f64 / required.rows as f64).min(1.0)
+            let mut needed = required.rows;
+            // A symbol that is listed for fewer bars has all there are.
+            if let Some(interval) = bar_interval_of(required.window)
+                && self.state.history.is_whole(interval)
+            {
+                needed = needed.min(self.windows.candles[interval].done()).max(1);
+            }
+            (rows[required.window] as f64 / needed as f64).min(1.0)
         };
         self.config.required.iter().map(share).fold(1.0, f64::min)
     }
@@ -305,6 +340,15 @@ impl SymbolMarket {
         let (first, last) = self.state.book.known_buckets();
         let wanted = self.config.radius() + KNOWN_MARGIN;
         centre - first < wanted || last.saturating_sub(centre) < wanted
+    }
+}
+
+/// The bar interval of a candle or indicator window.
+fn bar_interval_of(window: usize) -> Option<usize> {
+    match window {
+        place::CANDLES..place::INDICATORS => Some(window - place::CANDLES),
+        place::INDICATORS..place::COB_ROWS => Some(window - place::INDICATORS),
+        _ => None,
     }
 }
 

@@ -1,4 +1,4 @@
-use cobring_types::Px;
+use cobring_types::{Px, Qty};
 
 use super::*;
 
@@ -17,9 +17,9 @@ fn kline(second: i64, high: i64, low: i64, trade_count: u64) -> Kline {
         high: Px(high),
         low: Px(low),
         close: Px(low),
-        volume: i128::from(trade_count) * 10,
-        quote_volume: i128::from(trade_count) * 10 * i128::from(low),
-        taker_buy_volume: 0,
+        volume: Qty(i64::try_from(trade_count).unwrap() * 10),
+        quote_volume: 1,
+        taker_buy_volume: Qty(0),
         taker_buy_quote_volume: 0,
         trade_count,
     }
@@ -31,9 +31,9 @@ fn file() -> BoundsFile {
     let highs_and_lows =
         [(110, 100), (111, 99), (130, 80), (111, 99), (500, 1), (110, 100), (109, 101)];
     for (second, (high, low)) in (0..).zip(highs_and_lows) {
-        import.on_kline(&kline(second, high, low, u64::from(high != 500)));
+        import.on_kline(&kline(second, high, low, u64::from(high != 500)), &instrument());
     }
-    import.on_kline(&kline(7_199, 105, 104, 2));
+    import.on_kline(&kline(7_199, 105, 104, 2), &instrument());
     import.finish(&instrument()).unwrap()
 }
 
@@ -58,7 +58,7 @@ fn bars_come_to_bounds_and_pivots() {
 fn no_bounds_come_of_bars_that_reach_no_hours_end() {
     let mut import = BoundsImport::new();
     assert!(BoundsImport::new().finish(&instrument()).is_none());
-    import.on_kline(&kline(3_598, 2, 1, 1));
+    import.on_kline(&kline(3_598, 2, 1, 1), &instrument());
     assert!(import.finish(&instrument()).is_none());
 }
 
@@ -66,7 +66,7 @@ fn no_bounds_come_of_bars_that_reach_no_hours_end() {
 fn missing_seconds_are_a_hole() {
     let mut import = BoundsImport::new();
     for (second, high) in [(0, 110), (1, 111), (2, 130), (3, 111), (5, 110), (7_199, 110)] {
-        import.on_kline(&kline(second, high, 1, 1));
+        import.on_kline(&kline(second, high, 1, 1), &instrument());
     }
     let file = import.finish(&instrument()).unwrap();
     assert_eq!(file.imported.nearest.resistance, [None; 5]);

@@ -52,10 +52,10 @@ fn rows_are_exact_in_both_units_of_time() {
         high: Px(234_301),
         low: Px(234_280),
         close: Px(234_300),
-        volume: 520_110_000,
-        quote_volume: 121_859_377_000_000,
-        taker_buy_volume: 200_000_000,
-        taker_buy_quote_volume: 46_859_999_000_000,
+        volume: Qty(520_110_000),
+        quote_volume: 1_218_593_770_000,
+        taker_buy_volume: Qty(200_000_000),
+        taker_buy_quote_volume: 468_599_990_000,
         trade_count: 37,
     };
     let later = 1_735_689_600_000_000_000;
@@ -88,7 +88,8 @@ fn rows_that_cannot_be_are_refused_with_their_place() {
         cells[column] = cell;
         cells.join(",")
     };
-    let decimal = "wanted a decimal that fits ETHUSDT's tick of 0.01 and 8 decimals of quantity";
+    let px = "wanted a price in ticks of 0.01";
+    let sum = "wanted a sum in units of 10^-8";
     check_refused("", "row \"\", wanted 12 columns, not 1");
     check_refused(
         &next[..40],
@@ -118,14 +119,8 @@ fn rows_that_cannot_be_are_refused_with_their_place() {
         &with(0, "18446744073709551615"),
         "open_time \"18446744073709551615\", wanted milliseconds or microseconds since 1970, before 2116",
     );
-    check_refused(
-        &with(1, "2342.805"),
-        &format!("open \"2342.805\", {decimal}: more than 2 decimals"),
-    );
-    check_refused(
-        &with(1, "NaN"),
-        &format!("open \"NaN\", {decimal}: not a decimal number at byte 0"),
-    );
+    check_refused(&with(1, "2342.805"), &format!("open \"2342.805\", {px}: more than 2 decimals"));
+    check_refused(&with(1, "NaN"), &format!("open \"NaN\", {px}: not a decimal number at byte 0"));
     check_refused(
         &with(1, "2343.02"),
         "high \"2343.01000000\", wanted a high that is not below open and close",
@@ -142,7 +137,7 @@ fn rows_that_cannot_be_are_refused_with_their_place() {
     check_refused(&with(5, "-1"), "volume \"-1\", wanted a sum that is not below 0");
     check_refused(
         &with(5, "1.000000001"),
-        &format!("volume \"1.000000001\", {decimal}: more than 8 decimals"),
+        &format!("volume \"1.000000001\", {sum}: more than 8 decimals"),
     );
     check_refused(
         &with(6, "1723075301000"),

@@ -2,8 +2,8 @@
 
 use cobring_json::{Document, Parser};
 use cobring_types::{
-    Control, DepthSnapshot, DepthUpdate, Event, Input, InputKind, Instrument, Level, LinkScope,
-    SymbolIndex,
+    BarInterval, Control, DepthSnapshot, DepthUpdate, Event, Input, InputKind, Instrument, Kline,
+    KlineSource, Level, LinkScope, SymbolIndex,
 };
 
 use super::message::{Instruments, Message, Reader};
@@ -15,12 +15,16 @@ const BACKGROUND_BIT: u32 = 1 << 31;
 /// A level of a full snapshot, `["61837.63000000","1.54698000"],`, with room to spare.
 const LEVEL_SIZE_BYTES: usize = 36;
 
+/// Bars of a full answer.
+const KLINES_RESERVED: usize = rest::KLINES_LIMIT_MAX as usize;
+
 /// Turns inputs into events. Owns all scratch; nothing is kept from one input to the next but counts.
 #[derive(Debug)]
 pub struct Decoder {
     instruments: Instruments,
     parser: Parser,
     levels: Vec<Level>,
+    klines: Vec<Kline>,
     counters: DecodeCounters,
 }
 
@@ -37,6 +41,7 @@ impl Decoder {
             instruments: Instruments::new(instruments),
             parser: Parser::with_capacity(level_count * LEVEL_SIZE_BYTES),
             levels: Vec::with_capacity(level_count),
+            klines: Vec::with_capacity(KLINES_RESERVED),
             counters: DecodeCounters::default(),
         }
     }
@@ -81,9 +86,11 @@ impl Decoder {
             InputKind::RestDepth => self.rest_depth(input, out),
             InputKind::RestTime => self.rest_time(input, out),
             InputKind::RestExchangeInfo => self.rest_exchange_info(input, out),
+            InputKind::RestKlines => self.rest_klines(input, out),
             InputKind::LinkUp
             | InputKind::LinkDown
             | InputKind::SnapshotRequested
+            | InputKind::KlinesRequested
             | InputKind::Stalled
             | InputKind::Halted
             | InputKind::ClockStep
@@ -136,6 +143,16 @@ impl Decoder {
             Message::Ticker { symbol, ticker } => {
                 self.counters.tickers += 1;
                 (symbol, Event::Ticker(ticker))
+            }
+            Message::Kline { symbol, interval, kline } => {
+                self.counters.klines += 1;
+                let (source, rows) = (KlineSource::Stream, &[kline][..]);
+                out.on_event(&input.stamp, symbol, &Event::Klines { interval, source, rows });
+                return Ok(Decoded::Events(1));
+            }
+            Message::OpenKline => {
+                self.counters.open_klines += 1;
+                return Ok(Decoded::Events(0));
             }
             Message::ServerShutdown { ts_event } => {
                 return Ok(Decoded::ServerShutdown { ts_event });
@@ -220,6 +237,24 @@ impl Decoder {
         Ok(Decoded::Events(count))
     }
 
+    fn rest_klines(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        let instrument = self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
+        let interval = interval(input, input.aux)?;
+        let document = self.parser.parse(input.bytes)?;
+        if let Some(refused) = refusal(&document)? {
+            return Ok(refused);
+        }
+        rest::read_klines(instrument, interval, document.root(), &mut self.klines)?;
+        self.counters.klines += self.klines.len() as u64;
+        let event = Event::Klines { interval, source: KlineSource::Rest, rows: &self.klines };
+        out.on_event(&input.stamp, input.symbol, &event);
+        Ok(Decoded::Events(1))
+    }
+
     fn control(
         &mut self,
         input: &Input<'_>,
@@ -236,6 +271,11 @@ impl Decoder {
                 limit: input.aux & !BACKGROUND_BIT,
                 background: input.aux & BACKGROUND_BIT != 0,
             },
+            InputKind::KlinesRequested => Control::KlinesRequested {
+                interval: interval(input, input.aux >> 16)?,
+                start: input.ts_aux,
+                limit: input.aux & 0xffff,
+            },
             InputKind::Stalled => Control::Stalled { scope },
             InputKind::Halted => Control::Halted { halted: input.aux != 0 },
             InputKind::ClockStep => Control::ClockStep { wall_offset: input.ts_aux },
@@ -251,12 +291,19 @@ impl Decoder {
             | InputKind::Binary
             | InputKind::RestDepth
             | InputKind::RestTime
-            | InputKind::RestExchangeInfo => return Ok(Decoded::UnknownEvent),
+            | InputKind::RestExchangeInfo
+            | InputKind::RestKlines => return Ok(Decoded::UnknownEvent),
         };
         self.counters.controls += 1;
         out.on_event(&input.stamp, input.symbol, &Event::Control(control));
         Ok(Decoded::Events(1))
     }
+}
+
+/// The interval of that place.
+fn interval(input: &Input<'_>, place: u32) -> Result<BarInterval, DecodeError> {
+    let known = usize::try_from(place).ok().and_then(BarInterval::from_place);
+    known.ok_or(DecodeError::Input { field: "aux", found: i64::from(input.aux) })
 }
 
 #[cold]

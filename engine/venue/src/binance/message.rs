@@ -6,7 +6,8 @@
 
 use cobring_json::{Kind, Value};
 use cobring_types::{
-    Instrument, Level, Nanos, Px, Qty, Quote, Side, Symbol, SymbolIndex, Ticker, Trade, TradeStream,
+    BarInterval, Instrument, KLINE_QUOTE_DECIMALS, Kline, Level, Nanos, Px, Qty, Quote, Side,
+    Symbol, SymbolIndex, Ticker, Trade, TradeStream, parse_decimal,
 };
 
 use crate::decode::DecodeError;
@@ -18,13 +19,40 @@ const FIRST_MICROSECONDS: u64 = 100_000_000_000_000;
 /// A text message, read. The levels of a depth update lie in the reader's scratch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Message {
-    Depth { symbol: SymbolIndex, update: DepthHead },
-    Quote { symbol: SymbolIndex, quote: Quote },
-    Trade { symbol: SymbolIndex, trade: Trade },
-    Ticker { symbol: SymbolIndex, ticker: Ticker },
-    ServerShutdown { ts_event: Nanos },
-    Ack { id: Option<u64> },
-    Refused { id: Option<u64>, code: i64 },
+    Depth {
+        symbol: SymbolIndex,
+        update: DepthHead,
+    },
+    Quote {
+        symbol: SymbolIndex,
+        quote: Quote,
+    },
+    Trade {
+        symbol: SymbolIndex,
+        trade: Trade,
+    },
+    Ticker {
+        symbol: SymbolIndex,
+        ticker: Ticker,
+    },
+    /// A closed bar.
+    Kline {
+        symbol: SymbolIndex,
+        interval: BarInterval,
+        kline: Kline,
+    },
+    /// A bar that goes on: nothing to tell yet.
+    OpenKline,
+    ServerShutdown {
+        ts_event: Nanos,
+    },
+    Ack {
+        id: Option<u64>,
+    },
+    Refused {
+        id: Option<u64>,
+        code: i64,
+    },
     UnknownEvent,
     UnknownSymbol,
 }
@@ -106,6 +134,7 @@ impl Reader<'_> {
             "trade" => self.trade(event),
             "aggTrade" => self.agg_trade(event),
             "24hrTicker" => self.ticker(event),
+            "kline" => self.kline(event),
             "serverShutdown" => self.server_shutdown(event),
             _ => Ok(Message::UnknownEvent),
         }
@@ -241,6 +270,49 @@ impl Reader<'_> {
             trade_count: id(count, "n")?,
         };
         Ok(Message::Ticker { symbol, ticker })
+    }
+
+    /// ```json
+    /// {"e":"kline","E":1723161256005,"s":"ETHUSDT","k":{"t":1723161255000,"T":1723161255999,"s":"ETHUSDT",
+    ///  "i":"1s","f":1520538925,"L":1520538930,"o":"2683.80000000","c":"2683.81000000","h":"2683.81000000",
+    ///  "l":"2683.80000000","v":"1.20400000","n":6,"x":true,"q":"3231.29804000","V":"0.40000000",
+    ///  "Q":"1073.52400000","B":"0"}}
+    /// ```
+    /// `x`: the bar is closed. Only then it is looked at.
+    /// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#klinecandlestick-streams-for-utc>
+    fn kline(&mut self, event: Value<'_>) -> Result<Message, DecodeError> {
+        let [_, _, symbol, bar] = self.fields(event, &["e", "E", "s", "k"], &[])?;
+        let Some((symbol, instrument)) = self.instruments.find(text(symbol, "s")?) else {
+            return Ok(Message::UnknownSymbol);
+        };
+        let names = ["t", "i", "o", "c", "h", "l", "v", "n", "x", "q", "V", "Q"];
+        let [
+            open_time,
+            interval,
+            open,
+            close,
+            high,
+            low,
+            volume,
+            count,
+            closed,
+            quote,
+            buy,
+            buy_quote,
+        ] = self.fields(bar, &names, &["T", "s", "f", "L", "B"])?;
+        let interval = text(interval, "i")?;
+        let Some(interval) = BarInterval::ALL.into_iter().find(|known| known.name() == interval)
+        else {
+            return Ok(Message::UnknownEvent);
+        };
+        let closed = closed.as_bool().ok_or_else(|| DecodeError::Type {
+            field: "x",
+            expected: "boolean",
+            offset: closed.offset(),
+        })?;
+        let cells = [open_time, open, high, low, close, volume, quote, count, buy, buy_quote];
+        let kline = read_kline(instrument, interval, cells, bar)?;
+        Ok(if closed { Message::Kline { symbol, interval, kline } } else { Message::OpenKline })
     }
 
     /// Raw, or combined with the stream's name `!serverShutdown`; how soon is not promised.
@@ -380,6 +452,46 @@ pub(super) fn read_levels(
         });
     }
     Ok(())
+}
+
+/// A bar from its cells: open time, open, high, low, close, volume, quote volume, count, taker buy volume,
+/// taker buy quote volume. `bar` is where they stand.
+pub(super) fn read_kline(
+    instrument: &Instrument,
+    interval: BarInterval,
+    cells: [Value<'_>; 10],
+    bar: Value<'_>,
+) -> Result<Kline, DecodeError> {
+    let [open_time, open, high, low, close, volume, quote, count, buy, buy_quote] = cells;
+    let kline = Kline {
+        open_time: time(open_time, "t")?,
+        open: positive_px(instrument, open, "o")?,
+        high: positive_px(instrument, high, "h")?,
+        low: positive_px(instrument, low, "l")?,
+        close: positive_px(instrument, close, "c")?,
+        volume: qty(instrument, volume, "v")?,
+        quote_volume: quote_volume(quote, "q")?,
+        taker_buy_volume: qty(instrument, buy, "V")?,
+        taker_buy_quote_volume: quote_volume(buy_quote, "Q")?,
+        trade_count: id(count, "n")?,
+    };
+    if kline.open_time.floor_to(interval.length()) != kline.open_time {
+        return Err(DecodeError::OutOfRange { field: "t", offset: open_time.offset() });
+    }
+    let inside = |px: Px| kline.low <= px && px <= kline.high;
+    let whole = inside(kline.open)
+        && inside(kline.close)
+        && kline.taker_buy_volume <= kline.volume
+        && kline.taker_buy_quote_volume <= kline.quote_volume;
+    if whole { Ok(kline) } else { Err(DecodeError::Order { field: "k", offset: bar.offset() }) }
+}
+
+fn quote_volume(value: Value<'_>, field: &'static str) -> Result<i64, DecodeError> {
+    match parse_decimal(text(value, field)?.as_bytes(), KLINE_QUOTE_DECIMALS) {
+        Ok(volume) if volume >= 0 => Ok(volume),
+        Ok(_) => Err(DecodeError::OutOfRange { field, offset: value.offset() }),
+        Err(error) => Err(DecodeError::Number { field, error, offset: value.offset() }),
+    }
 }
 
 pub(super) fn text<'d>(value: Value<'d>, field: &'static str) -> Result<&'d str, DecodeError> {

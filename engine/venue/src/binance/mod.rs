@@ -11,8 +11,8 @@ mod subscribe;
 
 pub use decode::Decoder;
 pub use rest::{
-    ApiError, RestRequest, api_error, depth_request, depth_weight, exchange_info_request,
-    tick_size_in_exchange_info, time_request,
+    ApiError, KLINES_LIMIT_MAX, RestRequest, api_error, depth_request, depth_weight,
+    exchange_info_request, klines_request, tick_size_in_exchange_info, time_request,
 };
 pub use subscribe::{ConnectionPlan, plan_connections, streams_of_symbol};
 
@@ -50,3 +50,5 @@ pub const MAX_DEPTH_LIMIT: u32 = 5000;
 pub const EXCHANGE_INFO_WEIGHT: u32 = 20;
 /// REST weight of `time`.
 pub const TIME_WEIGHT: u32 = 1;
+/// Weight of `klines`, whatever the limit.
+pub const KLINES_WEIGHT: u32 = 2;

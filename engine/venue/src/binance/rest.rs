@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use cobring_json::{Parser, Value};
-use cobring_types::{Instrument, InstrumentStatus, Nanos, Symbol, SymbolIndex};
+use cobring_types::{BarInterval, Instrument, InstrumentStatus, Kline, Nanos, Symbol, SymbolIndex};
 
-use super::message::{Instruments, Reader, id, read_levels, text, time};
-use super::{EXCHANGE_INFO_WEIGHT, MAX_DEPTH_LIMIT, TIME_WEIGHT};
+use super::message::{Instruments, Reader, id, read_kline, read_levels, text, time};
+use super::{EXCHANGE_INFO_WEIGHT, KLINES_WEIGHT, MAX_DEPTH_LIMIT, TIME_WEIGHT};
 use crate::decode::DecodeError;
 
 /// A GET request: what follows the host, and what it takes from the weight budget.
@@ -50,6 +50,28 @@ pub fn exchange_info_request(symbols: &[Symbol]) -> RestRequest {
     }
     path.push_str("%5D");
     RestRequest { path, weight: EXCHANGE_INFO_WEIGHT }
+}
+
+/// Bars in one answer, at most.
+pub const KLINES_LIMIT_MAX: u32 = 1_000;
+
+/// Asks for at most `limit` bars from the one that opens at `start` on.
+#[must_use]
+pub fn klines_request(
+    symbol: &Symbol,
+    interval: BarInterval,
+    start: Nanos,
+    limit: u32,
+) -> RestRequest {
+    let symbol = escaped(symbol.as_str());
+    let (interval, start_ms) = (interval.name(), start.0.div_euclid(1_000_000));
+    let limit = limit.clamp(1, KLINES_LIMIT_MAX);
+    RestRequest {
+        path: format!(
+            "/api/v3/klines?symbol={symbol}&interval={interval}&startTime={start_ms}&limit={limit}"
+        ),
+        weight: KLINES_WEIGHT,
+    }
 }
 
 /// Asks for the venue's clock.
@@ -130,6 +152,37 @@ pub(super) fn read_depth(
         Some(error) => Err(error),
         None => Ok(SnapshotHead { last_update_id, bid_count }),
     }
+}
+
+/// Into `out`, oldest first:
+/// ```json
+/// [[1723161255000,"2683.80000000","2683.81000000","2683.80000000","2683.81000000","1.20400000",1723161255999,
+///   "3231.29804000",6,"0.40000000","1073.52400000","0"]]
+/// ```
+/// <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#klinecandlestick-data>
+pub(super) fn read_klines(
+    instrument: &Instrument,
+    interval: BarInterval,
+    body: Value<'_>,
+    out: &mut Vec<Kline>,
+) -> Result<(), DecodeError> {
+    out.clear();
+    for row in array(body, "klines")? {
+        let missing = || DecodeError::Missing { field: "kline cell", offset: row.offset() };
+        let mut cells = array(row, "kline")?;
+        let mut next = || cells.next().ok_or_else(missing);
+        let (open_time, open, high, low, close, volume) =
+            (next()?, next()?, next()?, next()?, next()?, next()?);
+        let (_close_time, quote, count, buy, buy_quote) =
+            (next()?, next()?, next()?, next()?, next()?);
+        let cells = [open_time, open, high, low, close, volume, quote, count, buy, buy_quote];
+        let kline = read_kline(instrument, interval, cells, row)?;
+        if out.last().is_some_and(|last| kline.open_time <= last.open_time) {
+            return Err(DecodeError::Order { field: "t", offset: row.offset() });
+        }
+        out.push(kline);
+    }
+    Ok(())
 }
 
 /// ```json
@@ -249,6 +302,11 @@ mod tests {
         let info = "/api/v3/exchangeInfo?symbols=%5B%22ETHUSDT%22,%22%E5%B8%81USDT%22%5D";
         check(exchange_info_request(&[eth, other]), info, 20);
         check(time_request(), "/api/v3/time", 1);
+        check(
+            klines_request(&eth, BarInterval::Hour, Nanos(3_600_000_000_000), 1_500),
+            "/api/v3/klines?symbol=ETHUSDT&interval=1h&startTime=3600000&limit=1000",
+            2,
+        );
     }
 
     #[test]

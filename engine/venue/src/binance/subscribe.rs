@@ -26,6 +26,10 @@ pub fn streams_of_symbol(
         (LinkScope::TRADE, trade_stream),
         (LinkScope::QUOTE, "bookTicker"),
         (LinkScope::TICKER, "ticker"),
+        (LinkScope::KLINE, "kline_1s"),
+        (LinkScope::KLINE, "kline_1m"),
+        (LinkScope::KLINE, "kline_1h"),
+        (LinkScope::KLINE, "kline_1d"),
     ]
     .into_iter()
     .filter(move |&(of, _)| scope.carries(of))
@@ -129,7 +133,9 @@ mod tests {
         assert_eq!(
             plans[0].path(),
             "/stream?streams=btcusdt@depth@100ms/btcusdt@aggTrade/btcusdt@bookTicker/btcusdt@ticker\
-             /ethusdt@depth@100ms/ethusdt@aggTrade/ethusdt@bookTicker/ethusdt@ticker"
+             /btcusdt@kline_1s/btcusdt@kline_1m/btcusdt@kline_1h/btcusdt@kline_1d\
+             /ethusdt@depth@100ms/ethusdt@aggTrade/ethusdt@bookTicker/ethusdt@ticker\
+             /ethusdt@kline_1s/ethusdt@kline_1m/ethusdt@kline_1h/ethusdt@kline_1d"
         );
     }
 
@@ -158,7 +164,7 @@ mod tests {
         let names: Vec<String> = (0..1000).map(|n| format!("S{n}USDT")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let plans = plan_connections(&symbols(&names), &[LinkScope::ALL], TradeStream::Trade);
-        assert_eq!(plans.len(), 4);
+        assert_eq!(plans.len(), 8);
         assert!(plans.iter().all(|plan| plan.streams.len() <= MAX_STREAMS_PER_CONNECTION));
         let carried: Vec<_> = plans.iter().flat_map(|plan| plan.symbols.clone()).collect();
         assert_eq!(carried, (0..1000).map(SymbolIndex).collect::<Vec<_>>());

@@ -9,8 +9,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use cobring_types::{
-    Control, Event, Input, InputKind, Instrument, InstrumentStatus, Level, Nanos, Quote, Stamp,
-    SymbolIndex, Ticker, Trade,
+    BarInterval, Control, Event, Input, InputKind, Instrument, InstrumentStatus, Kline,
+    KlineSource, Level, Nanos, Quote, Stamp, SymbolIndex, Ticker, Trade,
 };
 use cobring_venue::binance::Decoder;
 use cobring_venue::{DecodeError, Decoded};
@@ -23,6 +23,7 @@ pub(crate) enum Owned {
     Quote(Quote),
     Trade(Trade),
     Ticker(Ticker),
+    Klines { interval: BarInterval, source: KlineSource, rows: Vec<Kline> },
     ServerTime { server: Nanos, sent: Nanos },
     Instrument { status: InstrumentStatus, tick_matches: bool },
     Control(Control),
@@ -47,6 +48,9 @@ impl From<&Event<'_>> for Owned {
             Event::Quote(quote) => Self::Quote(quote),
             Event::Trade(trade) => Self::Trade(trade),
             Event::Ticker(ticker) => Self::Ticker(ticker),
+            Event::Klines { interval, source, rows } => {
+                Self::Klines { interval, source, rows: rows.to_vec() }
+            }
             Event::ServerTime { server, sent } => Self::ServerTime { server, sent },
             Event::Instrument { status, tick_matches } => Self::Instrument { status, tick_matches },
             Event::Control(control) => Self::Control(control),

@@ -1,7 +1,8 @@
 //! The same messages decoded another way: serde_json's tree and decimal arithmetic.
 
 use cobring_types::{
-    Instrument, Level, Nanos, Px, Qty, Quote, Side, SymbolIndex, Ticker, Trade, TradeStream,
+    BarInterval, Instrument, Kline, KlineSource, Level, Nanos, Px, Qty, Quote, Side, SymbolIndex,
+    Ticker, Trade, TradeStream,
 };
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -96,9 +97,42 @@ impl Oracle {
                 quote_volume: qty("q")?,
                 trade_count: id("n")?,
             }),
+            "kline" => {
+                let (_, bar) = (event.get("E")?, event.get("k")?);
+                let interval = bar.get("i")?.as_str()?;
+                let interval = BarInterval::ALL.into_iter().find(|i| i.name() == interval)?;
+                let names = ["t", "o", "h", "l", "c", "v", "q", "n", "V", "Q"];
+                let kline = scales.kline(interval, &names.map(|name| bar.get(name)))?;
+                if !bar.get("x")?.as_bool()? {
+                    return None;
+                }
+                Owned::Klines { interval, source: KlineSource::Stream, rows: vec![kline] }
+            }
             _ => return None,
         };
         Some((SymbolIndex(u16::try_from(at).unwrap()), owned))
+    }
+
+    /// The event of a klines body.
+    pub(crate) fn klines(
+        &self,
+        symbol: SymbolIndex,
+        interval: BarInterval,
+        bytes: &[u8],
+    ) -> Option<Owned> {
+        let root: Value = serde_json::from_slice(bytes).ok()?;
+        let scales = Scales::of(&self.instruments[symbol.at()]);
+        let row = |row: &Value| {
+            let cells = row.as_array()?;
+            let places = [0, 1, 2, 3, 4, 5, 7, 8, 9, 10];
+            scales.kline(interval, &places.map(|at| cells.get(at)))
+        };
+        let rows: Vec<Kline> = root.as_array()?.iter().map(row).collect::<Option<_>>()?;
+        rows.is_sorted_by(|a, b| a.open_time < b.open_time).then_some(Owned::Klines {
+            interval,
+            source: KlineSource::Rest,
+            rows,
+        })
     }
 
     /// The event of a depth snapshot's body.
@@ -138,6 +172,32 @@ impl Scales {
 
     fn qty(&self, value: &Value) -> Option<Qty> {
         decimal(value)?.checked_div(self.unit).and_then(whole).map(Qty)
+    }
+
+    /// Open time, open, high, low, close, volume, quote volume, count, taker buy volumes.
+    fn kline(&self, interval: BarInterval, cells: &[Option<&Value>; 10]) -> Option<Kline> {
+        let px = |at: usize| self.px(cells[at]?).filter(|px| px.0 > 0);
+        let quote =
+            |at: usize| whole(decimal(cells[at]?)?.checked_mul(Decimal::from(10i64.pow(8)))?);
+        let kline = Kline {
+            open_time: time(cells[0]?)?,
+            open: px(1)?,
+            high: px(2)?,
+            low: px(3)?,
+            close: px(4)?,
+            volume: self.qty(cells[5]?)?,
+            quote_volume: quote(6)?,
+            trade_count: id(cells[7]?)?,
+            taker_buy_volume: self.qty(cells[8]?)?,
+            taker_buy_quote_volume: quote(9)?,
+        };
+        let (low, high) = (kline.low.0, kline.high.0);
+        let sound = kline.open_time.0 % interval.length().0 == 0
+            && (low..=high).contains(&kline.open.0)
+            && (low..=high).contains(&kline.close.0)
+            && kline.taker_buy_volume.0 <= kline.volume.0
+            && kline.taker_buy_quote_volume <= kline.quote_volume;
+        sound.then_some(kline)
     }
 
     fn side(&self, value: &Value) -> Option<Vec<Level>> {
