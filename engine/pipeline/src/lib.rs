@@ -23,6 +23,7 @@ pub mod ring;
 pub mod sequencer;
 mod source;
 pub mod stages;
+pub mod utc;
 
 pub use frame_hash::FrameDigest;
 pub use ingest::IngestCounters;
