@@ -3,9 +3,9 @@
 //! file system in memory (`/dev/shm`), in a directory of its own (Python's shared memory class deletes
 //! top-level segments that it merely opened). Does not: remove or rename `engine.lock`, ever.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,15 @@ use std::time::Duration;
 use rustix::time::Timespec;
 
 use crate::error::FrameError;
-use crate::layout::SegmentSpec;
+use crate::layout::{SegmentSpec, check_symbol};
 use crate::lock;
+use crate::model_file::MODELS_DIR;
 use crate::reader::{Liveness, Reader};
 use crate::segment::{
     BELL_SIZE_BYTES, BELL_SUFFIX, Old, allocated_bytes, bell_path, free_bytes, is_ours,
     is_temporary, open,
 };
+use crate::subscriber::{SUBSCRIBERS_DIR, sweep_subscribers};
 use crate::words::mono_ns;
 
 const LOCK_NAME: &str = "engine.lock";
@@ -99,6 +101,12 @@ impl EngineDir {
         for name in names(path)?.iter().filter(|name| is_temporary(name)) {
             dir.remove(&path.join(name))?;
         }
+        // Who may read the segments may publish outputs and subscribe; only the owner of a subscriber's file
+        // may remove it.
+        dir.make(MODELS_DIR, 0o750)?;
+        dir.make(SUBSCRIBERS_DIR, 0o1770)?;
+        sweep_subscribers(path)?;
+        dir.remove_model_files()?;
         Ok(dir)
     }
 
@@ -168,15 +176,18 @@ impl EngineDir {
             .collect())
     }
 
-    /// Removes the segments of a directory whose engine is dead, and their bells; files that are not ours
-    /// stay. Readers are told. Returns the paths that are gone.
+    /// Removes the segments of a directory whose engine is dead, their bells, and the files of models and of
+    /// subscribers that are gone; files that are not ours stay. Readers are told. Returns the paths that are
+    /// gone.
     ///
     /// # Errors
     /// [`FrameError::Locked`] while an engine lives; [`FrameError::NoDirectory`]; what the system refused.
     pub fn gc(path: &Path) -> Result<Vec<PathBuf>, FrameError> {
         names(path)?; // Asking must not make the directory.
+        let before = small_files(path);
         let dir = Self::lock(path)?;
-        let mut removed = Vec::new();
+        // What the start of any engine clears away.
+        let mut removed: Vec<_> = before.into_iter().filter(|file| !file.exists()).collect();
         for symbol in symbols(path)? {
             let file = path.join(&symbol);
             if !open(&file, true).is_ok_and(|file| is_ours(&file)) {
@@ -199,6 +210,25 @@ impl EngineDir {
         Ok(removed)
     }
 
+    fn make(&self, name: &str, mode: u32) -> Result<(), FrameError> {
+        let path = self.path.join(name);
+        DirBuilder::new()
+            .recursive(true)
+            .create(&path)
+            // Whatever the umask says.
+            .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(mode)))
+            .map_err(|error| FrameError::io(&path, "make the directory", error))
+    }
+
+    /// Files of models that an earlier engine polled: nobody does now, and models follow where a new one
+    /// appears.
+    fn remove_model_files(&self) -> Result<Vec<PathBuf>, FrameError> {
+        let models = self.path.join(MODELS_DIR);
+        let paths: Vec<_> = names(&models)?.iter().map(|name| models.join(name)).collect();
+        paths.iter().try_for_each(|path| self.remove(path))?;
+        Ok(paths)
+    }
+
     /// Only under the lock: another engine's files are not ours to remove.
     fn remove(&self, path: &Path) -> Result<(), FrameError> {
         match std::fs::remove_file(path) {
@@ -216,8 +246,16 @@ fn read_pid(file: &File) -> Option<u32> {
     std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
 }
 
+/// Files of models and subscribers.
+fn small_files(path: &Path) -> Vec<PathBuf> {
+    let dirs = [MODELS_DIR, SUBSCRIBERS_DIR].map(|name| path.join(name));
+    dirs.iter()
+        .flat_map(|dir| names(dir).unwrap_or_default().into_iter().map(move |name| dir.join(name)))
+        .collect()
+}
+
 /// Names in a directory, sorted; those that are not UTF-8 are not ours.
-fn names(path: &Path) -> Result<Vec<String>, FrameError> {
+pub(crate) fn names(path: &Path) -> Result<Vec<String>, FrameError> {
     let entries = std::fs::read_dir(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => FrameError::NoDirectory { dir: path.to_owned() },
         _ => FrameError::io(path, "list the directory", error),
@@ -234,8 +272,7 @@ fn names(path: &Path) -> Result<Vec<String>, FrameError> {
 /// Names in a directory that may be segments.
 pub(crate) fn symbols(path: &Path) -> Result<Vec<String>, FrameError> {
     let mut names = names(path)?;
-    names
-        .retain(|name| name != LOCK_NAME && !name.ends_with(BELL_SUFFIX) && !name.starts_with('.'));
+    names.retain(|name| check_symbol(name).is_ok());
     Ok(names)
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cobring_types::ModelFault;
+
 /// Errors of the shared memory. A variant is what the caller can do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -229,6 +231,42 @@ pub enum FrameError {
         wanted: u64,
         /// Revision now; odd while the repair runs.
         found: u64,
+    },
+    /// A name that no model or subscriber can have.
+    #[error("{name:?} is no name for a {what}: must have 1 to 32 of A-Z a-z 0-9 _ -")]
+    BadOwnName {
+        /// `model` or `subscriber`.
+        what: &'static str,
+        /// The name given.
+        name: String,
+    },
+    /// The engine takes no outputs of that model.
+    #[error("{} takes no outputs of model {model} for {symbol}, it takes those of {}; add a table [models.{model}] to its configuration", dir.display(), names(existing))]
+    NoSuchModel {
+        /// The engine's directory.
+        dir: PathBuf,
+        /// The symbol asked for.
+        symbol: String,
+        /// The model asked for.
+        model: String,
+        /// Those that there are for the symbol.
+        existing: Vec<String>,
+    },
+    /// Another process publishes as that model.
+    #[error("{}: process {pid} publishes as this model already; stop it, or publish under another name", path.display())]
+    ModelTaken {
+        /// The model's file.
+        path: PathBuf,
+        /// The process that has it.
+        pid: u32,
+    },
+    /// An output that the engine would refuse.
+    #[error("{}: the output is refused: {fault}", path.display())]
+    BadOutput {
+        /// The model's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: ModelFault,
     },
 }
 

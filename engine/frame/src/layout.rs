@@ -17,7 +17,9 @@ use std::io;
 use std::path::Path;
 
 use crate::error::FrameError;
+use crate::model_file::MODELS_DIR;
 use crate::slot::{SLOT_HEADER_WORDS, Slots};
+use crate::subscriber::SUBSCRIBERS_DIR;
 use crate::window::Rows;
 use crate::words::{WORD_SIZE_BYTES, index};
 
@@ -138,7 +140,9 @@ pub(crate) fn check_symbol(symbol: &str) -> Result<(), FrameError> {
         "must not hold '/' or control characters"
     } else if symbol.starts_with('.') {
         "must not begin with '.'"
-    } else if symbol.ends_with(".bell") || symbol == "engine.lock" {
+    } else if symbol.ends_with(".bell")
+        || ["engine.lock", MODELS_DIR, SUBSCRIBERS_DIR].contains(&symbol)
+    {
         "is reserved"
     } else {
         return Ok(());

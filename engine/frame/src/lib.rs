@@ -6,13 +6,18 @@ mod bell;
 mod copy;
 mod dir;
 mod error;
+mod file_words;
 mod layout;
 mod lock;
+mod model_file;
+mod model_slots;
+mod model_writer;
 #[cfg(test)]
 mod models;
 mod reader;
 mod segment;
 mod slot;
+mod subscriber;
 mod sync;
 mod window;
 mod words;
@@ -21,14 +26,19 @@ mod writer;
 pub use dir::{EngineDir, SegmentInfo, SegmentState};
 pub use error::FrameError;
 pub use layout::{FRAME_SIZE_BYTES_MAX, LAYOUT_VERSION, SegmentSpec, WindowSpec};
+pub use model_file::is_model_name;
+pub use model_writer::ModelWriter;
 pub use reader::{Cursor, Liveness, Next, Reader, WindowReader, WindowView};
 pub use segment::Segment;
+pub use subscriber::{SubscriberInfo, sweep_subscribers};
 pub use writer::{FrameRing, RawWindow, Retire};
 // ── end of the word layer ──
 
 // ── typed layer: what the words mean ──
 mod blocks;
 mod image;
+mod model_poller;
+mod model_watch;
 mod render;
 mod rows;
 mod schema;
@@ -41,6 +51,8 @@ pub use blocks::{
     Top, Trigger,
 };
 pub use image::{FrameArraysMut, FrameHead, FrameImage, FrameLayout, MAX_FRAME_SIZE_BYTES};
+pub use model_poller::{ModelCounters, ModelPoller, ModelRules};
+pub use model_watch::{ModelWatch, Written};
 pub use rows::{
     BookStateRow, CANDLE_FLAGS, CANDLE_FLAT, CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL,
     CANDLE_REPAIRED, CANDLE_REST, COB_ROW_BUCKETS, CandleRow, CobRow, IndicatorRow,

@@ -19,6 +19,7 @@ use crate::layout::{HEARTBEAT, Layout, MONO_MINUS_TS, RETIRED, WindowLayout, che
 use crate::lock;
 use crate::segment::{bell_path, map_bell, open, read_layout};
 use crate::slot::Slot;
+use crate::subscriber::{Subscriber, sweep_subscribers};
 use crate::sync::{Fence, Memory};
 use crate::window::Refused;
 use crate::words::{KernelFutex, WORD_SIZE_BYTES, Words, WordsMut, mono_ns};
@@ -193,6 +194,8 @@ pub struct Reader {
     looked_ns: u64,
     /// When `wait` last asked whether the writer lives.
     asked_ns: u64,
+    /// Of a reader with a name.
+    subscriber: Option<Subscriber>,
 }
 
 impl Reader {
@@ -217,7 +220,34 @@ impl Reader {
     fn new(dir: PathBuf, opened: Opened) -> Self {
         let seen = opened.published();
         let now = mono_ns();
-        Self { dir, opened, seen, looked_ns: now, asked_ns: now }
+        Self { dir, opened, seen, looked_ns: now, asked_ns: now, subscriber: None }
+    }
+
+    /// As [`Reader::open`], and listed by name with what it has read, missed and refused
+    /// ([`SubscriberInfo::list`](crate::SubscriberInfo::list)), until it is dropped.
+    ///
+    /// # Errors
+    /// As [`Reader::open`]; [`FrameError::BadOwnName`]; [`FrameError::Denied`] without the right to subscribe.
+    pub fn open_named(dir: &Path, symbol: &str, name: &str) -> Result<Self, FrameError> {
+        let mut reader = Self::open(dir, symbol)?;
+        sweep_subscribers(dir)?;
+        reader.subscriber = Some(Subscriber::create(dir, symbol, name, reader.epoch())?);
+        Ok(reader)
+    }
+
+    /// Counts frames that the caller has refused, for a reader with a name.
+    pub fn count_refused(&mut self, frames: u64) {
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.refused(frames);
+        }
+    }
+
+    #[inline]
+    fn saw(&mut self, seq: u64) {
+        self.seen = seq + 1;
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.saw(seq);
+        }
     }
 
     /// Symbol of the segment.
@@ -320,7 +350,7 @@ impl Reader {
             let Some(seq) = published.checked_sub(1) else { return Ok(None) };
             match slots.read(&self.opened.memory, seq, out) {
                 Slot::Whole => {
-                    self.seen = published;
+                    self.saw(seq);
                     return Ok(Some(seq));
                 }
                 Slot::Overwritten => std::hint::spin_loop(),
@@ -349,7 +379,7 @@ impl Reader {
         let slots = &self.opened.layout.slots;
         match slots.read(&self.opened.memory, seq, out) {
             Slot::Whole => {
-                self.seen = seq + 1;
+                self.saw(seq);
                 Ok(Next::Frame { seq })
             }
             Slot::Overwritten => {
@@ -357,10 +387,24 @@ impl Reader {
                 let oldest =
                     slots.oldest(&self.opened.memory, self.opened.published()).max(seq + 1);
                 self.seen = oldest;
+                if let Some(subscriber) = &mut self.subscriber {
+                    subscriber.lapped(oldest - seq);
+                }
                 Ok(Next::Lapped { lost: oldest - seq })
             }
             Slot::NotYet => Err(self.opened.damaged(seq, published)),
         }
+    }
+
+    /// Copies frame `seq`, if it is published and still there; what `next` reads stays as it is.
+    ///
+    /// # Errors
+    /// [`FrameError::BufferSize`].
+    pub fn frame_at(&self, seq: u64, out: &mut [u64]) -> Result<bool, FrameError> {
+        self.check_buffer(out)?;
+        let published = self.opened.published();
+        let slots = &self.opened.layout.slots;
+        Ok(seq < published && slots.read(&self.opened.memory, seq, out) == Slot::Whole)
     }
 
     /// Sleeps until there is a frame that neither `latest` nor `next` has passed; false when the time is
@@ -443,6 +487,9 @@ impl Reader {
         }
         self.opened = opened;
         self.seen = 0;
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.follow(self.opened.layout.epoch);
+        }
         Ok(true)
     }
 

@@ -286,10 +286,7 @@ record! {
     }
 }
 
-/// Outputs of a model, at most.
-pub const MODEL_OUTPUTS_MAX: usize = 16;
-/// State floats of a model, at most.
-pub const MODEL_STATE_MAX: usize = 32;
+pub use cobring_types::{MODEL_OUTPUTS_MAX, MODEL_STATE_MAX};
 
 record! {
     /// An output of a model, as the engine took it. Unused cells are NaN.

@@ -224,7 +224,7 @@ pub(crate) fn map_bell(path: &Path) -> Option<WordsMut> {
 }
 
 /// A file under a temporary name, removed unless it gets its own.
-struct Temporary {
+pub(crate) struct Temporary {
     file: Arc<File>,
     temporary: PathBuf,
     path: PathBuf,
@@ -232,7 +232,7 @@ struct Temporary {
 }
 
 impl Temporary {
-    fn make(
+    pub(crate) fn make(
         dir: &Path,
         symbol: &str,
         suffix: &str,
@@ -270,7 +270,16 @@ impl Temporary {
         Ok(made)
     }
 
-    fn rename(mut self) -> Result<(), FrameError> {
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The name that it will have.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn rename(mut self) -> Result<(), FrameError> {
         std::fs::rename(&self.temporary, &self.path)
             .map_err(|error| FrameError::io(&self.path, "put the new file in its place", error))?;
         self.renamed = true;
@@ -288,7 +297,7 @@ impl Drop for Temporary {
 }
 
 /// Allocates all bytes of a new file.
-fn allocate(file: &File, size_bytes: usize) -> Result<(), Errno> {
+pub(crate) fn allocate(file: &File, size_bytes: usize) -> Result<(), Errno> {
     loop {
         match fallocate(file, FallocateFlags::empty(), 0, size_bytes as u64) {
             Err(Errno::INTR) => {}

@@ -39,6 +39,11 @@ impl Slots {
         self.slots_at + crate::words::index(index) * self.slot_words
     }
 
+    /// Sequence word in the slot of n.
+    pub(crate) fn sequence<M: Memory>(&self, memory: &M, n: u64) -> u64 {
+        memory.load(self.slot_at(n))
+    }
+
     /// Publishes frame n.
     #[inline]
     pub(crate) fn publish<M: MemoryMut>(&self, memory: &M, n: u64, image: &[u64]) {

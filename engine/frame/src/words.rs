@@ -206,3 +206,9 @@ pub(crate) fn mono_ns() -> u64 {
     let ns = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
     u64::try_from(ns).unwrap_or(0)
 }
+
+/// The host's wall clock, for people who list what is there and for a model's own stamp; it enters no frame.
+pub(crate) fn utc_ns() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}

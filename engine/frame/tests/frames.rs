@@ -390,7 +390,7 @@ fn gc_removes_dead_segments_and_nothing_else() {
     let mut left: Vec<_> =
         std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["engine.lock", "notes"]);
+    assert_eq!(left, ["engine.lock", "models", "notes", "subscribers"]);
     assert_eq!(reader.liveness(), Liveness::Retired);
     assert!(EngineDir::gc(path).unwrap().is_empty());
 }

@@ -4,93 +4,21 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use cobring_frame::{EngineDir, Liveness, Next, Reader, Segment, SegmentSpec};
+use common::process::{Role, hear_parent, role, say};
 use common::{FRAME_WORDS, ROW_WORDS, assert_filled, fill, now_ns, spec, wait_until};
 
-const ROLE: &str = "COBRING_FRAME_TEST_ROLE";
-const DIR: &str = "COBRING_FRAME_TEST_DIR";
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// A child process, killed when dropped. Lines that it says begin with '@'.
-struct Role {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Role {
-    fn start(role: &str, dir: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-            .env(ROLE, role)
-            .env(DIR, dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stdin, stdout }
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert!(
-                self.stdout.read_line(&mut line).unwrap() > 0,
-                "the child ended without a word"
-            );
-            // The test harness writes on the same line.
-            if let Some((_, said)) = line.split_once('@') {
-                return said.trim_end().to_owned();
-            }
-        }
-    }
-
-    fn tell(&mut self) {
-        self.stdin.write_all(b"\n").unwrap();
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap(); // SIGKILL
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn say(line: &str) {
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "@{line}").unwrap();
-    stdout.flush().unwrap();
-}
-
-fn hear_parent() {
-    std::io::stdin().read_exact(&mut [0]).unwrap();
-}
 
 #[test]
 fn child() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let dir = std::env::var(DIR).unwrap();
+    let Some((role, dir)) = role() else { return };
     match role.as_str() {
-        "start" => start(Path::new(&dir)),
-        "write" => write(Path::new(&dir)),
+        "start" => start(&dir),
+        "write" => write(&dir),
         _ => panic!("no role {role}"),
     }
 }

@@ -204,6 +204,8 @@ fn names_that_leave_the_directory_are_refused() {
         (".ETHUSDT", "must not begin with '.'"),
         ("ETHUSDT.bell", "is reserved"),
         ("engine.lock", "is reserved"),
+        ("models", "is reserved"),
+        ("subscribers", "is reserved"),
     ] {
         let wanted = format!("{symbol:?} is no name for a segment: {rule}");
         assert_eq!(Reader::open(temp.path(), symbol).unwrap_err().to_string(), wanted);
@@ -307,7 +309,7 @@ fn a_full_file_system_is_one_sentence_and_no_signal() {
     let mut left: Vec<_> =
         std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    assert_eq!(left, ["ETHUSDT", "ETHUSDT.bell", "engine.lock"]);
+    assert_eq!(left, ["ETHUSDT", "ETHUSDT.bell", "engine.lock", "models", "subscribers"]);
     drop(segment);
 
     // Small segments take one another's place for as long as one likes: 0.3 MiB each.

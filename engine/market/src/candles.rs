@@ -259,12 +259,17 @@ impl Candles {
     fn mark_incomplete(&mut self, times: &RangeInclusive<Nanos>, out: &mut BarOutput<'_>) -> bool {
         let first = self.closed.partition_point(|bar| bar.open_time < *times.start());
         let end = self.closed.partition_point(|bar| bar.open_time <= *times.end());
+        let mut marked = false;
         for at in first..end {
-            self.closed[at].flags |= CANDLE_INCOMPLETE;
-            self.rewrite(at, out);
+            // The venue's own bar lacks nothing.
+            if !self.closed[at].settled {
+                self.closed[at].flags |= CANDLE_INCOMPLETE;
+                self.rewrite(at, out);
+                marked = true;
+            }
         }
         self.count_repaired();
-        first < end
+        marked
     }
 
     fn count_repaired(&mut self) {

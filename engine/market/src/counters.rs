@@ -84,5 +84,9 @@ counters! {
         histories_missed,
         /// Supports and resistances that gave way to nearer ones because there were too many.
         untouched_pivots_dropped,
+        /// Models' outputs appended to their windows.
+        model_outputs,
+        /// Outputs of models that the settings do not name.
+        model_outputs_unknown,
     }
 }

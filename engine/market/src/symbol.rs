@@ -253,6 +253,10 @@ impl SymbolMarket {
             Event::Instrument { status, .. } => {
                 self.set_halted(*status == InstrumentStatus::Halted, &mut dirty)
             }
+            Event::Model { model, output } => {
+                self.append_model(ts_recv, *model, output);
+                None
+            }
             Event::Control(control) => self.on_control(ts_recv, control, &mut dirty),
         };
         self.image.head_mut().identity.input_seq = stamp.input_seq;

@@ -5,6 +5,7 @@
 //! them at once. Does not: look at the host (cores, directories and certificates are checked where they are
 //! used), read the environment, or watch the file.
 
+mod models;
 mod read;
 mod rules;
 mod schema;
@@ -16,9 +17,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use cobring_frame::{WINDOWS, WindowRows};
+use cobring_frame::{ModelRules, WINDOWS, WindowRows};
 use cobring_market::{RequiredRows, SymbolConfig};
-use cobring_types::{Instrument, Nanos, TradeStream};
+use cobring_types::{Instrument, Nanos, Symbol, TradeStream};
 use thiserror::Error;
 
 use crate::idle::Idle;
@@ -45,6 +46,10 @@ pub struct Config {
     pub quality: QualitySettings,
     /// `[symbol_defaults]`: what the symbols below began from.
     pub symbol_defaults: SymbolDefaults,
+    /// `[model_defaults]`: what the models below began from.
+    pub model_defaults: ModelDefaults,
+    /// `[models.*]` in order of their names, which is that of [`cobring_types::ModelIndex`] in each symbol.
+    pub models: Vec<ModelSettings>,
     /// `[symbols.*]` in order of their names, which is that of [`cobring_types::SymbolIndex`]; never empty.
     pub symbols: Vec<SymbolConfig>,
 }
@@ -156,8 +161,34 @@ pub struct SymbolDefaults {
     pub resync_levels: u32,
     /// Rows of the ticks window that readers may count on.
     pub ticks_promised: u64,
+    /// Bars before the first own one are loaded from the venue, and doubtful ones later.
+    pub klines: bool,
     /// Quantities are counted in 10^-this of the base asset.
     pub qty_decimals: u8,
+}
+
+/// What is asked of a model that does not say otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ModelDefaults {
+    /// Outputs, exactly.
+    pub outputs: usize,
+    /// Whether they sum to 1.
+    pub sum_to_one: bool,
+    /// Age of the frame that an output answers, at most.
+    pub age_max: Nanos,
+    /// Outputs in any second, at most.
+    pub rate_per_s: u32,
+}
+
+/// A model whose outputs the engine takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelSettings {
+    /// Its name.
+    pub name: String,
+    /// The symbols that it speaks about, in order of their names.
+    pub symbols: Vec<Symbol>,
+    /// What is asked of its outputs.
+    pub rules: ModelRules,
 }
 
 impl Config {
@@ -221,6 +252,13 @@ impl Config {
             }
             writeln!(text, "{} = {rows}", toml_key(name)).expect(STRING_TAKES_ALL);
         }
+        for model in &self.models {
+            // Whose outputs there are decides frames; what is asked of them decided the log.
+            let symbols: Vec<_> =
+                model.symbols.iter().map(|symbol| format!("{:?}", symbol.as_str())).collect();
+            let (name, symbols) = (toml_key(&model.name), symbols.join(", "));
+            write!(text, "\n[models.{name}]\nsymbols = [{symbols}]\n").expect(STRING_TAKES_ALL);
+        }
         for symbol in &self.symbols {
             // Whole, so that a setting added to it is not forgotten here.
             let SymbolConfig {
@@ -235,7 +273,9 @@ impl Config {
                 snapshot_levels,
                 resync_levels,
                 rows: WindowRows { ticks, candles: _ },
+                // Above, by model.
                 models: _,
+                klines,
             } = symbol;
             write!(
                 text,
@@ -248,6 +288,7 @@ impl Config {
                  snapshot_levels = {snapshot_levels}\n\
                  resync_levels = {resync_levels}\n\
                  ticks_promised = {ticks}\n\
+                 klines = {klines}\n\
                  qty_decimals = {qty_decimals}\n",
                 symbol = toml_key(instrument.symbol.as_str()),
                 tick_size = instrument.tick_size(),

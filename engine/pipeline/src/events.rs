@@ -3,8 +3,9 @@
 //! An event is a few head words and, for depth, its levels as they are; nothing is converted on the way.
 
 use cobring_types::{
-    BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, Kline, KlineSource,
-    Level, LinkScope, Nanos, Px, Qty, Quote, Side, Stamp, SymbolIndex, Ticker, Trade, TradeStream,
+    BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, KlineSource, Level,
+    LinkScope, ModelIndex, Nanos, Px, Qty, Quote, Side, Stamp, SymbolIndex, Ticker, Trade,
+    TradeStream,
 };
 
 use crate::ring::{Full, RecordConsumer, RecordProducer};
@@ -38,6 +39,7 @@ const CHECKPOINT: u64 = 16;
 const STOP: u64 = 17;
 const KLINES: u64 = 18;
 const KLINES_REQUESTED: u64 = 19;
+const MODEL: u64 = 20;
 
 /// Head: kind and symbol, the stamp's four words, up to eight of the event's own.
 const HEAD_WORDS: usize = 13;
@@ -135,6 +137,10 @@ pub(crate) fn push_event(
         Event::ServerTime { server, sent } => &[SERVER_TIME, word(server.0), word(sent.0)],
         Event::Instrument { status, tick_matches } => {
             &[INSTRUMENT, u64::from(*status == InstrumentStatus::Halted), u64::from(*tick_matches)]
+        }
+        Event::Model { model, output } => {
+            body = [output.as_bytes(), &[]];
+            &[MODEL, u64::from(model.0)]
         }
         Event::Control(control) => match *control {
             Control::LinkUp { connection, scope } => {
@@ -255,6 +261,10 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
             status: if own[0] == 0 { InstrumentStatus::Trading } else { InstrumentStatus::Halted },
             tick_matches: own[1] != 0,
         },
+        MODEL => Event::Model {
+            model: ModelIndex(u8::try_from(own[0]).expect("invariant: 8 bits were pushed")),
+            output: bytemuck::from_bytes(bytemuck::cast_slice(body)),
+        },
         LINK_UP => Event::Control(Control::LinkUp {
             connection: connection(own[0]),
             scope: LinkScope(narrow(own[1])),
@@ -285,6 +295,8 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
 
 #[cfg(test)]
 mod tests {
+    use cobring_types::Kline;
+
     use super::*;
     use crate::ring;
 
@@ -376,6 +388,9 @@ mod tests {
         check(&Event::Klines { interval, source, rows: &rows[..1] });
         check(&Event::ServerTime { server: Nanos(1), sent: Nanos(2) });
         check(&Event::Instrument { status: InstrumentStatus::Halted, tick_matches: true });
+        let output = cobring_types::ModelOutput::answering(1, 2, 3).with_value(4.0);
+        let output = output.with_outputs(&[0.5; 16]).unwrap();
+        check(&Event::Model { model: ModelIndex(7), output: &output });
         for control in [
             Control::LinkUp { connection: 7, scope: LinkScope::ALL },
             Control::LinkDown { connection: u16::MAX, scope: LinkScope::DEPTH },

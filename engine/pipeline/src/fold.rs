@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use cobring_frame::{FrameRing, Segment, Trigger, Windows};
-use cobring_market::{MarketCounters, RestoreError, SnapshotWanted, SymbolConfig, SymbolMarket};
+use cobring_market::{
+    KlinesWanted, MarketCounters, RestoreError, SnapshotWanted, SymbolConfig, SymbolMarket,
+};
 use cobring_types::{Control, Event, Nanos, Stamp, SymbolIndex};
 use cobring_venue::EventSink;
 use serde::{Deserialize, Serialize};
@@ -75,7 +77,18 @@ pub struct SymbolFold {
     hash: Option<FrameHash>,
     frames: u64,
     /// The wanted snapshot was handed out; until it is asked for or another one arrives.
-    want_is_out: bool,
+    snapshot_is_out: bool,
+    /// The wanted klines that were handed out; until they are asked for.
+    klines_out: Option<KlinesWanted>,
+}
+
+/// What a symbol needs from the venue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// A depth snapshot.
+    Snapshot(SnapshotWanted),
+    /// Closed bars.
+    Klines(KlinesWanted),
 }
 
 /// All symbols.
@@ -101,7 +114,7 @@ impl SymbolFold {
         let Segment { ring, windows, .. } = segment;
         let market = SymbolMarket::new(config, epoch, schema_id, Windows::new(windows));
         let hash = hash.then(|| FrameHash::new(market.image(), market.windows()));
-        Self { market, ring, hash, frames: 0, want_is_out: false }
+        Self { market, ring, hash, frames: 0, snapshot_is_out: false, klines_out: None }
     }
 
     /// The symbol's state.
@@ -199,7 +212,10 @@ impl<O: Observer> Fold<O> {
     fn fold_for(&mut self, at: usize, stamp: &Stamp, event: &Event<'_>) {
         let symbol = &mut self.symbols[at];
         if matches!(event, Event::Snapshot(_) | Event::Control(Control::SnapshotRequested { .. })) {
-            symbol.want_is_out = false;
+            symbol.snapshot_is_out = false;
+        }
+        if matches!(event, Event::Control(Control::KlinesRequested { .. })) {
+            symbol.klines_out = None;
         }
         if symbol.market.on_event(stamp, event).is_some() {
             let ts_applied = self.now();
@@ -241,17 +257,24 @@ impl<O: Observer> Fold<O> {
         self.observer
     }
 
-    /// Hands out each snapshot that a symbol needs, once until it is asked for.
-    pub fn take_wanted(&mut self, mut take: impl FnMut(SymbolIndex, SnapshotWanted)) {
+    /// Hands out what each symbol needs from the venue, once until it is asked for.
+    pub fn take_wanted(&mut self, mut take: impl FnMut(SymbolIndex, Wanted)) {
         for (index, symbol) in (0..).map(SymbolIndex).zip(&mut self.symbols) {
             match symbol.market.snapshot_wanted() {
-                Some(wanted) if !symbol.want_is_out => {
-                    symbol.want_is_out = true;
-                    take(index, wanted);
+                Some(wanted) if !symbol.snapshot_is_out => {
+                    symbol.snapshot_is_out = true;
+                    take(index, Wanted::Snapshot(wanted));
                 }
                 Some(_) => {}
                 // The link went down before it was asked for: the next one is another.
-                None => symbol.want_is_out = false,
+                None => symbol.snapshot_is_out = false,
+            }
+            let klines = symbol.market.klines_wanted();
+            if klines != symbol.klines_out {
+                symbol.klines_out = klines;
+                if let Some(wanted) = klines {
+                    take(index, Wanted::Klines(wanted));
+                }
             }
         }
     }

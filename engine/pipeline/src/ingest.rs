@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cobring_market::SnapshotWanted;
-use cobring_types::{Input, InputKind, LinkScope, Nanos, Stamp, Symbol, SymbolIndex};
+use cobring_market::{KlinesWanted, SnapshotWanted};
+use cobring_types::{
+    Input, InputKind, LinkScope, MODEL_OUTPUT_SIZE_BYTES, Nanos, Stamp, Symbol, SymbolIndex,
+};
 use cobring_venue::Decoded;
 use cobring_venue::binance::{self, ConnectionPlan};
 use mio::{Events, Poll, Token};
 
 use crate::clock::EngineClock;
-use crate::fold::Observer;
+use crate::fold::{Observer, Wanted};
 use crate::idle::{Idle, Waiter};
 use crate::log::LogProducer;
+use crate::models::{ModelReport, Models};
 use crate::net::{
     Backoff, BackoffConfig, ConnectOutcome, ConnectRequest, Connection, Connector, Payload,
     ReadOutcome, Received, RestHelper, RestPriority, RestReply, RestRequest, Verdict,
@@ -27,6 +30,8 @@ use crate::stages::{Finished, Notice, Stages};
 
 /// Token of the wake-ups that helpers send; connections have their place in the table.
 pub(crate) const WAKE_TOKEN: Token = Token(usize::MAX);
+/// Token of writes to models' files.
+const MODELS_TOKEN: Token = Token(usize::MAX - 1);
 /// Messages that a connection may hand over before the next one has its turn.
 const MESSAGES_A_TURN: usize = 256;
 /// The venue's clock is asked for this often.
@@ -60,6 +65,10 @@ pub struct IngestCounters {
     pub snapshots_requested: u64,
     /// Snapshots that could not be had at first.
     pub snapshots_failed: u64,
+    /// Requests for klines.
+    pub klines_requested: u64,
+    /// Of these, how many were not answered at first.
+    pub klines_failed: u64,
     /// Steps of the host's wall clock.
     pub clock_steps: u64,
 }
@@ -93,6 +102,18 @@ impl Snapshot {
     }
 }
 
+/// Klines of a symbol on their way.
+struct Klines {
+    wanted: Option<KlinesWanted>,
+    /// Asked for and not answered yet.
+    asked: Option<KlinesWanted>,
+    /// What the last answer was to.
+    last: Option<KlinesWanted>,
+    /// Not answered: to be asked for again then.
+    retry_at: Option<Nanos>,
+    backoff: Backoff,
+}
+
 /// What ingest is made of.
 pub(crate) struct Parts<O> {
     pub(crate) poll: Poll,
@@ -101,6 +122,7 @@ pub(crate) struct Parts<O> {
     pub(crate) connector: Connector,
     pub(crate) rest: RestHelper,
     pub(crate) clock: EngineClock,
+    pub(crate) models: Models,
     pub(crate) symbols: Vec<Symbol>,
     pub(crate) plans: Vec<ConnectionPlan>,
     pub(crate) backoff: BackoffConfig,
@@ -178,9 +200,11 @@ pub(crate) struct Ingest<O> {
     outlet: Outlet<O>,
     connector: Connector,
     rest: RestHelper,
+    models: Models,
     symbols: Vec<Symbol>,
     links: Vec<Link>,
     snapshots: Vec<Snapshot>,
+    klines: Vec<Klines>,
     websocket_url: String,
     rest_url: String,
     idle: Idle,
@@ -198,6 +222,7 @@ pub(crate) struct Ingest<O> {
 pub(crate) struct Ended<O> {
     pub(crate) finished: Finished<O>,
     pub(crate) counters: IngestCounters,
+    pub(crate) models: Vec<ModelReport>,
     pub(crate) log: Option<LogProducer>,
 }
 
@@ -221,9 +246,17 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             retry_at: None,
             backoff: backoff(1_000 + number),
         });
+        let klines = (0u64..).take(symbol_count).map(|number| Klines {
+            wanted: None,
+            asked: None,
+            last: None,
+            retry_at: None,
+            backoff: backoff(2_000_000 + number),
+        });
         Self {
             links: links.collect(),
             snapshots: snapshots.collect(),
+            klines: klines.collect(),
             poll: parts.poll,
             outlet: Outlet {
                 sequencer: Sequencer::default(),
@@ -235,6 +268,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             },
             connector: parts.connector,
             rest: parts.rest,
+            models: parts.models,
             symbols: parts.symbols,
             websocket_url: parts.websocket_url,
             rest_url: parts.rest_url,
@@ -256,6 +290,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         mut check: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Ended<O>, E> {
         let mut events = Events::with_capacity(256);
+        self.models.register(self.poll.registry(), MODELS_TOKEN)?;
         while !self.stop.load(Ordering::Relaxed) && !self.outlet.stages.is_broken() {
             let timeout = self.timeout();
             match self.poll.poll(&mut events, Some(timeout)) {
@@ -264,12 +299,16 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 Err(error) => return Err(error.into()),
             }
             for event in &events {
-                if let Some(connection) =
+                if event.token() == MODELS_TOKEN {
+                    self.models.mark_written();
+                } else if let Some(connection) =
                     self.links.get_mut(event.token().0).and_then(|link| link.connection.as_mut())
                 {
                     connection.mark_readable();
                 }
             }
+            // Before the sockets: what a model has said shows in the frame of what comes next.
+            self.serve_models();
             for at in 0..self.links.len() {
                 self.serve_link(at);
             }
@@ -301,12 +340,36 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         let now = self.outlet.clock.now();
         let retries = self.links.iter().filter_map(|link| link.retry_at);
         let snapshots = self.snapshots.iter().filter_map(|snapshot| snapshot.retry_at);
+        let klines = self.klines.iter().filter_map(|klines| klines.retry_at);
         let sends =
             self.links.iter().filter_map(|link| link.connection.as_ref()?.next_send_at(now));
-        let due =
-            retries.chain(snapshots).chain(sends).chain(self.outlet.sequencer.next_timer()).min();
+        let due = retries
+            .chain(snapshots)
+            .chain(klines)
+            .chain(sends)
+            .chain(self.outlet.sequencer.next_timer())
+            .chain(self.models.next_turn())
+            .min();
         let wait = due.map_or(Nanos::SECOND.0, |due| (due.0 - now.0).clamp(0, Nanos::SECOND.0));
         Duration::from_nanos(wait.unsigned_abs())
+    }
+
+    fn serve_models(&mut self) {
+        let outlet = &mut self.outlet;
+        let now = outlet.clock.now();
+        self.models.serve(now, |symbol, model, output| {
+            let stamp = outlet.stamp(Nanos::UNDEF);
+            outlet.hand_on(&Input {
+                stamp,
+                kind: InputKind::Model,
+                symbol,
+                connection: 0,
+                aux: u32::from(model.0),
+                ts_aux: output.ts_model,
+                bytes: output.as_bytes(),
+            });
+            outlet.has_room(MODEL_OUTPUT_SIZE_BYTES)
+        });
     }
 
     fn serve_link(&mut self, at: usize) {
@@ -469,6 +532,13 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 }
                 self.snapshots[request.symbol.at()].answered();
             }
+            InputKind::RestKlines => {
+                if error.is_some() {
+                    return self.retry_klines(request.symbol, now);
+                }
+                let klines = &mut self.klines[request.symbol.at()];
+                klines.last = klines.asked.take();
+            }
             _ if error.is_some() => return,
             InputKind::RestExchangeInfo => self.exchange_info = Some(body.clone()),
             _ => {}
@@ -479,7 +549,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             kind: request.kind,
             symbol: request.symbol,
             connection: 0,
-            aux: request.limit,
+            aux: request.aux,
             ts_aux: ts_sent,
             bytes: &body,
         });
@@ -494,15 +564,31 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         snapshot.retry_at = Some(Nanos(now.0 + delay.0));
     }
 
+    /// Without an answer what was asked is asked again, unless the fold has changed its mind.
+    fn retry_klines(&mut self, symbol: SymbolIndex, now: Nanos) {
+        self.outlet.counters.klines_failed += 1;
+        let Some(klines) = self.klines.get_mut(symbol.at()) else { return };
+        klines.last = klines.asked.take().or(klines.last);
+        let delay = klines.backoff.on_failure();
+        klines.retry_at = Some(Nanos(now.0 + delay.0));
+    }
+
     /// What parse found for us, and what the fold needs.
     fn take_notices(&mut self) {
         let Outlet { stages, notices, .. } = &mut self.outlet;
-        let snapshots = &mut self.snapshots;
+        let (snapshots, klines) = (&mut self.snapshots, &mut self.klines);
         stages.take_notices(
             |notice| notices.push(notice),
-            |symbol, wanted| {
-                if let Some(snapshot) = snapshots.get_mut(symbol.at()) {
-                    snapshot.wanted = Some(wanted);
+            |symbol, wanted| match wanted {
+                Wanted::Snapshot(wanted) => {
+                    if let Some(snapshot) = snapshots.get_mut(symbol.at()) {
+                        snapshot.wanted = Some(wanted);
+                    }
+                }
+                Wanted::Klines(wanted) => {
+                    if let Some(klines) = klines.get_mut(symbol.at()) {
+                        klines.wanted = Some(wanted);
+                    }
                 }
             },
         );
@@ -529,14 +615,14 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             Ok(Decoded::Refused { code, .. }) => {
                 counters.refusals += 1;
                 tracing::warn!(code, "the venue refused a request");
-                self.retry_if_snapshot(notice);
+                self.retry_what(notice);
             }
             Err(error) => {
                 counters.malformed += 1;
                 if notice.kind != InputKind::Text {
                     tracing::warn!("{}: {error}", describe(notice.kind));
                 }
-                self.retry_if_snapshot(notice);
+                self.retry_what(notice);
             }
             Ok(
                 Decoded::Events(_)
@@ -547,10 +633,13 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         }
     }
 
-    /// A snapshot that says nothing leaves its book without one: ask again.
-    fn retry_if_snapshot(&mut self, notice: &Notice) {
-        if notice.kind == InputKind::RestDepth {
-            self.retry_snapshot(notice.symbol, self.outlet.clock.now());
+    /// An answer that says nothing leaves a book or bars without: ask again.
+    fn retry_what(&mut self, notice: &Notice) {
+        let now = self.outlet.clock.now();
+        match notice.kind {
+            InputKind::RestDepth => self.retry_snapshot(notice.symbol, now),
+            InputKind::RestKlines => self.retry_klines(notice.symbol, now),
+            _ => {}
         }
     }
 
@@ -593,6 +682,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         let now = self.outlet.clock.now();
         for at in 0..self.snapshots.len() {
             self.ask_snapshot(at, now);
+            self.ask_klines(at, now);
         }
         if self.next_time <= now {
             self.next_time = Nanos(now.0 + TIME_INTERVAL.0);
@@ -623,8 +713,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         if snapshot.asked.is_some() || snapshot.retry_at.is_some_and(|retry_at| now < retry_at) {
             return;
         }
-        let symbol =
-            SymbolIndex(u16::try_from(at).expect("invariant: symbols are counted in 16 bits"));
+        let symbol = symbol_index(at);
         let request = binance::depth_request(&self.symbols[at], wanted.limit);
         let priority = if wanted.background { RestPriority::Background } else { RestPriority::Gap };
         if !self.request(InputKind::RestDepth, priority, symbol, wanted.limit, request) {
@@ -642,12 +731,43 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         });
     }
 
+    fn ask_klines(&mut self, at: usize, now: Nanos) {
+        let klines = &mut self.klines[at];
+        let again = klines.retry_at.is_some();
+        let Some(wanted) = klines.wanted.or(klines.last.filter(|_| again)) else { return };
+        if klines.asked.is_some() || klines.retry_at.is_some_and(|retry_at| now < retry_at) {
+            return;
+        }
+        let symbol = symbol_index(at);
+        let KlinesWanted { interval, start, limit } = wanted;
+        let request = binance::klines_request(&self.symbols[at], interval, start, limit);
+        let place = u32::try_from(interval.at()).expect("invariant: four intervals");
+        let priority = RestPriority::Background;
+        if !self.request(InputKind::RestKlines, priority, symbol, place, request) {
+            return;
+        }
+        let klines = &mut self.klines[at];
+        let is_new = klines.wanted.take().is_some();
+        klines.asked = Some(wanted);
+        klines.retry_at = None;
+        self.outlet.counters.klines_requested += 1;
+        // Asked again, it is the same request to the fold.
+        if is_new {
+            self.outlet.put(Nanos::UNDEF, |stamp| Input {
+                symbol,
+                aux: place << 16 | limit,
+                ts_aux: start,
+                ..own_input(stamp, InputKind::KlinesRequested)
+            });
+        }
+    }
+
     fn request(
         &mut self,
         kind: InputKind,
         priority: RestPriority,
         symbol: SymbolIndex,
-        limit: u32,
+        aux: u32,
         request: binance::RestRequest,
     ) -> bool {
         self.next_request += 1;
@@ -656,7 +776,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             kind,
             priority,
             symbol,
-            limit,
+            aux,
             url: format!("{}{}", self.rest_url, request.path),
             weight: request.weight,
             not_before: Nanos(i64::MIN),
@@ -674,17 +794,23 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         self.connector.stop();
         self.rest.stop();
         self.outlet.put(Nanos::UNDEF, |stamp| own_input(stamp, InputKind::Stop));
+        let models = self.models.report();
         let Outlet { stages, mut log, counters, .. } = self.outlet;
         if let Some(log) = &mut log {
             let _rest_is_written_at_finish = log.flush_pending();
         }
-        Ended { finished: stages.finish(), counters, log }
+        Ended { finished: stages.finish(), counters, models, log }
     }
+}
+
+fn symbol_index(at: usize) -> SymbolIndex {
+    SymbolIndex(u16::try_from(at).expect("invariant: symbols are counted in 16 bits"))
 }
 
 fn describe(kind: InputKind) -> &'static str {
     match kind {
         InputKind::RestDepth => "depth snapshot",
+        InputKind::RestKlines => "klines",
         InputKind::RestTime => "server time",
         InputKind::RestExchangeInfo => "exchangeInfo",
         _ => "message",

@@ -16,6 +16,7 @@ mod ingest;
 pub mod klines_archive;
 pub mod live;
 pub mod log;
+mod models;
 pub mod net;
 pub mod recording;
 pub mod replay;
@@ -27,3 +28,4 @@ pub mod utc;
 
 pub use frame_hash::FrameDigest;
 pub use ingest::IngestCounters;
+pub use models::ModelReport;

@@ -8,8 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use cobring_frame::{AnyWindow, EngineDir, FrameError, Reader, Retire, Segment};
-use cobring_market::SymbolConfig;
-use cobring_types::{LinkScope, Nanos, Symbol};
+use cobring_types::{LinkScope, Nanos, Symbol, SymbolIndex};
 use cobring_venue::binance::{self, Decoder};
 use mio::{Poll, Waker};
 
@@ -22,6 +21,7 @@ use crate::log::{
     Checkpoint, CheckpointBlob, CheckpointSender, LogConfig, LogError, LogHeader, LogReport,
     LogStart, LogWriter,
 };
+use crate::models::{ModelReport, Models};
 use crate::net::{
     BackoffConfig, ConnectionConfig, Connector, ConnectorConfig, NetCounters, NetError, RestConfig,
     RestHelper, WeightConfig, tls_config,
@@ -83,6 +83,8 @@ pub struct RunReport {
     pub symbols: Vec<SymbolSummary>,
     /// What ingest counted.
     pub ingest: IngestCounters,
+    /// What became of each model's outputs.
+    pub models: Vec<ModelReport>,
     /// What sockets and REST counted.
     pub net: Arc<NetCounters>,
     /// What the decoder passed over or refused.
@@ -119,8 +121,7 @@ pub fn run(
     let names: Vec<Symbol> = symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
     let dir = EngineDir::lock(&config.engine.shared_memory_dir)?;
     let epoch = next_epoch(&dir, &names, clock.now());
-    let (folds, segment_bytes) =
-        open_segments(&dir, &symbols, epoch, config.engine.frame_hash, &clock)?;
+    let (folds, models, segment_bytes) = open_segments(&dir, config, epoch, &clock)?;
     retire_on_panic(folds.iter().map(SymbolFold::retire_handle).collect());
 
     let settings = config.fold_digest_text();
@@ -202,7 +203,8 @@ pub fn run(
         connector,
         rest,
         clock,
-        plans: binance::plan_connections(&names, groups(config), config.binance.trade_stream),
+        models,
+        plans: binance::plan_connections(&names, &groups(config), config.binance.trade_stream),
         symbols: names,
         backoff: backoff(config),
         seed: epoch,
@@ -211,7 +213,7 @@ pub fn run(
         idle,
         stop,
     });
-    let Ended { finished, counters, log } = ingest.run(|exchange_info| {
+    let Ended { finished, counters, models, log } = ingest.run(|exchange_info| {
         if config.binance.verify_tick_size {
             check_tick_sizes(exchange_info, &instruments)
         } else {
@@ -227,6 +229,7 @@ pub fn run(
         epoch,
         symbols: finished.fold.summary(),
         ingest: counters,
+        models,
         net,
         decoded: finished.decoded,
         log,
@@ -249,22 +252,32 @@ fn next_epoch(dir: &EngineDir, names: &[Symbol], now: Nanos) -> u64 {
 
 fn open_segments(
     dir: &EngineDir,
-    symbols: &[SymbolConfig],
+    config: &Config,
     epoch: u64,
-    hash: bool,
     clock: &EngineClock,
-) -> Result<(Vec<SymbolFold>, usize), RunError> {
+) -> Result<(Vec<SymbolFold>, Models, usize), RunError> {
+    let symbols = &config.symbols;
     let layouts: Vec<_> = symbols.iter().map(|symbol| segment_spec(symbol, epoch)).collect();
     let specs: Vec<_> = layouts.iter().map(|(spec, _)| spec.clone()).collect();
     dir.check_space(&specs)?;
     let mut folds = Vec::with_capacity(symbols.len());
-    for (symbol, (spec, schema)) in symbols.iter().zip(layouts) {
+    let mut models = Models::default();
+    for (index, (symbol, (spec, schema))) in (0..).map(SymbolIndex).zip(symbols.iter().zip(layouts))
+    {
         let mut segment = Segment::create(dir, &spec)?;
         segment.ring.set_mono_minus_ts(EngineClock::monotonic_ns() - clock.now().0);
         segment.touch();
-        folds.push(SymbolFold::new(symbol.clone(), epoch, schema.id(), segment, hash));
+        let name = &symbol.instrument.symbol;
+        models.add(dir, index, name, &config.models, &segment)?;
+        folds.push(SymbolFold::new(
+            symbol.clone(),
+            epoch,
+            schema.id(),
+            segment,
+            config.engine.frame_hash,
+        ));
     }
-    Ok((folds, specs.iter().map(cobring_frame::SegmentSpec::size_bytes).sum()))
+    Ok((folds, models, specs.iter().map(cobring_frame::SegmentSpec::size_bytes).sum()))
 }
 
 /// A panic anywhere tells readers before the process is gone.
@@ -278,12 +291,15 @@ fn retire_on_panic(segments: Vec<Retire>) {
     }));
 }
 
-fn groups(config: &Config) -> &'static [LinkScope] {
-    const REST: LinkScope = LinkScope::QUOTE.with(LinkScope::TRADE).with(LinkScope::TICKER);
+fn groups(config: &Config) -> Vec<LinkScope> {
+    let mut rest = LinkScope::QUOTE.with(LinkScope::TRADE).with(LinkScope::TICKER);
+    if config.symbols.iter().any(|symbol| symbol.klines) {
+        rest = rest.with(LinkScope::KLINE);
+    }
     if config.binance.separate_depth_connection {
-        &[LinkScope::DEPTH, REST]
+        vec![LinkScope::DEPTH, rest]
     } else {
-        &[LinkScope::ALL]
+        vec![LinkScope::DEPTH.with(rest)]
     }
 }
 

@@ -5,14 +5,13 @@
 
 use std::thread::{self, JoinHandle};
 
-use cobring_market::SnapshotWanted;
 use cobring_types::{Event, Input, InputKind, Nanos, Stamp, SymbolIndex};
 use cobring_venue::binance::Decoder;
 use cobring_venue::{DecodeCounters, DecodeError, Decoded, EventSink};
 
 use crate::clock::EngineClock;
 use crate::events::{self, Staged as StagedEvent};
-use crate::fold::{Fold, Observer};
+use crate::fold::{Fold, Observer, Wanted};
 use crate::idle::{Idle, Waiter};
 use crate::ring::{self, Full, RecordConsumer, RecordProducer};
 
@@ -133,11 +132,11 @@ impl<O: Observer + Send + 'static> Stages<O> {
         }
     }
 
-    /// Hands out what parse found for ingest and what snapshots the fold needs.
+    /// Hands out what parse found for ingest and what the fold needs from the venue.
     pub fn take_notices(
         &mut self,
         mut notice: impl FnMut(Notice),
-        mut wanted: impl FnMut(SymbolIndex, SnapshotWanted),
+        mut wanted: impl FnMut(SymbolIndex, Wanted),
     ) {
         match self {
             Self::Fused(fused) => fused.fold.take_wanted(wanted),
@@ -236,16 +235,16 @@ fn notice_of(input: &Input<'_>, outcome: Result<Decoded, DecodeError>) -> Option
 const WATERMARK_HEAD: u64 = 0;
 /// What an input takes in the raw ring beside its bytes, with room for the pad at the ring's end.
 const INPUT_OVERHEAD_BYTES: usize = 256;
-/// Notices and wanted snapshots that may wait for ingest; more are dropped (notices are counted anyway) or
-/// wait in the fold (snapshots).
-const RETURN_SLOTS: usize = 1_024;
+/// Notices and wants that may wait for ingest; more are dropped (notices are counted anyway) or wait in the
+/// fold (wants).
+const RETURN_SLOTS: usize = 2_048;
 
 /// Parse and aggregate on threads of their own.
 #[derive(Debug)]
 pub struct Staged<O> {
     raw: RecordProducer,
     notices: rtrb::Consumer<Notice>,
-    wanted: rtrb::Consumer<(SymbolIndex, SnapshotWanted)>,
+    wanted: rtrb::Consumer<(SymbolIndex, Wanted)>,
     parse: JoinHandle<Decoder>,
     aggregate: JoinHandle<Fold<O>>,
 }
@@ -364,7 +363,7 @@ fn parse_loop(
 fn aggregate_loop<O: Observer>(
     mut fold: Fold<O>,
     mut events: RecordConsumer,
-    mut wanted: rtrb::Producer<(SymbolIndex, SnapshotWanted)>,
+    mut wanted: rtrb::Producer<(SymbolIndex, Wanted)>,
     mut idle: Waiter,
 ) -> Fold<O> {
     loop {
@@ -372,8 +371,8 @@ fn aggregate_loop<O: Observer>(
             StagedEvent::Watermark(t) => fold.advance(t),
             StagedEvent::Event(stamp, symbol, event) => fold.fold(stamp, symbol, &event),
         });
-        // More symbols than slots want a snapshot at once: the rest wait in the fold.
-        if wanted.slots() >= fold.symbols().len() {
+        // A symbol wants a snapshot and klines at most: what has no room waits in the fold.
+        if wanted.slots() >= 2 * fold.symbols().len() {
             fold.take_wanted(|symbol, want| {
                 let _has_room = wanted.push((symbol, want));
             });

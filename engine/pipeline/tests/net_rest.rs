@@ -127,7 +127,7 @@ impl Asker {
             kind: InputKind::RestDepth,
             priority,
             symbol: SymbolIndex(3),
-            limit: 5000,
+            aux: 5000,
             url,
             weight,
             not_before: Nanos::UNDEF,
@@ -176,7 +176,7 @@ fn a_reply_has_its_body_its_stamps_and_its_weight() {
     assert_eq!((reply.status, &reply.error, reply.attempts), (200, &None, 1));
     assert!(reply.body == body);
     assert_eq!(
-        (reply.request.id, reply.request.symbol, reply.request.limit),
+        (reply.request.id, reply.request.symbol, reply.request.aux),
         (0, SymbolIndex(3), 5000)
     );
     assert!(
@@ -417,7 +417,7 @@ fn a_full_ring_hands_requests_back_and_loses_no_reply() {
         kind: InputKind::RestTime,
         priority: RestPriority::Urgent,
         symbol: SymbolIndex::NONE,
-        limit: 0,
+        aux: 0,
         url: format!("http://{address}/back"),
         weight: 1,
         not_before: Nanos::UNDEF,
@@ -467,7 +467,7 @@ fn a_request_waits_for_its_time() {
         kind: InputKind::RestTime,
         priority: RestPriority::Urgent,
         symbol: SymbolIndex::NONE,
-        limit: 0,
+        aux: 0,
         url: format!("http://{address}/later"),
         weight: 1,
         not_before,

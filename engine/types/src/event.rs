@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 
-use crate::{Nanos, Px, Qty};
+use crate::{ModelIndex, ModelOutput, Nanos, Px, Qty};
 
 /// A price level. In an update, quantity 0 deletes it.
 #[repr(C)]
@@ -353,6 +353,13 @@ pub enum Event<'a> {
         status: InstrumentStatus,
         /// Whether the venue's tick size is the configured one.
         tick_matches: bool,
+    },
+    /// What a model said, already checked.
+    Model {
+        /// Which model.
+        model: ModelIndex,
+        /// Its statement.
+        output: &'a ModelOutput,
     },
     /// The engine's own decision.
     Control(Control),

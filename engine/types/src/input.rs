@@ -31,6 +31,9 @@ pub enum InputKind {
     RestExchangeInfo = 5,
     /// Body of a REST `klines` reply: `symbol`, `aux` = place of the interval, `ts_aux` = send time.
     RestKlines = 6,
+    /// An accepted output of a model: `symbol`, `aux` = number of the model among the symbol's, in order of
+    /// names, `ts_aux` = the model's clock, bytes = a [`crate::ModelOutput`].
+    Model = 7,
     /// A connection is subscribed and delivers: `connection`, `aux` = what it carries ([`crate::LinkScope`]).
     LinkUp = 16,
     /// A connection is lost: as [`InputKind::LinkUp`].
@@ -67,6 +70,7 @@ impl InputKind {
             4 => Self::RestTime,
             5 => Self::RestExchangeInfo,
             6 => Self::RestKlines,
+            7 => Self::Model,
             16 => Self::LinkUp,
             17 => Self::LinkDown,
             18 => Self::SnapshotRequested,
@@ -109,7 +113,7 @@ mod tests {
     #[test]
     fn logged_numbers_come_back_as_their_kind() {
         let known: Vec<u8> = (0..=u8::MAX).filter(|&n| InputKind::from_u8(n).is_some()).collect();
-        assert_eq!(known.len(), 17);
+        assert_eq!(known.len(), 18);
         for number in known {
             assert_eq!(InputKind::from_u8(number).map(|kind| kind as u8), Some(number));
         }

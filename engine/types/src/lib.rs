@@ -9,6 +9,7 @@ mod decimal;
 mod event;
 mod input;
 mod instrument;
+mod model;
 mod units;
 
 pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_uint};
@@ -19,4 +20,8 @@ pub use event::{
 };
 pub use input::{Input, InputKind, Stamp};
 pub use instrument::{Instrument, InstrumentError, MAX_SYMBOL_BYTES, Symbol, SymbolIndex};
+pub use model::{
+    MODEL_OUTPUT_SIZE_BYTES, MODEL_OUTPUTS_MAX, MODEL_STATE_MAX, ModelFault, ModelIndex,
+    ModelOutput, ModelShape, PROBABILITIES_TOLERANCE, Wanted,
+};
 pub use units::{Nanos, Px, Qty};

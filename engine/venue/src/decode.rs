@@ -220,6 +220,8 @@ pub struct DecodeCounters {
     pub server_times: u64,
     /// Instrument descriptions handed on.
     pub instruments: u64,
+    /// Models' outputs handed on.
+    pub model_outputs: u64,
     /// The engine's own inputs handed on.
     pub controls: u64,
     /// Requests acknowledged.

@@ -6,7 +6,8 @@ mod common;
 use cobring_json::JsonError;
 use cobring_types::{
     BarInterval, Control, DecimalError, Input, InputKind, InstrumentStatus, Kline, KlineSource,
-    Level, LinkScope, Nanos, Px, Qty, Quote, Side, Symbol, SymbolIndex, Ticker, Trade, TradeStream,
+    Level, LinkScope, ModelIndex, ModelOutput, Nanos, Px, Qty, Quote, Side, Symbol, SymbolIndex,
+    Ticker, Trade, TradeStream,
 };
 use cobring_venue::binance::{ApiError, api_error, tick_size_in_exchange_info};
 use cobring_venue::{DecodeError, Decoded};
@@ -231,6 +232,27 @@ fn answers_to_klines_requests() {
     ));
     let short = rest(InputKind::RestKlines, ETH, 0, b"[[1723161255000,\"1\"]]");
     assert!(matches!(decode(&mut decoder(), &short).0, Err(DecodeError::Missing { .. })));
+}
+
+#[test]
+fn outputs_of_models() {
+    let output = ModelOutput::answering(1, 2, 3).with_outputs(&[0.5; 3]).unwrap();
+    let bytes = output.as_bytes();
+    let said = |symbol, aux, bytes| Input { symbol, aux, ..input(InputKind::Model, bytes) };
+    let (decoded, events) = decode(&mut decoder(), &said(ETH, 7, bytes));
+    assert_eq!(decoded, Ok(Decoded::Events(1)));
+    assert_eq!(events, [(ETH, Owned::Model(ModelIndex(7), bytes.to_vec()))]);
+    let nan = output.with_value(f64::NAN);
+    for (input, field, found) in [
+        (said(SymbolIndex::NONE, 0, bytes), "symbol", 65_535),
+        (said(ETH, 256, bytes), "aux", 256),
+        (said(ETH, 0, &bytes[1..]), "length", 263),
+        (said(ETH, 0, &[]), "length", 0),
+        (said(ETH, 3, nan.as_bytes()), "output of model", 3),
+    ] {
+        let (decoded, events) = decode(&mut decoder(), &input);
+        assert_eq!((decoded, events.len()), (Err(DecodeError::Input { field, found }), 0));
+    }
 }
 
 #[test]

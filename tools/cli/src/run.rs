@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
-use cobring_pipeline::FrameDigest;
 use cobring_pipeline::live::{self, RunError, RunReport, Started};
+use cobring_pipeline::{FrameDigest, ModelReport};
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
@@ -91,6 +91,19 @@ fn print_report(out: &mut impl Write, report: &RunReport) -> io::Result<()> {
         report.ingest.snapshots_requested,
         report.decoded.malformed_total()
     )?;
+    for ModelReport { symbol, model, counters } in &report.models {
+        let wrongs: Vec<String> = counters
+            .iter()
+            .filter(|(name, count)| {
+                *count > 0 && !matches!(*name, "accepted_total" | "processes_total")
+            })
+            .map(|(name, count)| {
+                format!("{count} {}", name.trim_end_matches("_total").replace('_', " "))
+            })
+            .collect();
+        let wrongs = if wrongs.is_empty() { "none refused".to_owned() } else { wrongs.join(", ") };
+        writeln!(out, "model {model} on {symbol}: {} outputs taken, {wrongs}", counters.accepted)?;
+    }
     if let Some(log) = &report.log {
         let lost = log.stats.lost_ring + log.stats.lost_disk;
         let end = if log.complete { "complete" } else { "not all of it reached the disk" };
@@ -115,6 +128,17 @@ fn total(report: &RunReport) -> FrameDigest {
     FrameDigest::total(report.symbols.iter().filter_map(|symbol| symbol.digest))
 }
 
+/// Counters by symbol, then by model.
+fn models_json(models: &[ModelReport]) -> Value {
+    let mut symbols = json!({});
+    for ModelReport { symbol, model, counters } in models {
+        for (name, count) in counters.iter() {
+            symbols[symbol][model][name] = json!(count);
+        }
+    }
+    symbols
+}
+
 fn report_json(report: &RunReport) -> Value {
     let mut net = serde_json::Map::new();
     report.net.for_each(|name, count| {
@@ -136,6 +160,7 @@ fn report_json(report: &RunReport) -> Value {
             "unknown_events_total": report.decoded.unknown_events,
             "unknown_fields_total": report.decoded.unknown_fields,
         },
+        "models": models_json(&report.models),
         "net": net,
         "log": report.log.map(|log| json!({
             "complete": log.complete,

@@ -23,8 +23,10 @@ const POLL: Duration = Duration::from_millis(20);
   cobring sim --seed 7 --tls --cert-file /tmp/sim.pem
   cobring sim --recording ethusdt.gz --faults faults.toml
 
-Any Binance spot client can use it by its base URLs, which are printed. GET /sim/truth?symbol=ETHUSDT is its own
-book, GET /sim/state what it does, POST /sim/fault makes a fault.")]
+Any Binance spot client can use it by its base URLs, which are printed. Klines reach back --listed-days, as REST rows
+and as archives under /data/spot/monthly/klines/. GET /sim/truth?symbol=ETHUSDT is its own book,
+GET /sim/klines?symbol=ETHUSDT&interval=1m its own klines, GET /sim/state what it does; POST /sim/fault makes a fault,
+as in {\"kind\":\"outage\",\"for_s\":300.0}.")]
 pub(crate) struct Sim {
     /// Recordings to play, merged by time.
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "seed", conflicts_with = "seed")]
@@ -47,6 +49,9 @@ pub(crate) struct Sim {
     /// Write that certificate here, for clients to trust (`venue.binance.ca_file`).
     #[arg(long, value_name = "FILE", requires = "tls")]
     cert_file: Option<PathBuf>,
+    /// Days before the start of play for which there are klines and archives.
+    #[arg(long, value_name = "DAYS", default_value_t = 1_600)]
+    listed_days: u32,
     /// Faults that happen by themselves (TOML).
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
@@ -83,6 +88,7 @@ impl Sim {
         let mut config = SimConfig::new(source);
         config.listen = self.listen;
         config.speed = self.speed;
+        config.listed_days = self.listed_days;
         config.truth_file.clone_from(&self.truth);
         config.tls = self
             .tls

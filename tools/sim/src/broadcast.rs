@@ -3,6 +3,7 @@
 //! Guarantees: messages of one client keep their order; a client whose queue is full is cut and counted, so memory
 //! stays below clients × `client_queue_bytes_max`. Does not: block.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,6 +20,7 @@ use crate::market::Sink;
 use crate::messages;
 use crate::protocol::{self, Method};
 use crate::stats::Counters;
+use crate::time_unit::{TimeUnit, in_microseconds};
 
 /// What a connection's writer is told.
 #[derive(Clone, Debug)]
@@ -55,8 +57,16 @@ impl LineControl {
 #[derive(Debug)]
 struct Client {
     queue: ClientQueue,
-    is_combined: bool,
+    form: Form,
     streams: Vec<String>,
+}
+
+/// How a client wants its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// Wrapped with the stream's name.
+    pub(crate) is_combined: bool,
+    pub(crate) unit: TimeUnit,
 }
 
 /// A fault on messages of some streams.
@@ -99,10 +109,10 @@ impl Broadcast {
         &mut self,
         id: u64,
         queue: ClientQueue,
-        is_combined: bool,
+        form: Form,
         streams: Vec<String>,
     ) {
-        self.clients.insert(id, Client { queue, is_combined, streams: Vec::new() });
+        self.clients.insert(id, Client { queue, form, streams: Vec::new() });
         if streams.len() > self.limits.streams_per_connection {
             self.tell(id, Outgoing::Close(CloseCode::Policy, "Too many streams"));
         } else {
@@ -144,10 +154,12 @@ impl Broadcast {
                     protocol::answer(client.streams.clone().into(), &request.id)
                 }
                 Method::SetCombined(is_combined) => {
-                    client.is_combined = is_combined;
+                    client.form.is_combined = is_combined;
                     protocol::answer(Value::Null, &request.id)
                 }
-                Method::GetCombined => protocol::answer(client.is_combined.into(), &request.id),
+                Method::GetCombined => {
+                    protocol::answer(client.form.is_combined.into(), &request.id)
+                }
             },
         };
         self.tell(id, Outgoing::Text(answer.into()));
@@ -179,9 +191,9 @@ impl Broadcast {
     /// To every client, subscribed to anything or not.
     pub(crate) fn send_all(&mut self, stream: &str, data: &str) {
         let ids: Vec<u64> = self.clients.keys().copied().collect();
-        let texts = Texts::of(stream, data, Effect::Duplicate);
+        let mut texts = Texts::of(stream, data, Effect::Duplicate);
         for id in ids {
-            self.send_to(id, &texts);
+            self.send_to(id, &mut texts);
         }
         self.drop_slow();
     }
@@ -277,10 +289,10 @@ impl Broadcast {
         hit
     }
 
-    fn send_to(&mut self, id: u64, texts: &Texts) {
+    fn send_to(&mut self, id: u64, texts: &mut Texts<'_>) {
         let Some(client) = self.clients.get(&id) else { return };
-        let text = if client.is_combined { &texts.combined } else { &texts.raw };
-        if self.push(client, text) {
+        let text = texts.in_form(client.form);
+        if self.push(client, &text) {
             self.counters.sent.fetch_add(1, Ordering::Relaxed);
             self.counters.sent_bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
         } else {
@@ -338,31 +350,47 @@ impl Sink for Broadcast {
             Some(Effect::Duplicate) => 2,
             _ => 1,
         };
-        let texts = Texts::of(stream, data, effect.unwrap_or(Effect::Duplicate));
+        let mut texts = Texts::of(stream, data, effect.unwrap_or(Effect::Duplicate));
         for _ in 0..copies {
             for &id in &ids {
-                self.send_to(id, &texts);
+                self.send_to(id, &mut texts);
             }
         }
         self.drop_slow();
     }
 }
 
-/// One message in both wrappings.
-struct Texts {
-    raw: Utf8Bytes,
-    combined: Utf8Bytes,
+/// One message in the forms that clients want, each made once.
+struct Texts<'a> {
+    stream: &'a str,
+    data: &'a str,
+    effect: Effect,
+    made: Vec<(Form, Utf8Bytes)>,
 }
 
-impl Texts {
-    fn of(stream: &str, data: &str, effect: Effect) -> Self {
-        let whole = |text: String| match effect {
-            Effect::Malformed => text.chars().take(text.chars().count() / 2).collect(),
-            _ => text,
-        };
-        Self {
-            raw: whole(data.to_owned()).into(),
-            combined: whole(messages::combined(stream, data)).into(),
+impl<'a> Texts<'a> {
+    fn of(stream: &'a str, data: &'a str, effect: Effect) -> Self {
+        Self { stream, data, effect, made: Vec::new() }
+    }
+
+    fn in_form(&mut self, form: Form) -> Utf8Bytes {
+        if let Some((_, text)) = self.made.iter().find(|(made, _)| *made == form) {
+            return text.clone();
         }
+        let data = match form.unit {
+            TimeUnit::Millisecond => Cow::Borrowed(self.data),
+            TimeUnit::Microsecond => Cow::Owned(in_microseconds(self.data)),
+        };
+        let mut text = if form.is_combined {
+            messages::combined(self.stream, &data)
+        } else {
+            data.into_owned()
+        };
+        if self.effect == Effect::Malformed {
+            text = text.chars().take(text.chars().count() / 2).collect();
+        }
+        let text = Utf8Bytes::from(text);
+        self.made.push((form, text.clone()));
+        text
     }
 }

@@ -1,5 +1,6 @@
 //! What a caller chooses: the market, the speed, the venue's limits.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,6 +10,9 @@ use std::time::Duration;
 use crate::error::SimError;
 use crate::faults::FaultSchedule;
 use crate::source::SyntheticConfig;
+
+/// More than any market has; memory and the first question about a symbol grow with it.
+const LISTED_DAYS_MAX: u32 = 10_000;
 
 /// Everything about one simulated exchange. [`SimConfig::new`] has the venue's own limits.
 #[derive(Clone, Debug)]
@@ -24,6 +28,10 @@ pub struct SimConfig {
     /// Play begins when this many clients have subscribed to something; 0 begins at once. `None` is 1 for a
     /// recording, so that a client started later still sees everything, and 0 for a synthetic market.
     pub start_after_subscribers: Option<u32>,
+    /// Whole days before the start of play for which each symbol has klines.
+    pub listed_days: u32,
+    /// The same for single symbols.
+    pub listed_days_of: BTreeMap<String, u32>,
     /// Faults that happen by themselves.
     pub faults: FaultSchedule,
     /// Where the truth is written, one JSON line for each symbol, at the end of play and at shutdown.
@@ -42,6 +50,8 @@ impl SimConfig {
             source,
             speed: Speed::REAL_TIME,
             start_after_subscribers: None,
+            listed_days: 1_600,
+            listed_days_of: BTreeMap::new(),
             faults: FaultSchedule::default(),
             truth_file: None,
             limits: Limits::default(),
@@ -49,6 +59,14 @@ impl SimConfig {
     }
 
     pub(crate) fn check(&self) -> Result<(), SimError> {
+        let days = self.listed_days_of.values().chain([&self.listed_days]);
+        if let Some(days) = days.copied().find(|days| *days > LISTED_DAYS_MAX) {
+            return Err(SimError::Config {
+                key: "listed_days",
+                value: days.to_string(),
+                rule: "must be at most 10000",
+            });
+        }
         let Limits { ping_interval, pong_timeout, connection_life, .. } = self.limits;
         for (key, value) in [
             ("ping_interval", ping_interval),

@@ -52,10 +52,15 @@ impl fmt::Display for Fixed {
 /// `units` of 10^-`scale` with `places` places, the rest cut off (the venue truncates quote volumes).
 pub(crate) fn units_to_text(units: i128, scale: u32, places: u32) -> String {
     let kept = units / 10_i128.pow(scale - places);
-    let one = 10_u128.pow(places);
     let sign = if kept < 0 { "-" } else { "" };
-    let kept = kept.unsigned_abs();
-    format!("{sign}{}.{:0width$}", kept / one, kept % one, width = places as usize)
+    let width = places as usize;
+    // Nearly all fit, and archives have millions of them: division is slow beyond 64 bits.
+    if let Ok(kept) = u64::try_from(kept.unsigned_abs()) {
+        let one = 10_u64.pow(places);
+        return format!("{sign}{}.{:0width$}", kept / one, kept % one);
+    }
+    let (kept, one) = (kept.unsigned_abs(), 10_u128.pow(places));
+    format!("{sign}{}.{:0width$}", kept / one, kept % one)
 }
 
 impl Serialize for Fixed {
@@ -92,6 +97,12 @@ mod tests {
         {
             assert_eq!(Fixed::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn large_sums_are_printed_whole() {
+        assert_eq!(units_to_text(12_345_678_901_234_567_890_123, 8, 8), "123456789012345.67890123");
+        assert_eq!(units_to_text(i128::from(u64::MAX), 16, 16), "1844.6744073709551615");
     }
 
     #[test]

@@ -60,6 +60,14 @@ pub enum SimError {
         /// The parser's sentence, with line and column.
         reason: String,
     },
+    /// A kline archive that is not there.
+    #[error("{name}.zip: {reason}")]
+    NoArchive {
+        /// As in `ETHUSDT-1s-2025-01`.
+        name: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// The certificate could not be made, or TLS refused it.
     #[error("cannot set up TLS: {0}")]
     Tls(String),

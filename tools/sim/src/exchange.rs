@@ -4,24 +4,28 @@
 //! message never contradict each other); commands are obeyed between any two messages, whatever the speed.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::book::Book;
-use crate::broadcast::{Broadcast, ClientQueue};
+use crate::broadcast::{Broadcast, ClientQueue, Form};
 use crate::clock::VenueClock;
 use crate::config::{SimConfig, Speed};
 use crate::error::SimError;
 use crate::faults::{Fault, ScheduledFault};
+use crate::kline::{Interval, Kline, KlineQuery, Klines, Rows};
 use crate::market::Market;
 use crate::messages;
 use crate::rest_faults::{RestFault, RestFaults};
-use crate::source::{MarketEvent, MarketSource};
+use crate::source::{MarketEvent, MarketSource, SymbolSpec};
+use crate::statistics::Bar;
 use crate::stats::{Counters, Play, SimStats};
 use crate::truth::{self, Truth};
 
@@ -32,11 +36,26 @@ const BACK_PRESSURE_POLL: Duration = Duration::from_micros(200);
 
 /// What the servers and the handle tell the exchange.
 pub(crate) enum Command {
-    Connect { id: u64, queue: ClientQueue, is_combined: bool, streams: Vec<String> },
+    Connect { id: u64, queue: ClientQueue, form: Form, streams: Vec<String> },
     Disconnect { id: u64 },
     Request { id: u64, text: String },
     Ask(Box<dyn FnOnce(&mut Exchange) + Send>),
     Stop,
+}
+
+/// How long the exchange may take over an answer; it answers between two messages.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Asks the exchange between two messages, and waits.
+pub(crate) fn ask<T: Send + 'static>(
+    commands: &Sender<Command>,
+    question: impl FnOnce(&mut Exchange) -> T + Send + 'static,
+) -> Result<T, SimError> {
+    let (reply, answer) = mpsc::channel();
+    // An asker that gave up needs no answer.
+    let ask = move |exchange: &mut Exchange| drop(reply.send(question(exchange)));
+    commands.send(Command::Ask(Box::new(ask))).map_err(|_| SimError::Stopped)?;
+    answer.recv_timeout(ANSWER_MAX).map_err(|_| SimError::Stopped)
 }
 
 /// The port is closed until then.
@@ -63,6 +82,9 @@ pub(crate) struct Exchange {
     waiting_depth: Vec<WaitingDepth>,
     close_at: VecDeque<Instant>,
     refuse_until: RefuseUntil,
+    outage_until_ns: Option<i64>,
+    /// Whether there is an outage, for the server.
+    is_down: Arc<AtomicBool>,
     fault_count: u64,
     counters: Arc<Counters>,
     truth_file: Option<PathBuf>,
@@ -81,9 +103,14 @@ impl Exchange {
         start_after_subscribers: usize,
         counters: Arc<Counters>,
         refuse_until: RefuseUntil,
+        is_down: Arc<AtomicBool>,
     ) -> Result<Self, SimError> {
-        let markets =
-            (0..source.symbols().len()).map(|index| Market::new(index, source.as_ref())).collect();
+        let market = |(index, spec): (usize, &SymbolSpec)| {
+            let listed_days =
+                config.listed_days_of.get(&spec.name).copied().unwrap_or(config.listed_days);
+            Market::new(index, source.as_ref(), listed_days)
+        };
+        let markets = source.symbols().iter().enumerate().map(market).collect();
         let next_event = source.next_event()?;
         Ok(Self {
             clock: VenueClock::starting_at(source.start_ms()),
@@ -105,6 +132,8 @@ impl Exchange {
             waiting_depth: Vec::new(),
             close_at: VecDeque::new(),
             refuse_until,
+            outage_until_ns: None,
+            is_down,
             fault_count: 0,
             counters,
             truth_file: config.truth_file.clone(),
@@ -148,8 +177,10 @@ impl Exchange {
     /// True at the end.
     fn obey(&mut self, command: Command) -> bool {
         match command {
-            Command::Connect { id, queue, is_combined, streams } => {
-                self.broadcast.connect(id, queue, is_combined, streams);
+            // It was on its way when the outage began.
+            Command::Connect { queue, .. } if self.outage_until_ns.is_some() => queue.line.cut(),
+            Command::Connect { id, queue, form, streams } => {
+                self.broadcast.connect(id, queue, form, streams);
                 self.start_if_awaited();
             }
             Command::Request { id, text } => {
@@ -248,8 +279,11 @@ impl Exchange {
             self.finish(None);
             return;
         };
-        self.inject_scheduled(event.at_ns);
         self.last_at_ns = event.at_ns;
+        if self.outage_until_ns.is_some_and(|until| until <= event.at_ns) {
+            self.end_outage();
+        }
+        self.inject_scheduled(event.at_ns);
         let venue_ms = match event.venue_ms {
             Some(venue_ms) => {
                 self.clock.observe(venue_ms, event.at_ns);
@@ -258,7 +292,7 @@ impl Exchange {
             None => self.clock.now_ms(event.at_ns),
         };
         for market in &mut self.markets {
-            market.pass_time(event.at_ns, &mut self.broadcast);
+            market.pass_time(event.at_ns, venue_ms, &mut self.broadcast);
             if venue_ms / 1_000 > self.last_second {
                 market.on_second(venue_ms, &mut self.broadcast);
             }
@@ -285,6 +319,8 @@ impl Exchange {
         self.origin_ns = self.last_at_ns;
         self.origin = Instant::now();
         self.play = Play::Finished;
+        // Nothing comes any more that could end it.
+        self.end_outage();
         self.write_truth_file();
     }
 
@@ -329,6 +365,40 @@ impl Exchange {
         &self.markets
     }
 
+    /// The klines of a symbol as they stand; `None` where it is not here.
+    pub(crate) fn klines(
+        &mut self,
+        symbol: &str,
+        interval: Interval,
+        query: &KlineQuery,
+    ) -> Option<Vec<Kline>> {
+        let index = self.symbol_index(symbol)?;
+        let now_ms = self.venue_ms();
+        Some(self.markets[index].klines().rows(interval, query, now_ms))
+    }
+
+    pub(crate) fn bars(
+        &mut self,
+        symbol: &str,
+        interval: Interval,
+        query: &KlineQuery,
+    ) -> Option<Vec<Bar>> {
+        let klines = self.klines(symbol, interval, query)?;
+        Some(klines.iter().map(|kline| Bar::of(kline.open_ms, &kline.sums)).collect())
+    }
+
+    /// What an archive of a symbol is made from, and the venue's time; `None` where it is not here.
+    pub(crate) fn archive_rows(
+        &mut self,
+        symbol: &str,
+        commands: Sender<Command>,
+    ) -> Option<(ArchiveRows, i64)> {
+        let market = &self.markets[self.symbol_index(symbol)?];
+        let past = market.klines().history().cloned();
+        let rows = ArchiveRows { symbol: symbol.to_owned(), past: Klines::new(past), commands };
+        Some((rows, self.venue_ms()))
+    }
+
     pub(crate) fn truth(&mut self, symbol: usize) -> Truth {
         let venue_ms = self.venue_ms();
         self.markets[symbol].truth(venue_ms, self.play == Play::Finished)
@@ -345,6 +415,7 @@ impl Exchange {
             played: self.played,
             clients: self.broadcast.client_states(),
             faults: self.fault_count,
+            is_down: self.outage_until_ns.is_some(),
             ..SimStats::default()
         };
         self.counters.fill(&mut stats);
@@ -390,6 +461,14 @@ impl Exchange {
                 self.broadcast.clear_faults();
                 self.rest_faults.clear();
                 self.refuse_until.send_if_modified(|until| until.take().is_some());
+                self.end_outage();
+            }
+            Fault::Outage { for_s } => {
+                #[expect(clippy::cast_possible_truncation, reason = "checked to be at most a year")]
+                let until = self.position_ns() + (for_s * 1e9) as i64;
+                self.outage_until_ns = self.outage_until_ns.max(Some(until));
+                self.is_down.store(true, Ordering::SeqCst);
+                self.broadcast.cut(None);
             }
             Fault::Cut { client } => self.broadcast.cut(*client),
             Fault::ServerShutdown { close_after_ms } => {
@@ -412,6 +491,11 @@ impl Exchange {
         }
     }
 
+    fn end_outage(&mut self) {
+        self.outage_until_ns = None;
+        self.is_down.store(false, Ordering::SeqCst);
+    }
+
     /// What the next request of `path` meets.
     pub(crate) fn take_rest_fault(&mut self, path: &str) -> RestFault {
         self.rest_faults.take(path)
@@ -422,5 +506,31 @@ impl Exchange {
             self.close_at.pop_front();
             self.broadcast.close_all(CloseCode::Away, "Server shutdown");
         }
+    }
+}
+
+/// Rows of a symbol for an archive: those of the past without asking, so that a long one does not hold up the market.
+#[derive(Debug)]
+pub(crate) struct ArchiveRows {
+    symbol: String,
+    past: Klines,
+    commands: Sender<Command>,
+}
+
+impl Rows for ArchiveRows {
+    fn rows(&mut self, interval: Interval, query: &KlineQuery) -> io::Result<Vec<Kline>> {
+        let past_end_ms = self.past.history().map_or(i64::MIN, |history| history.end_ms());
+        let rows = self.past.rows(interval, query, past_end_ms.saturating_sub(1));
+        let is_whole = |last: &Kline| {
+            last.next_open_ms <= past_end_ms
+                && (rows.len() == query.limit || query.end_ms.is_some_and(|end| end < past_end_ms))
+        };
+        if rows.last().is_some_and(is_whole) {
+            return Ok(rows);
+        }
+        let (symbol, query) = (self.symbol.clone(), *query);
+        ask(&self.commands, move |exchange| exchange.klines(&symbol, interval, &query))
+            .map(Option::unwrap_or_default)
+            .map_err(io::Error::other)
     }
 }

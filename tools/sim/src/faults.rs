@@ -13,7 +13,8 @@
 //! ```
 //!
 //! The same tables as JSON (`{"kind":"cut"}`) are what `POST /sim/fault` takes.
-//! Lengths of time of a fault are wall-clock milliseconds, whatever the speed: they meet the client's own timers.
+//! Lengths of time of a fault are wall-clock milliseconds, whatever the speed: they meet the client's own timers. An
+//! outage's alone is simulated, since what happened meanwhile is its point.
 
 use std::path::{Path, PathBuf};
 
@@ -83,6 +84,12 @@ pub enum Fault {
         /// Wall clock.
         for_ms: u64,
     },
+    /// Nothing answers but `/sim/`: connections are reset, new ones and REST requests too, while the market goes on
+    /// unheard.
+    Outage {
+        /// Simulated seconds.
+        for_s: f64,
+    },
     /// REST answers late.
     RestDelay {
         /// Only paths that begin so; absent: all of `/api/`.
@@ -114,6 +121,9 @@ pub enum Fault {
         requests: u64,
     },
 }
+
+/// A year.
+const OUTAGE_S_MAX: f64 = 31_536_000.0;
 
 fn one() -> u64 {
     1
@@ -183,6 +193,9 @@ impl Fault {
                 pattern_mistake(stream)
             }
             Self::Stall { stream, .. } => pattern_mistake(stream),
+            Self::Outage { for_s } if !(0.001..=OUTAGE_S_MAX).contains(for_s) => {
+                Some(format!("for_s = {for_s}: must be from 0.001 to {OUTAGE_S_MAX}"))
+            }
             Self::RestStatus { status, .. } if !(400..600).contains(status) => {
                 Some(format!("status = {status}: must be from 400 to 599"))
             }
@@ -258,6 +271,10 @@ mod tests {
             (
                 "[[faults]]\nat_s = 1\nfault = { kind = \"drop\", stream = \"*@*\" }",
                 "at most one *",
+            ),
+            (
+                "[[faults]]\nat_s = 1\nfault = { kind = \"outage\", for_s = 0 }",
+                "must be from 0.001 to 31536000",
             ),
             (
                 "[[faults]]\nat_s = 1\nfault = { kind = \"rest_status\", status = 200 }",

@@ -1,6 +1,8 @@
 //! Starting a simulator, and the hand on it.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -12,16 +14,16 @@ use tokio::sync::watch;
 
 use crate::config::{SimConfig, Source};
 use crate::error::SimError;
-use crate::exchange::{Command, Exchange};
+use crate::exchange::{self, Command, Exchange};
 use crate::faults::Fault;
+use crate::kline::{ArchivePeriod, Interval, KlineQuery, write_file};
 use crate::server::{self, Shared};
 use crate::source::{MarketSource, Recording, SyntheticMarket};
+use crate::statistics::Bar;
 use crate::stats::{Counters, Play, SimStats};
 use crate::tls;
 use crate::truth::Truth;
 
-/// How long the exchange may take over an answer; it answers between two messages.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How often `wait_finished` looks.
 const FINISHED_POLL: Duration = Duration::from_millis(2);
 
@@ -50,7 +52,15 @@ pub fn start(config: &SimConfig) -> Result<SimHandle, SimError> {
     let (acceptor, ca_pem) = config.tls.as_ref().map(tls::make).transpose()?.unzip();
     let counters = Arc::new(Counters::default());
     let (refuse_until, refusing) = watch::channel(None);
-    let exchange = Exchange::new(config, source, start_after, Arc::clone(&counters), refuse_until)?;
+    let is_down = Arc::new(AtomicBool::new(false));
+    let exchange = Exchange::new(
+        config,
+        source,
+        start_after,
+        Arc::clone(&counters),
+        refuse_until,
+        Arc::clone(&is_down),
+    )?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -62,7 +72,7 @@ pub fn start(config: &SimConfig) -> Result<SimHandle, SimError> {
     let listener = runtime.block_on(TcpListener::bind(config.listen)).map_err(listen_failed)?;
     let addr = listener.local_addr().map_err(listen_failed)?;
     let (commands, obeyed) = mpsc::channel();
-    let shared = Arc::new(Shared::new(commands.clone(), config.limits.clone(), counters));
+    let shared = Arc::new(Shared::new(commands.clone(), config.limits.clone(), counters, is_down));
     runtime.spawn(server::run(listener, addr, acceptor, shared, refusing));
     let exchange = std::thread::Builder::new()
         .name("sim-exchange".into())
@@ -126,6 +136,44 @@ impl SimHandle {
         self.ask(move |exchange| exchange.symbol_index(&symbol).map(|index| exchange.truth(index)))
     }
 
+    /// The klines of a symbol as they stand now, as REST has them but exact, without weight and in spite of faults; `None`
+    /// for a symbol that is not here.
+    ///
+    /// # Errors
+    /// The simulator has stopped.
+    pub fn klines(
+        &self,
+        symbol: &str,
+        interval: Interval,
+        query: KlineQuery,
+    ) -> Result<Option<Vec<Bar>>, SimError> {
+        let symbol = symbol.to_owned();
+        self.ask(move |exchange| exchange.bars(&symbol, interval, &query))
+    }
+
+    /// Writes the kline archive of a month or day that has ended to `path`, the file that `/data/spot/` serves.
+    ///
+    /// # Errors
+    /// There is no such archive, the file cannot be written, or the simulator has stopped.
+    pub fn write_archive(
+        &self,
+        path: &Path,
+        symbol: &str,
+        interval: Interval,
+        period: ArchivePeriod,
+    ) -> Result<(), SimError> {
+        let asked = symbol.to_owned();
+        let Some((mut rows, now_ms)) = self.ask({
+            let commands = self.commands.clone();
+            move |exchange| exchange.archive_rows(&asked, commands)
+        })?
+        else {
+            let name = period.file_stem(symbol, interval);
+            return Err(SimError::NoArchive { name, reason: "no such symbol here" });
+        };
+        write_file(path, symbol, interval, period, now_ms, &mut rows)
+    }
+
     /// Everything counted.
     ///
     /// # Errors
@@ -185,11 +233,7 @@ impl SimHandle {
         &self,
         question: impl FnOnce(&mut Exchange) -> T + Send + 'static,
     ) -> Result<T, SimError> {
-        let (reply, answer) = mpsc::channel();
-        // An asker that gave up needs no answer.
-        let ask = move |exchange: &mut Exchange| drop(reply.send(question(exchange)));
-        self.commands.send(Command::Ask(Box::new(ask))).map_err(|_| SimError::Stopped)?;
-        answer.recv_timeout(ANSWER_MAX).map_err(|_| SimError::Stopped)
+        exchange::ask(&self.commands, question)
     }
 }
 

@@ -19,12 +19,33 @@
 //! - WebSocket `/stream?streams=a/b`, `/ws/a/b`, `/ws`; `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`,
 //!   `SET_PROPERTY`, `GET_PROPERTY`; pings, the deadline of their pongs, limits and life as in [`Limits`].
 //! - Streams of each symbol: `@depth@100ms`, `@depth`, `@depth{5,10,20}[@100ms]`, `@trade`, `@aggTrade`,
-//!   `@bookTicker`, `@ticker`, `@miniTicker`, and any other that a recording holds. A stream without a market stays silent.
-//! - REST `/api/v3/`: `ping`, `time`, `exchangeInfo`, `depth`, `trades`, `ticker/24hr`, `ticker/price`,
-//!   `ticker/bookTicker`, with weights, 429 and 418.
-//! - For tests in other processes, without weight and never faulty: `GET /sim/state` ([`SimStats`]),
-//!   `GET /sim/truth?symbol=ETHUSDT` ([`Truth`]), `POST /sim/fault` (a [`Fault`] as JSON), `POST /sim/pause`,
+//!   `@bookTicker`, `@ticker`, `@miniTicker`, `@kline_<interval>` from `1s` to `1M`, and any other that a recording
+//!   holds. A stream without a market stays silent. `timeUnit=MICROSECOND` as in REST.
+//! - REST `/api/v3/`: `ping`, `time`, `exchangeInfo`, `depth`, `trades`, `historicalTrades`, `aggTrades`, `klines`,
+//!   `uiKlines`, `ticker/24hr`, `ticker/price`, `ticker/bookTicker`, with weights, 429 and 418; `X-MBX-TIME-UNIT`.
+//!   Trades are the last 50,000 played.
+//! - Kline archives, `/data/spot/{monthly,daily}/klines/…` with `.CHECKSUM`, of periods that have ended.
+//! - For tests in other processes, without weight and never faulty, in outages too: `GET /sim/state` ([`SimStats`]),
+//!   `GET /sim/truth?symbol=ETHUSDT` ([`Truth`]), `GET /sim/klines?symbol=ETHUSDT&interval=1m` (a list of [`Bar`], the
+//!   other parameters as in REST, `limit` up to 100,000), `POST /sim/fault` (a [`Fault`] as JSON), `POST /sim/pause`,
 //!   `POST /sim/resume`.
+//!
+//! # The past
+//!
+//! Each symbol has been listed for [`SimConfig::listed_days`] when play begins, and has klines of all that time
+//! ([`KlineHistory`]): made from seed and symbol, ending at the market's first price, the same trades summed in every
+//! interval. A kline in which play began is the sum of both parts. [`SimHandle::klines`] and
+//! [`SimHandle::write_archive`] give them to tests; [`KlineHistory::write_archive`] needs no running simulator:
+//!
+//! ```no_run
+//! use cobring_sim::{Fixed, Interval, KlineHistory, SymbolSpec};
+//!
+//! let spec = SymbolSpec::of("ETHUSDT");
+//! let end_px = Fixed::parse("2700").ok_or("a decimal")?;
+//! let past = KlineHistory::new(42, &spec, end_px, 1_767_225_600_000, 60);
+//! past.write_archive("ETHUSDT-1s-2025-11.zip".as_ref(), Interval::Second1, "2025-11".parse()?)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Its parts
 //!
@@ -43,14 +64,17 @@ mod exchange;
 mod exchange_info;
 mod faults;
 mod handle;
+mod kline;
 mod market;
 mod messages;
 mod protocol;
+mod random;
 mod rest_faults;
 mod server;
 mod source;
 mod statistics;
 mod stats;
+mod time_unit;
 mod tls;
 mod truth;
 
@@ -60,9 +84,10 @@ pub use decimal::Fixed;
 pub use error::SimError;
 pub use faults::{Fault, FaultSchedule, ScheduledFault};
 pub use handle::{SimHandle, start};
+pub use kline::{ArchivePeriod, Interval, KlineHistory, KlineQuery};
 pub use source::{
-    Body, BookTicker, DepthUpdate, MarketEvent, MarketSource, Recorded, Recording, SymbolSpec,
-    SyntheticConfig, SyntheticMarket, SyntheticSymbol, Trade,
+    Body, BookTicker, DepthUpdate, MarketEvent, MarketSource, Opening, Recorded, Recording,
+    SymbolSpec, SyntheticConfig, SyntheticMarket, SyntheticSymbol, Trade,
 };
 pub use statistics::Bar;
 pub use stats::{ClientState, Play, SimStats};

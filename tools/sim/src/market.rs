@@ -8,13 +8,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::book::{Book, Level};
 use crate::decimal::Fixed;
+use crate::kline::{self, DAY_MS, Interval, KlineHistory, KlineStreams, Klines, SECOND_MS, Sums};
 use crate::messages::{self, AggTrade};
-use crate::source::{Body, BookTicker, DepthUpdate, MarketEvent, MarketSource, SymbolSpec, Trade};
-use crate::statistics::{Bars, DayStatistics};
+use crate::source::{
+    Body, BookTicker, DepthUpdate, MarketEvent, MarketSource, Opening, SymbolSpec, Trade,
+};
+use crate::statistics::DayStatistics;
 use crate::truth::Truth;
 
-/// Trades that REST can still be asked about.
-const RECENT_TRADES: usize = 1_000;
+/// Trades, and aggregate trades, that REST can still be asked about.
+const RECENT_TRADES: usize = 50_000;
 /// Depth events kept while a recording's snapshot has not come.
 const PENDING_MAX: usize = 100_000;
 /// Fills of one order lie closer together than this in a recording.
@@ -45,9 +48,13 @@ pub(crate) struct Market {
     agg: Option<OpenAgg>,
     next_agg_id: u64,
     recent_trades: VecDeque<Trade>,
-    day: DayStatistics,
-    bars_1s: Bars,
-    bars_1m: Bars,
+    recent_aggs: VecDeque<AggTrade>,
+    klines: Klines,
+    kline_streams: KlineStreams,
+    trade_count: u64,
+    first_trade_id: u64,
+    last_trade: Option<Trade>,
+    opening: Option<Opening>,
 }
 
 /// The streams that this module computes; `None` where they come recorded.
@@ -81,10 +88,26 @@ struct OpenAgg {
 }
 
 impl Market {
-    pub(crate) fn new(index: usize, source: &dyn MarketSource) -> Self {
+    /// With a past of `listed_days` where the source says how it ends.
+    pub(crate) fn new(index: usize, source: &dyn MarketSource, listed_days: u32) -> Self {
         let spec = source.symbols()[index].clone();
         let book = source.live_book(index).cloned();
+        let opening = source.opening(index);
+        let history = opening.map(|Opening { seed, px, at_ms, .. }| {
+            KlineHistory::new(seed, &spec, px, at_ms, listed_days)
+        });
+        let kline_stream = |interval: Interval| {
+            let stream = format!("{}@kline_{interval}", spec.stream_name());
+            Some(stream).filter(|stream| !source.relays(stream))
+        };
+        let first_id = opening.map_or(0, |opening| opening.trade_id);
         Self {
+            klines: Klines::new(history),
+            kline_streams: KlineStreams::new(&spec.name, source.start_ms(), first_id, kline_stream),
+            trade_count: 0,
+            first_trade_id: 0,
+            last_trade: None,
+            opening,
             streams: Streams::of(&spec.stream_name(), source),
             book_known: book.is_some(),
             book: book.unwrap_or_default(),
@@ -97,9 +120,7 @@ impl Market {
             agg: None,
             next_agg_id: 1,
             recent_trades: VecDeque::new(),
-            day: DayStatistics::default(),
-            bars_1s: Bars::every(1_000),
-            bars_1m: Bars::every(60_000),
+            recent_aggs: VecDeque::new(),
         }
     }
 
@@ -118,7 +139,8 @@ impl Market {
     }
 
     /// Ends what waits for more: called with each event's position, whatever its symbol.
-    pub(crate) fn pass_time(&mut self, at_ns: i64, sink: &mut dyn Sink) {
+    pub(crate) fn pass_time(&mut self, at_ns: i64, venue_ms: i64, sink: &mut dyn Sink) {
+        self.kline_streams.pass_time(venue_ms, &self.klines, sink);
         if self.agg.as_ref().is_some_and(|open| at_ns > open.last_at_ns + AGG_OPEN_NS) {
             self.send_agg(sink);
         }
@@ -132,17 +154,21 @@ impl Market {
 
     /// Once a second of the venue's clock.
     pub(crate) fn on_second(&mut self, venue_ms: i64, sink: &mut dyn Sink) {
-        if self.day.trade_count == 0 {
+        let wanted = |stream: &Option<String>| stream.clone().filter(|stream| sink.wants(stream));
+        let (ticker, mini) = (wanted(&self.streams.ticker), wanted(&self.streams.mini_ticker));
+        if ticker.is_none() && mini.is_none() {
+            return;
+        }
+        let day = self.day(venue_ms);
+        if day.sums.close == 0 {
             return;
         }
         let name = &self.spec.name;
-        if let Some(stream) = self.streams.ticker.as_deref().filter(|stream| sink.wants(stream)) {
-            sink.send(stream, &messages::day_ticker(name, venue_ms, &self.day, &self.book));
+        if let Some(stream) = ticker {
+            sink.send(&stream, &messages::day_ticker(name, venue_ms, &day, &self.book));
         }
-        if let Some(stream) =
-            self.streams.mini_ticker.as_deref().filter(|stream| sink.wants(stream))
-        {
-            sink.send(stream, &messages::mini_ticker(name, venue_ms, &self.day));
+        if let Some(stream) = mini {
+            sink.send(&stream, &messages::mini_ticker(name, venue_ms, &day));
         }
     }
 
@@ -156,27 +182,67 @@ impl Market {
         self.history.front().or(self.book())
     }
 
-    pub(crate) fn day(&self) -> &DayStatistics {
-        &self.day
+    /// The last 24 hours; zeros before the first price.
+    pub(crate) fn day(&self, venue_ms: i64) -> DayStatistics {
+        let to_ms = Interval::Second1.open_ms(venue_ms) + SECOND_MS;
+        let open_ms = to_ms - DAY_MS;
+        let sums = self.klines.sum(open_ms, to_ms).unwrap_or(Sums::flat(0));
+        let before = self.klines.sum(open_ms - SECOND_MS, open_ms);
+        let first_played = self.opening.map_or(self.first_trade_id, |opening| opening.trade_id);
+        let (first_id, last_id) = kline::ids(sums.trade_count, sums.last_id, first_played);
+        DayStatistics {
+            open_ms,
+            sums,
+            previous_close: Fixed(before.map_or(sums.open, |before| before.close)),
+            last_qty: self.last_trade.map_or(Fixed::ZERO, |trade| trade.qty),
+            first_id,
+            last_id,
+        }
     }
 
-    /// The last `limit` trades, oldest first.
-    pub(crate) fn recent_trades(&self, limit: usize) -> impl Iterator<Item = &Trade> {
-        self.recent_trades.iter().skip(self.recent_trades.len().saturating_sub(limit))
+    pub(crate) fn klines(&self) -> &Klines {
+        &self.klines
+    }
+
+    /// The last `limit` trades, or the first `limit` from an id on; oldest first.
+    pub(crate) fn recent_trades(&self, from_id: Option<u64>, limit: usize) -> Vec<Trade> {
+        let from = from_id.map(|from_id| self.recent_trades.partition_point(|t| t.id < from_id));
+        let from = from.unwrap_or(self.recent_trades.len().saturating_sub(limit));
+        self.recent_trades.iter().skip(from).take(limit).copied().collect()
+    }
+
+    /// Aggregate trades between two times, or from an id on; the last `limit` where neither id nor start is given.
+    pub(crate) fn recent_aggs(
+        &self,
+        from_id: Option<u64>,
+        start_ms: Option<i64>,
+        end_ms: Option<i64>,
+        limit: usize,
+    ) -> Vec<AggTrade> {
+        let aggs = &self.recent_aggs;
+        let end = end_ms
+            .map_or(aggs.len(), |end_ms| aggs.partition_point(|a| a.trade.trade_ms <= end_ms));
+        let from = match (from_id, start_ms) {
+            (Some(from_id), _) => aggs.partition_point(|agg| agg.id < from_id),
+            (None, Some(start_ms)) => aggs.partition_point(|a| a.trade.trade_ms < start_ms),
+            (None, None) => end.saturating_sub(limit),
+        };
+        aggs.iter().take(end).skip(from).take(limit).copied().collect()
     }
 
     pub(crate) fn truth(&self, venue_ms: i64, finished: bool) -> Truth {
+        let (bars_1s, bars_1m) = self.klines.played();
         Truth {
             symbol: self.spec.name.clone(),
             book_known: self.book_known,
             update_id: self.book.update_id,
             bids: self.book.top(crate::Side::Bid, usize::MAX),
             asks: self.book.top(crate::Side::Ask, usize::MAX),
-            trade_count: self.day.trade_count,
-            first_trade_id: self.day.first_id,
-            last_trade_id: self.day.last_id,
-            bars_1s: self.bars_1s.to_vec(),
-            bars_1m: self.bars_1m.to_vec(),
+            trade_count: self.trade_count,
+            first_trade_id: self.first_trade_id,
+            last_trade_id: self.last_trade.map_or(0, |trade| trade.id),
+            bars_1s,
+            bars_1m,
             venue_ms,
             finished,
         }
@@ -281,12 +347,17 @@ impl Market {
     }
 
     fn on_trade(&mut self, trade: &Trade, at_ns: i64, venue_ms: i64, sink: &mut dyn Sink) {
+        self.kline_streams.before_trade(trade.trade_ms, venue_ms, &self.klines, sink);
         if let Some(stream) = self.streams.trade.as_deref().filter(|stream| sink.wants(stream)) {
             sink.send(stream, &messages::trade(&self.spec.name, venue_ms, trade));
         }
-        self.day.add(trade);
-        self.bars_1s.add(trade);
-        self.bars_1m.add(trade);
+        self.klines.add(trade);
+        self.kline_streams.after_trade(trade.trade_ms, venue_ms, &self.klines, sink);
+        if self.trade_count == 0 {
+            self.first_trade_id = trade.id;
+        }
+        self.trade_count += 1;
+        self.last_trade = Some(*trade);
         if self.recent_trades.len() == RECENT_TRADES {
             self.recent_trades.pop_front();
         }
@@ -310,9 +381,14 @@ impl Market {
     }
 
     fn send_agg(&mut self, sink: &mut dyn Sink) {
-        let (Some(open), Some(stream)) = (self.agg.take(), &self.streams.agg_trade) else { return };
-        if sink.wants(stream) {
-            sink.send(stream, &messages::agg_trade(&self.spec.name, &open.agg));
+        let Some(OpenAgg { agg, .. }) = self.agg.take() else { return };
+        if self.recent_aggs.len() == RECENT_TRADES {
+            self.recent_aggs.pop_front();
+        }
+        self.recent_aggs.push_back(agg);
+        if let Some(stream) = self.streams.agg_trade.as_deref().filter(|stream| sink.wants(stream))
+        {
+            sink.send(stream, &messages::agg_trade(&self.spec.name, &agg));
         }
     }
 
@@ -335,7 +411,6 @@ impl AggTrade {
 }
 
 impl Streams {
-    /// `@kline_<interval>` belongs here when it is asked for: the bars are kept already.
     fn of(symbol: &str, source: &dyn MarketSource) -> Self {
         let computed =
             |kind: &str| Some(format!("{symbol}@{kind}")).filter(|stream| !source.relays(stream));
@@ -392,12 +467,12 @@ mod tests {
     }
 
     fn market() -> Market {
-        Market::new(0, &Nothing(vec![SymbolSpec::of("ETHUSDT")]))
+        Market::new(0, &Nothing(vec![SymbolSpec::of("ETHUSDT")]), 0)
     }
 
     fn play(market: &mut Market, at_ms: i64, body: Body, heard: &mut Heard) {
         let at_ns = at_ms * 1_000_000;
-        market.pass_time(at_ns, heard);
+        market.pass_time(at_ns, at_ms, heard);
         market.play(
             MarketEvent { at_ns, symbol: 0, venue_ms: Some(at_ms), body, recorded: None },
             at_ms,

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::book::{Book, Level, Side};
-use crate::decimal::units_to_text;
+use crate::decimal::{Fixed, units_to_text};
 use crate::source::{BookTicker, DepthUpdate, Trade};
 use crate::statistics::DayStatistics;
+use crate::time_unit::TimeUnit;
 
 /// Wraps a payload for `/stream` connections.
 pub(crate) fn combined(stream: &str, data: &str) -> String {
@@ -83,28 +84,16 @@ pub(crate) fn book_ticker(symbol: &str, ticker: &BookTicker) -> String {
 pub(crate) fn day_ticker(symbol: &str, event_ms: i64, day: &DayStatistics, book: &Book) -> String {
     let (Level(bid_px, bid_qty), Level(ask_px, ask_qty)) = best(book);
     let (change, percent, average) = (day.change(), day.change_percent(), day.average_px());
-    let (volume, quote_volume) = (volume_text(day.volume), quote_volume_text(day.quote_volume));
-    let DayStatistics {
-        open,
-        high,
-        low,
-        last,
-        last_qty,
-        open_ms,
-        first_id,
-        last_id,
-        trade_count,
-        ..
-    } = day;
+    let DayText { open, high, low, last, volume, quote_volume, count } = DayText::of(day);
+    let DayStatistics { open_ms, previous_close, last_qty, first_id, last_id, .. } = day;
     format!(
-        r#"{{"e":"24hrTicker","E":{event_ms},"s":"{symbol}","p":"{change}","P":"{percent}","w":"{average}","x":"{open}","c":"{last}","Q":"{last_qty}","b":"{bid_px}","B":"{bid_qty}","a":"{ask_px}","A":"{ask_qty}","o":"{open}","h":"{high}","l":"{low}","v":"{volume}","q":"{quote_volume}","O":{open_ms},"C":{event_ms},"F":{first_id},"L":{last_id},"n":{trade_count}}}"#
+        r#"{{"e":"24hrTicker","E":{event_ms},"s":"{symbol}","p":"{change}","P":"{percent}","w":"{average}","x":"{previous_close}","c":"{last}","Q":"{last_qty}","b":"{bid_px}","B":"{bid_qty}","a":"{ask_px}","A":"{ask_qty}","o":"{open}","h":"{high}","l":"{low}","v":"{volume}","q":"{quote_volume}","O":{open_ms},"C":{event_ms},"F":{first_id},"L":{last_id},"n":{count}}}"#
     )
 }
 
 /// `{"e":"24hrMiniTicker","E":…,"s":"BNBBTC","c":"0.0025","o":"0.0010","h":"0.0025","l":"0.0010","v":"10000","q":"18"}`
 pub(crate) fn mini_ticker(symbol: &str, event_ms: i64, day: &DayStatistics) -> String {
-    let DayStatistics { last, open, high, low, .. } = day;
-    let (volume, quote_volume) = (volume_text(day.volume), quote_volume_text(day.quote_volume));
+    let DayText { open, high, low, last, volume, quote_volume, .. } = DayText::of(day);
     format!(
         r#"{{"e":"24hrMiniTicker","E":{event_ms},"s":"{symbol}","c":"{last}","o":"{open}","h":"{high}","l":"{low}","v":"{volume}","q":"{quote_volume}"}}"#
     )
@@ -116,25 +105,37 @@ pub(crate) fn rest_day_ticker(
     close_ms: i64,
     day: &DayStatistics,
     book: &Book,
+    unit: TimeUnit,
 ) -> String {
     let (Level(bid_px, bid_qty), Level(ask_px, ask_qty)) = best(book);
     let (change, percent, average) = (day.change(), day.change_percent(), day.average_px());
-    let (volume, quote_volume) = (volume_text(day.volume), quote_volume_text(day.quote_volume));
-    let DayStatistics {
-        open,
-        high,
-        low,
-        last,
-        last_qty,
-        open_ms,
-        first_id,
-        last_id,
-        trade_count,
-        ..
-    } = day;
+    let DayText { open, high, low, last, volume, quote_volume, count } = DayText::of(day);
+    let DayStatistics { open_ms, previous_close, last_qty, first_id, last_id, .. } = day;
+    let (open_time, close_time) = (unit.of(*open_ms), unit.of(close_ms));
     format!(
-        r#"{{"symbol":"{symbol}","priceChange":"{change}","priceChangePercent":"{percent}","weightedAvgPrice":"{average}","prevClosePrice":"{open}","lastPrice":"{last}","lastQty":"{last_qty}","bidPrice":"{bid_px}","bidQty":"{bid_qty}","askPrice":"{ask_px}","askQty":"{ask_qty}","openPrice":"{open}","highPrice":"{high}","lowPrice":"{low}","volume":"{volume}","quoteVolume":"{quote_volume}","openTime":{open_ms},"closeTime":{close_ms},"firstId":{first_id},"lastId":{last_id},"count":{trade_count}}}"#
+        r#"{{"symbol":"{symbol}","priceChange":"{change}","priceChangePercent":"{percent}","weightedAvgPrice":"{average}","prevClosePrice":"{previous_close}","lastPrice":"{last}","lastQty":"{last_qty}","bidPrice":"{bid_px}","bidQty":"{bid_qty}","askPrice":"{ask_px}","askQty":"{ask_qty}","openPrice":"{open}","highPrice":"{high}","lowPrice":"{low}","volume":"{volume}","quoteVolume":"{quote_volume}","openTime":{open_time},"closeTime":{close_time},"firstId":{first_id},"lastId":{last_id},"count":{count}}}"#
     )
+}
+
+/// Sums of a day as decimals.
+struct DayText {
+    open: Fixed,
+    high: Fixed,
+    low: Fixed,
+    last: Fixed,
+    volume: String,
+    quote_volume: String,
+    count: u64,
+}
+
+impl DayText {
+    fn of(day: &DayStatistics) -> Self {
+        let [open, high, low, last] =
+            [day.sums.open, day.sums.high, day.sums.low, day.sums.close].map(Fixed);
+        let (volume, quote_volume) =
+            (volume_text(day.sums.volume), quote_volume_text(day.sums.quote_volume));
+        Self { open, high, low, last, volume, quote_volume, count: day.sums.trade_count }
+    }
 }
 
 /// The element of REST `ticker/bookTicker`.
@@ -145,12 +146,23 @@ pub(crate) fn rest_book_ticker(symbol: &str, book: &Book) -> String {
     )
 }
 
-/// The element of REST `trades`.
-pub(crate) fn rest_trade(trade: &Trade) -> String {
+/// The element of REST `trades` and `historicalTrades`.
+pub(crate) fn rest_trade(trade: &Trade, unit: TimeUnit) -> String {
     let Trade { id, px, qty, trade_ms, is_buyer_maker, .. } = trade;
     let quote_qty = quote_volume_text(i128::from(px.0) * i128::from(qty.0));
+    let time = unit.of(*trade_ms);
     format!(
-        r#"{{"id":{id},"price":"{px}","qty":"{qty}","quoteQty":"{quote_qty}","time":{trade_ms},"isBuyerMaker":{is_buyer_maker},"isBestMatch":true}}"#
+        r#"{{"id":{id},"price":"{px}","qty":"{qty}","quoteQty":"{quote_qty}","time":{time},"isBuyerMaker":{is_buyer_maker},"isBestMatch":true}}"#
+    )
+}
+
+/// The element of REST `aggTrades`. `{"a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27781,"T":1498793709153,"m":true,"M":true}`
+pub(crate) fn rest_agg_trade(agg: &AggTrade, unit: TimeUnit) -> String {
+    let AggTrade { id, trade, last_id, .. } = agg;
+    let Trade { id: first_id, px, qty, trade_ms, is_buyer_maker, .. } = trade;
+    let time = unit.of(*trade_ms);
+    format!(
+        r#"{{"a":{id},"p":"{px}","q":"{qty}","f":{first_id},"l":{last_id},"T":{time},"m":{is_buyer_maker},"M":true}}"#
     )
 }
 

@@ -1,10 +1,11 @@
-//! Bars and day statistics, naively, from every trade.
+//! Bars of the trades played, naively, and what the 24 h ticker says of them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::decimal::{Fixed, ONE, units_to_text};
+use crate::kline::Sums;
 use crate::messages::{quote_volume_text, volume_text};
 use crate::source::Trade;
 
@@ -33,24 +34,29 @@ pub struct Bar {
     pub trade_count: u64,
 }
 
-/// All bars of one interval; intervals without a trade are absent.
+/// Bars of one interval; intervals without a trade are absent.
 #[derive(Clone, Debug)]
 pub(crate) struct Bars {
     interval_ms: i64,
     bars: BTreeMap<i64, Sums>,
+    forgotten_before_ms: Option<i64>,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Sums {
-    open: Fixed,
-    high: Fixed,
-    low: Fixed,
-    close: Fixed,
-    volume: i128,
-    quote_volume: i128,
-    taker_buy_volume: i128,
-    taker_buy_quote_volume: i128,
-    trade_count: u64,
+impl Bar {
+    pub(crate) fn of(open_ms: i64, sums: &Sums) -> Self {
+        Self {
+            open_ms,
+            open: Fixed(sums.open),
+            high: Fixed(sums.high),
+            low: Fixed(sums.low),
+            close: Fixed(sums.close),
+            volume: volume_text(sums.volume),
+            quote_volume: units_to_text(sums.quote_volume, 16, 16),
+            taker_buy_volume: volume_text(sums.taker_buy_volume),
+            taker_buy_quote_volume: units_to_text(sums.taker_buy_quote_volume, 16, 16),
+            trade_count: sums.trade_count,
+        }
+    }
 }
 
 impl Bars {
@@ -58,85 +64,69 @@ impl Bars {
     const COUNT_MAX: usize = 100_000;
 
     pub(crate) fn every(interval_ms: i64) -> Self {
-        Self { interval_ms, bars: BTreeMap::new() }
+        Self { interval_ms, bars: BTreeMap::new(), forgotten_before_ms: None }
     }
 
     pub(crate) fn add(&mut self, trade: &Trade) {
         let open_ms = trade.trade_ms.div_euclid(self.interval_ms) * self.interval_ms;
-        let (px, qty) = (trade.px, i128::from(trade.qty.0));
-        let quote = i128::from(px.0) * qty;
-        let new = Sums { open: px, high: px, low: px, ..Sums::default() };
-        let bar = self.bars.entry(open_ms).or_insert(new);
-        bar.high = bar.high.max(px);
-        bar.low = bar.low.min(px);
-        bar.close = px;
-        bar.volume += qty;
-        bar.quote_volume += quote;
-        if !trade.is_buyer_maker {
-            bar.taker_buy_volume += qty;
-            bar.taker_buy_quote_volume += quote;
+        let next = Sums::trade(trade.px.0, trade.qty.0, !trade.is_buyer_maker, trade.id);
+        self.bars.entry(open_ms).and_modify(|bar| bar.join(&next)).or_insert(next);
+        if self.bars.len() > Self::COUNT_MAX
+            && let Some((open_ms, _)) = self.bars.pop_first()
+        {
+            self.forgotten_before_ms = Some(open_ms + self.interval_ms);
         }
-        bar.trade_count += 1;
-        if self.bars.len() > Self::COUNT_MAX {
-            self.bars.pop_first();
-        }
+    }
+
+    pub(crate) fn get(&self, open_ms: i64) -> Option<&Sums> {
+        self.bars.get(&open_ms)
+    }
+
+    pub(crate) fn first_open_ms(&self) -> Option<i64> {
+        self.bars.first_key_value().map(|(&open_ms, _)| open_ms)
+    }
+
+    pub(crate) fn last_open_ms(&self) -> Option<i64> {
+        self.bars.last_key_value().map(|(&open_ms, _)| open_ms)
+    }
+
+    /// The last bar that ends by `at_ms`.
+    pub(crate) fn last_before(&self, at_ms: i64) -> Option<&Sums> {
+        let last_open_ms = at_ms - self.interval_ms;
+        self.bars.range(..=last_open_ms).next_back().map(|(_, sums)| sums)
+    }
+
+    /// Bars before this were kept once.
+    pub(crate) fn forgotten_before_ms(&self) -> Option<i64> {
+        self.forgotten_before_ms
     }
 
     pub(crate) fn to_vec(&self) -> Vec<Bar> {
-        let bar = |(&open_ms, sums): (&i64, &Sums)| Bar {
-            open_ms,
-            open: sums.open,
-            high: sums.high,
-            low: sums.low,
-            close: sums.close,
-            volume: volume_text(sums.volume),
-            quote_volume: units_to_text(sums.quote_volume, 16, 16),
-            taker_buy_volume: volume_text(sums.taker_buy_volume),
-            taker_buy_quote_volume: units_to_text(sums.taker_buy_quote_volume, 16, 16),
-            trade_count: sums.trade_count,
-        };
-        self.bars.iter().map(bar).collect()
+        self.bars.iter().map(|(&open_ms, sums)| Bar::of(open_ms, sums)).collect()
     }
 }
 
-/// What the 24 h ticker says, over all that was played (at most a day in any test).
-#[derive(Clone, Debug, Default)]
+/// What the 24 h ticker says: the last 86,400 seconds, the one that goes on included.
+#[derive(Clone, Debug)]
 pub(crate) struct DayStatistics {
     pub(crate) open_ms: i64,
-    pub(crate) open: Fixed,
-    pub(crate) high: Fixed,
-    pub(crate) low: Fixed,
-    pub(crate) last: Fixed,
+    pub(crate) sums: Sums,
+    /// The last price before them; the first one where nothing was before.
+    pub(crate) previous_close: Fixed,
     pub(crate) last_qty: Fixed,
-    pub(crate) volume: i128,
-    pub(crate) quote_volume: i128,
-    pub(crate) first_id: u64,
-    pub(crate) last_id: u64,
-    pub(crate) trade_count: u64,
+    /// -1 without a trade; so [`Self::last_id`].
+    pub(crate) first_id: i64,
+    pub(crate) last_id: i64,
 }
 
 impl DayStatistics {
-    pub(crate) fn add(&mut self, trade: &Trade) {
-        if self.trade_count == 0 {
-            self.open_ms = trade.trade_ms;
-            (self.open, self.high, self.low) = (trade.px, trade.px, trade.px);
-            self.first_id = trade.id;
-        }
-        self.high = self.high.max(trade.px);
-        self.low = self.low.min(trade.px);
-        (self.last, self.last_qty, self.last_id) = (trade.px, trade.qty, trade.id);
-        self.volume += i128::from(trade.qty.0);
-        self.quote_volume += i128::from(trade.px.0) * i128::from(trade.qty.0);
-        self.trade_count += 1;
-    }
-
     pub(crate) fn change(&self) -> Fixed {
-        Fixed(self.last.0 - self.open.0)
+        Fixed(self.sums.close - self.sums.open)
     }
 
     /// With three places.
     pub(crate) fn change_percent(&self) -> String {
-        let per_hundred_thousand = match self.open.0 {
+        let per_hundred_thousand = match self.sums.open {
             0 => 0,
             open => i128::from(self.change().0) * 100_000 / i128::from(open),
         };
@@ -144,9 +134,9 @@ impl DayStatistics {
     }
 
     pub(crate) fn average_px(&self) -> String {
-        match self.volume {
-            0 => Fixed::ZERO.to_string(),
-            volume => quote_volume_text(self.quote_volume / volume * i128::from(ONE)),
+        match self.sums.volume {
+            0 => Fixed(self.sums.close).to_string(),
+            volume => quote_volume_text(self.sums.quote_volume / volume * i128::from(ONE)),
         }
     }
 }
@@ -155,6 +145,7 @@ impl DayStatistics {
 mod tests {
     use super::{Bars, DayStatistics};
     use crate::decimal::Fixed;
+    use crate::kline::Sums;
     use crate::source::Trade;
 
     fn trade(id: u64, trade_ms: i64, px: &str, qty: &str, is_buyer_maker: bool) -> Trade {
@@ -187,9 +178,16 @@ mod tests {
 
     #[test]
     fn the_day_knows_change_and_average() {
-        let mut day = DayStatistics::default();
-        day.add(&trade(5, 1, "100", "1", false));
-        day.add(&trade(6, 2, "101", "1", false));
+        let mut sums = Sums::trade(10_000_000_000, 100_000_000, true, 5);
+        sums.join(&Sums::trade(10_100_000_000, 100_000_000, false, 6));
+        let day = DayStatistics {
+            open_ms: 0,
+            sums,
+            previous_close: Fixed(10_000_000_000),
+            last_qty: Fixed(100_000_000),
+            first_id: 5,
+            last_id: 6,
+        };
         assert_eq!(
             (day.change_percent().as_str(), day.average_px().as_str()),
             ("1.000", "100.50000000")

@@ -47,6 +47,8 @@ pub struct SimStats {
     pub faulted_messages: u64,
     /// Faults injected, scheduled ones included.
     pub faults: u64,
+    /// Whether an outage goes on.
+    pub is_down: bool,
     /// Connections cut by a fault.
     pub cut: u64,
     /// Clients disconnected because their queue was full.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cobring_sim::{
     Fault, FaultSchedule, SimConfig, SimHandle, Source, Speed, SyntheticConfig, start,
 };
-use common::{Client, Follower, LONG, get, post, try_get, wait_until};
+use common::{Client, Follower, LONG, agent, get, post, try_get, wait_until};
 
 const DEPTH: &str = "ethusdt@depth@100ms";
 
@@ -127,6 +127,48 @@ fn connections_are_refused_for_a_time() {
     client.text();
     wait_until("it is open again", LONG, || Client::try_connect(&sim, "/ws").is_ok());
     assert!(began.elapsed() >= Duration::from_millis(350));
+}
+
+#[test]
+fn in_an_outage_nothing_answers_and_the_market_goes_on() {
+    let sim = sim();
+    let mut client = Client::connect(&sim, "/ws/ethusdt@bookTicker");
+    client.text();
+    let kept_alive = agent();
+    let ping = format!("{}/api/v3/ping", sim.rest_url());
+    kept_alive.get(&ping).call().unwrap().into_body().read_to_string().unwrap();
+    assert_eq!(post(&sim, "/sim/fault", r#"{"kind":"outage","for_s":15.0}"#).status, 200);
+    assert!(client.end().contains("reset"));
+    let began = sim.stats().unwrap();
+    let trades = || sim.truth("ETHUSDT").unwrap().unwrap().trade_count;
+    let trades_before = trades();
+    let klines = "/sim/klines?symbol=ETHUSDT&interval=1s&limit=5";
+    let mut refused = 0;
+    while sim.stats().unwrap().is_down {
+        let is_refused = [
+            try_get(&sim, "/api/v3/ping").is_err(),
+            try_get(&sim, "/data/spot/x").is_err(),
+            kept_alive.get(&ping).call().is_err(),
+            Client::try_connect(&sim, "/ws/ethusdt@bookTicker").is_err(),
+        ];
+        assert_eq!(get(&sim, klines).json().as_array().unwrap().len(), 5);
+        if sim.stats().unwrap().is_down {
+            assert_eq!(is_refused, [true; 4]);
+            refused += 1;
+        }
+    }
+    assert!(refused > 0 && trades() > trades_before);
+    let ended = sim.stats().unwrap();
+    assert!(ended.position_s >= began.position_s + 14.0, "{}", ended.position_s);
+    assert_eq!(ended.cut, 1);
+    Client::connect(&sim, "/ws/ethusdt@bookTicker").text();
+    assert_eq!(get(&sim, "/api/v3/ping").status, 200);
+
+    sim.inject(Fault::Outage { for_s: 1e6 }).unwrap();
+    assert!(try_get(&sim, "/api/v3/ping").is_err());
+    sim.inject(Fault::Resume).unwrap();
+    assert_eq!(get(&sim, "/api/v3/ping").status, 200);
+    assert!(sim.inject(Fault::Outage { for_s: f64::NAN }).is_err());
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What the tests of this folder share.
 #![allow(clippy::unwrap_used, dead_code, reason = "test code, of which no file uses all")]
 
+pub(crate) mod models;
+pub(crate) mod process;
+
 use std::time::Duration;
 
 use cobring_frame::{SegmentSpec, WindowSpec};

@@ -10,6 +10,8 @@ use super::{Bar, BarOutput, Candles, Settled, settle};
 pub(crate) struct Told {
     /// Closed rows were rewritten.
     pub(crate) repaired: u64,
+    /// One of them had seemed whole.
+    pub(crate) mismatch: bool,
 }
 
 impl Candles {
@@ -114,7 +116,10 @@ impl Candles {
         match settle(bar, venue, out.instrument) {
             Settled::Same => return,
             Settled::Filled => {}
-            Settled::Mismatch => self.mismatches += 1,
+            Settled::Mismatch => {
+                self.mismatches += 1;
+                told.mismatch = true;
+            }
         }
         if from_rest {
             bar.flags |= CANDLE_REST;
@@ -122,6 +127,16 @@ impl Candles {
         self.rewrite(at, out);
         self.after_repair(at, before.unobserved, out);
         told.repaired += 1;
+    }
+
+    /// A shorter bar at `time` lacked trades: so may the one of this interval that it lies in.
+    pub(crate) fn doubt(&mut self, time: Nanos, out: &mut BarOutput<'_>) {
+        let time = time.floor_to(self.interval);
+        if let Some(open) = self.open.as_mut().filter(|open| open.open_time == time) {
+            open.flags |= CANDLE_INCOMPLETE;
+        } else {
+            self.mark_incomplete(&(time..=time), out);
+        }
     }
 
     /// The answer for `[start, end)` is in: what it left doubtful the venue does not know either.

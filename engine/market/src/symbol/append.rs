@@ -1,10 +1,12 @@
 //! Rows that the symbol appends to its windows, candles and what follows from them apart.
 
-use cobring_frame::{BookStateRow, CobRow, TICK_QUOTE, TICK_TRADE, TickerRow};
+use cobring_frame::{BookStateRow, CobRow, ModelRow, TICK_QUOTE, TICK_TRADE, TickerRow};
 
 use super::{
     CobFacts, Dirty, Nanos, Side, SymbolMarket, TickRow, Ticker, Trade, place, side_number, values,
 };
+use cobring_types::{ModelIndex, ModelOutput};
+
 use crate::top::TopSource;
 
 impl SymbolMarket {
@@ -147,6 +149,31 @@ impl SymbolMarket {
         };
         self.windows.ticker.append(&row);
         self.count_valid(place::TICKER, true);
+    }
+
+    /// What a model said; shows in the next frame, so models cannot drive each other.
+    pub(super) fn append_model(&mut self, ts_recv: Nanos, model: ModelIndex, output: &ModelOutput) {
+        // A log may be replayed without the models that it was written with.
+        let Some(window) = self.windows.models.get_mut(model.at()) else {
+            self.state.counters.model_outputs_unknown += 1;
+            return;
+        };
+        let output = output.canonical();
+        let count = |len: usize| u32::try_from(len).expect("invariant: at most 32");
+        window.append(&ModelRow {
+            ts_recv: ts_recv.0,
+            seq: output.answers_seq,
+            input_seq: output.answers_input_seq,
+            action: output.action,
+            value: output.value().unwrap_or(f64::NAN),
+            confidence: output.confidence().unwrap_or(f64::NAN),
+            horizon: output.horizon.0,
+            output_count: count(output.outputs().len()),
+            state_count: count(output.state().len()),
+            outputs: *output.padded_outputs(),
+            state: *output.padded_state(),
+        });
+        self.state.counters.model_outputs += 1;
     }
 
     /// A row was appended to a window: how many trailing ones are valid now.

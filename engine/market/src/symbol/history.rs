@@ -60,7 +60,8 @@ impl SymbolMarket {
             state.counters.histories_missed += 1;
             self.begin_bars(g);
         }
-        if g.floor_to(Nanos::SECOND) == g {
+        if g.floor_to(Nanos::SECOND) == g && self.state.history.audits() {
+            self.rejoin();
             self.want_doubtful(g, venue_now);
         }
     }
@@ -69,7 +70,7 @@ impl SymbolMarket {
     fn want_doubtful(&mut self, g: Nanos, venue_now: Nanos) {
         let state = &mut self.state;
         let Some(venue_now) = venue_now.get() else { return };
-        if !state.history.audits() || !state.candles[0].is_observed() || !state.history.is_free(g) {
+        if !state.candles[0].is_observed() || !state.history.is_free(g) {
             return;
         }
         for (candles, interval) in state.candles.iter_mut().zip(BarInterval::ALL) {
@@ -126,7 +127,6 @@ impl SymbolMarket {
                     let reached = rows.last().map_or(asked.start, |row| row.open_time);
                     let end = Nanos(reached.0.min(asked.end().0));
                     self.state.candles[interval.at()].answered(asked.start, end);
-                    self.rejoin();
                 }
             },
         }
@@ -167,6 +167,11 @@ impl SymbolMarket {
         for row in rows {
             let bar = Bar::of_kline(row, instrument);
             state.candles[at].tell(&bar, from_rest, &mut told, &mut outputs[at]);
+            if std::mem::take(&mut told.mismatch) {
+                for longer in at + 1..outputs.len() {
+                    state.candles[longer].doubt(row.open_time, &mut outputs[longer]);
+                }
+            }
         }
         state.counters.bars_told += told.repaired;
     }

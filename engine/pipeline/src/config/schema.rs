@@ -7,6 +7,7 @@ use cobring_market::{RequiredRows, SymbolConfig};
 use cobring_types::{Instrument, Symbol, TradeStream};
 use cobring_venue::binance::depth_weight;
 
+use super::models::{self, ModelTable, model_defaults};
 use super::read::{Section, Source};
 use super::rules::{
     Choice, GIB, KIB, MIB, boolean, choice, cores, decimal, grouped, integer, millis, number,
@@ -38,13 +39,17 @@ pub(super) fn read(text: &str, name: &str, base: Option<&Config>) -> Result<Conf
         let quality = quality(root.section("quality"), base.map(|base| base.quality.clone()));
         let symbol_defaults =
             symbol_defaults(root.section("symbol_defaults"), base.map(|base| base.symbol_defaults));
-        let symbols = symbols(&mut root, symbol_defaults, &quality);
+        let model_defaults =
+            model_defaults(root.section("model_defaults"), base.map(|base| base.model_defaults));
+        let models = models::tables(root.section("models"), model_defaults);
+        let (names, symbols) = symbols(&mut root, symbol_defaults, &quality, &models);
+        let models = models::settle(models, &names, &symbols);
         let mut venue = root.section("venue");
         let binance =
             binance(venue.section("binance"), base.map(|base| base.binance.clone()), &symbols);
         venue.finish();
         root.finish();
-        Config { engine, log, binance, quality, symbol_defaults, symbols }
+        Config { engine, log, binance, quality, symbol_defaults, model_defaults, models, symbols }
     });
     source.finish(name, config)
 }
@@ -293,18 +298,14 @@ fn symbol_keys(table: &mut Section<'_, '_>, base: Option<SymbolDefaults>) -> Sym
             base.map(|base| base.ticks_promised),
             integer(1_000..=2_000_000),
         ),
+        klines: table.get("klines", base.map(|base| base.klines), boolean),
         qty_decimals: table.get("qty_decimals", base.map(|base| base.qty_decimals), integer(0..=8)),
     };
     // A value from elsewhere was checked there: only what is written here can break a rule here.
     if table.has("radius")
         && let Err(size_bytes) = FrameLayout::new(keys.radius, 0)
     {
-        let (size_bytes, most) = (grouped(size_bytes as u64), grouped(MAX_FRAME_SIZE_BYTES as u64));
-        let largest = FrameLayout::max_radius(0);
-        let rule = format!(
-            "makes a frame of {size_bytes} bytes, above {most}; the largest radius that fits is {largest}"
-        );
-        table.refuse("radius", &rule);
+        table.refuse("radius", &too_large(size_bytes, 0));
     }
     if table.is_sound() {
         for (name, levels) in
@@ -324,11 +325,27 @@ fn symbol_keys(table: &mut Section<'_, '_>, base: Option<SymbolDefaults>) -> Sym
     keys
 }
 
+/// What is wrong with a radius that makes such a frame.
+fn too_large(size_bytes: usize, models: usize) -> String {
+    let (size_bytes, most) = (grouped(size_bytes as u64), grouped(MAX_FRAME_SIZE_BYTES as u64));
+    let largest = FrameLayout::max_radius(models);
+    let beside = match models {
+        0 => String::new(),
+        1 => " with 1 model".to_owned(),
+        models => format!(" with {models} models"),
+    };
+    format!(
+        "makes a frame of {size_bytes} bytes{beside}, above {most}; the largest radius that fits is {largest}"
+    )
+}
+
+/// The names of all, and those with which nothing is wrong.
 fn symbols(
     root: &mut Section<'_, '_>,
     defaults: SymbolDefaults,
     quality: &QualitySettings,
-) -> Vec<SymbolConfig> {
+    models: &[ModelTable<'_, '_>],
+) -> (Vec<String>, Vec<SymbolConfig>) {
     let mut table = root.section("symbols");
     let tables = table.sections("NAME");
     if table.is_sound() && tables.is_empty() {
@@ -336,14 +353,17 @@ fn symbols(
     } else if tables.len() > MAX_SYMBOLS {
         let (found, most) = (grouped(tables.len() as u64), grouped(MAX_SYMBOLS as u64));
         table.refuse_name(&format!("{found} symbols, at most {most} are possible"));
-        return Vec::new();
+        return Default::default();
     }
+    let names = tables.iter().map(|(name, _)| name.clone()).collect();
     let mut symbols: Vec<SymbolConfig> = tables
         .into_iter()
-        .filter_map(|(name, table)| symbol(&name, table, defaults, quality))
+        .filter_map(|(name, table)| {
+            symbol(&name, table, defaults, quality, models::of_symbol(models, &name))
+        })
         .collect();
     symbols.sort_by_key(|symbol| symbol.instrument.symbol);
-    symbols
+    (names, symbols)
 }
 
 /// `None` where something is wrong with it.
@@ -352,6 +372,7 @@ fn symbol(
     mut table: Section<'_, '_>,
     defaults: SymbolDefaults,
     quality: &QualitySettings,
+    models: Vec<String>,
 ) -> Option<SymbolConfig> {
     if let Err(error) = Symbol::new(name) {
         table.refuse_name(&error.to_string());
@@ -367,7 +388,7 @@ fn symbol(
     let range = table.get("range", None, decimal);
     let keys = symbol_keys(&mut table, Some(defaults));
     let settings = if table.is_sound() {
-        exact(name, &mut table, [&tick_size, &bucket_size, &range], keys, quality)
+        exact(name, &mut table, [&tick_size, &bucket_size, &range], keys, quality, models)
     } else {
         None
     };
@@ -382,6 +403,7 @@ fn exact(
     [tick_size, bucket_size, range]: [&str; 3],
     keys: SymbolDefaults,
     quality: &QualitySettings,
+    models: Vec<String>,
 ) -> Option<SymbolConfig> {
     let Ok(instrument) = Instrument::new(name, tick_size, keys.qty_decimals) else {
         table.refuse("tick_size", "must be a decimal above 0 with at most 12 decimals");
@@ -405,7 +427,9 @@ fn exact(
     };
     let bucket_ticks = ticks("bucket_size", bucket_size, MAX_BUCKET_TICKS);
     let range_ticks = ticks("range", range, MAX_BUCKET_TICKS * MAX_IMBALANCE_RADIUS);
-    let layout = FrameLayout::new(keys.radius, 0).ok()?;
+    let layout = FrameLayout::new(keys.radius, models.len())
+        .map_err(|size_bytes| table.refuse("radius", &too_large(size_bytes, models.len())))
+        .ok()?;
     let symbol = SymbolConfig {
         instrument,
         bucket_ticks: bucket_ticks?,
@@ -416,7 +440,8 @@ fn exact(
         snapshot_levels: keys.snapshot_levels,
         resync_levels: keys.resync_levels,
         rows: WindowRows { ticks: keys.ticks_promised, ..WindowRows::default() },
-        models: Vec::new(),
+        models,
+        klines: keys.klines,
         required: quality.required.clone(),
     };
     let radius = symbol.imbalance_radius();

@@ -1,9 +1,9 @@
 use std::fs;
 use std::path::Path;
 
-use cobring_frame::FrameLayout;
+use cobring_frame::{FrameLayout, ModelRules};
 use cobring_market::RequiredRows;
-use cobring_types::{Nanos, TradeStream};
+use cobring_types::{ModelShape, Nanos, TradeStream};
 use proptest::prelude::*;
 
 use super::{BUILT_IN, Config, ConfigError, MAX_FILE_SIZE_BYTES};
@@ -88,7 +88,7 @@ fn every_key_of_the_shipped_file_tells_its_default() {
         }
         assert!(line.chars().count() <= 120, "{line}");
     }
-    assert_eq!(keys, 43);
+    assert_eq!(keys, 48);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn unknown_names_are_refused_with_the_nearest() {
     check(
         "\"a\\nb\" = 1",
         &[
-            "f.toml:1:1: \"a\\nb\": unknown key, known here: engine, log, quality, symbol_defaults, symbols, venue",
+            "f.toml:1:1: \"a\\nb\": unknown key, known here: engine, log, quality, symbol_defaults, model_defaults, models, symbols, venue",
         ],
     );
     check_symbol(
@@ -390,6 +390,89 @@ fn broken_rules_of_a_symbol_are_told() {
 }
 
 #[test]
+fn models_are_read_with_their_symbols() {
+    let text = format!(
+        "[model_defaults]\nmax_age_ms = 250\n[models.policy]\n[models.cnn]\nsymbols = [\"ETHUSDT\"]\n\
+         outputs = 3\nsum_to_one = true\nrate_per_s = 10\n{SYMBOL}{}",
+        SYMBOL.replace("ETH", "BTC")
+    );
+    let config = parse(&text).unwrap();
+    let models: Vec<_> = config
+        .models
+        .iter()
+        .map(|model| {
+            let symbols: Vec<&str> = model.symbols.iter().map(|symbol| symbol.as_str()).collect();
+            (model.name.as_str(), symbols, model.rules)
+        })
+        .collect();
+    let rules = |outputs, sum_to_one, rate_per_s| ModelRules {
+        shape: ModelShape { outputs, sum_to_one },
+        age_max: Nanos(250_000_000),
+        rate_per_s,
+    };
+    assert_eq!(
+        models,
+        [
+            ("cnn", vec!["ETHUSDT"], rules(3, true, 10)),
+            ("policy", vec!["BTCUSDT", "ETHUSDT"], rules(1, false, 100)),
+        ]
+    );
+    let of_symbols: Vec<_> = config.symbols.iter().map(|symbol| symbol.models.clone()).collect();
+    assert_eq!(of_symbols, [vec!["policy"], vec!["cnn", "policy"]]);
+    // Which models there are decides frames; what is asked of them does not.
+    let fold = Config::from_fold_text(&config.fold_digest_text()).unwrap();
+    assert_eq!(fold.symbols, config.symbols);
+    let same = parse(&text.replace("outputs = 3", "outputs = 5")).unwrap();
+    assert_eq!(same.fold_digest_text(), config.fold_digest_text());
+}
+
+#[test]
+fn broken_rules_of_models_are_told() {
+    for (line, rule) in [
+        ("outputs = 17", "must be a whole number between 0 and 16"),
+        ("max_age_ms = 0", "must be a whole number between 1 and 60,000"),
+        ("rate_per_s = 101", "must be a whole number between 1 and 100"),
+        (
+            "symbols = []",
+            "must be a list of symbols, each once, such as [\"ETHUSDT\"]; left out for all",
+        ),
+        ("symbols = [\"XRPUSDT\"]", "there is no [symbols.XRPUSDT]"),
+    ] {
+        let place = format!("f.toml:2: models.cnn.{line}: {rule}");
+        check(&format!("[models.cnn]\n{line}"), &[&place]);
+    }
+    check(
+        "[models.cnn]\nsum_to_one = true\noutputs = 0",
+        &[
+            "f.toml:2: models.cnn.sum_to_one = true: no outputs sum to 1: outputs must be above 0 where sum_to_one is true",
+        ],
+    );
+    check(
+        "[models.\"a.b\"]",
+        &["f.toml:1:9: models.\"a.b\": must have 1 to 32 of A-Z a-z 0-9 _ -"],
+    );
+    check(
+        "[models.cnn]\nage = 1",
+        &["f.toml:2:1: models.cnn.age: unknown key, did you mean `max_age_ms`?"],
+    );
+    let models = |count: usize| (0..count).map(|n| format!("[models.m{n}]\n")).collect::<String>();
+    check(&models(9), &["f.toml:1:2: models: 9 models, at most 8 are possible"]);
+    // The default radius leaves room for all; a larger one may not.
+    assert_eq!(parse(&format!("{}{SYMBOL}", models(8))).unwrap().symbols[0].layout.models(), 8);
+    let radius = FrameLayout::max_radius(0);
+    let error = parse(&format!("{}{SYMBOL}radius = {radius}\n", models(8))).unwrap_err();
+    let size_bytes = FrameLayout::new(radius, 8).unwrap_err();
+    let largest = FrameLayout::max_radius(8);
+    assert_eq!(
+        error.replace(',', ""),
+        format!(
+            "f.toml:13: symbols.ETHUSDT.radius = {radius}: makes a frame of {size_bytes} bytes with 8 models \
+             above 4096; the largest radius that fits is {largest}"
+        )
+    );
+}
+
+#[test]
 fn all_problems_are_told_at_once_in_order() {
     check(
         "[symbol_defaults]\nmax_levels = 1\n[engine]\nidle = \"no\"\nidel = 1\n[quality]\nmin_score = 2\n\
@@ -492,9 +575,9 @@ fn fold_text_is_canonical() {
     let expected = "[quality]\nfreshness_limit_s = 3\n\n\
          [quality.require]\ncob_rows = 60\nbook_states = 100\n\n\
          [symbols.BTCUSDT]\ntick_size = \"0.01\"\nbucket_size = \"10\"\nrange = \"50\"\nradius = 20\nmax_levels = 65536\n\
-         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nqty_decimals = 8\n\n\
+         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nklines = true\nqty_decimals = 8\n\n\
          [symbols.ETHUSDT]\ntick_size = \"0.01\"\nbucket_size = \"1\"\nrange = \"5\"\nradius = 20\nmax_levels = 65536\n\
-         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nqty_decimals = 8\n";
+         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nklines = true\nqty_decimals = 8\n";
     assert_eq!(Config::built_in().fold_digest_text(), expected);
     // Another way to write the same, with other settings that frames do not show.
     let same = parse(

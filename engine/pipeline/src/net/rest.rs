@@ -86,8 +86,8 @@ pub struct RestRequest {
     pub priority: RestPriority,
     /// The symbol that it is about, or [`SymbolIndex::NONE`].
     pub symbol: SymbolIndex,
-    /// Levels a side that it asks for; 0 where it asks for none.
-    pub limit: u32,
+    /// What the reply's input holds in the field of that name.
+    pub aux: u32,
     /// The whole URL.
     pub url: String,
     /// Its weight.

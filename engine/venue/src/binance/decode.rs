@@ -3,7 +3,7 @@
 use cobring_json::{Document, Parser};
 use cobring_types::{
     BarInterval, Control, DepthSnapshot, DepthUpdate, Event, Input, InputKind, Instrument, Kline,
-    KlineSource, Level, LinkScope, SymbolIndex,
+    KlineSource, Level, LinkScope, ModelIndex, ModelOutput, SymbolIndex,
 };
 
 use super::message::{Instruments, Message, Reader};
@@ -87,6 +87,7 @@ impl Decoder {
             InputKind::RestTime => self.rest_time(input, out),
             InputKind::RestExchangeInfo => self.rest_exchange_info(input, out),
             InputKind::RestKlines => self.rest_klines(input, out),
+            InputKind::Model => self.model(input, out),
             InputKind::LinkUp
             | InputKind::LinkDown
             | InputKind::SnapshotRequested
@@ -255,6 +256,25 @@ impl Decoder {
         Ok(Decoded::Events(1))
     }
 
+    /// No venue's bytes, but the one place where inputs become events.
+    fn model(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
+        let bad = |field, found| DecodeError::Input { field, found };
+        let model = u8::try_from(input.aux).map_err(|_| bad("aux", i64::from(input.aux)))?;
+        let length = i64::try_from(input.bytes.len()).unwrap_or(i64::MAX);
+        let output = ModelOutput::from_bytes(input.bytes).ok_or_else(|| bad("length", length))?;
+        // Ingest lets nothing else through; a log from elsewhere may hold anything.
+        output.check().map_err(|_| bad("output of model", i64::from(model)))?;
+        self.counters.model_outputs += 1;
+        let event = Event::Model { model: ModelIndex(model), output: &output };
+        out.on_event(&input.stamp, input.symbol, &event);
+        Ok(Decoded::Events(1))
+    }
+
     fn control(
         &mut self,
         input: &Input<'_>,
@@ -292,7 +312,8 @@ impl Decoder {
             | InputKind::RestDepth
             | InputKind::RestTime
             | InputKind::RestExchangeInfo
-            | InputKind::RestKlines => return Ok(Decoded::UnknownEvent),
+            | InputKind::RestKlines
+            | InputKind::Model => return Ok(Decoded::UnknownEvent),
         };
         self.counters.controls += 1;
         out.on_event(&input.stamp, input.symbol, &Event::Control(control));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use cobring_types::{
     BarInterval, Control, Event, Input, InputKind, Instrument, InstrumentStatus, Kline,
-    KlineSource, Level, Nanos, Quote, Stamp, SymbolIndex, Ticker, Trade,
+    KlineSource, Level, ModelIndex, Nanos, Quote, Stamp, SymbolIndex, Ticker, Trade,
 };
 use cobring_venue::binance::Decoder;
 use cobring_venue::{DecodeError, Decoded};
@@ -18,14 +18,37 @@ use cobring_venue::{DecodeError, Decoded};
 /// An event with its levels copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Owned {
-    Depth { ts_event: Nanos, first: u64, last: u64, bids: Vec<Level>, asks: Vec<Level> },
-    Snapshot { last_update_id: u64, limit: u32, bids: Vec<Level>, asks: Vec<Level> },
+    Depth {
+        ts_event: Nanos,
+        first: u64,
+        last: u64,
+        bids: Vec<Level>,
+        asks: Vec<Level>,
+    },
+    Snapshot {
+        last_update_id: u64,
+        limit: u32,
+        bids: Vec<Level>,
+        asks: Vec<Level>,
+    },
     Quote(Quote),
     Trade(Trade),
     Ticker(Ticker),
-    Klines { interval: BarInterval, source: KlineSource, rows: Vec<Kline> },
-    ServerTime { server: Nanos, sent: Nanos },
-    Instrument { status: InstrumentStatus, tick_matches: bool },
+    Klines {
+        interval: BarInterval,
+        source: KlineSource,
+        rows: Vec<Kline>,
+    },
+    ServerTime {
+        server: Nanos,
+        sent: Nanos,
+    },
+    Instrument {
+        status: InstrumentStatus,
+        tick_matches: bool,
+    },
+    /// With the record's bytes.
+    Model(ModelIndex, Vec<u8>),
     Control(Control),
 }
 
@@ -53,6 +76,7 @@ impl From<&Event<'_>> for Owned {
             }
             Event::ServerTime { server, sent } => Self::ServerTime { server, sent },
             Event::Instrument { status, tick_matches } => Self::Instrument { status, tick_matches },
+            Event::Model { model, output } => Self::Model(model, output.as_bytes().to_vec()),
             Event::Control(control) => Self::Control(control),
         }
     }

@@ -6,9 +6,12 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 
+use super::query::{Params, Refusal, read_interval, read_range, read_symbol};
 use super::{Answer, Shared, decode, json};
 use crate::faults::Fault;
 
+const KLINES_DEFAULT: usize = 500;
+const KLINES_MAX: usize = 100_000;
 const FAULT_BYTES_MAX: usize = 64 << 10;
 
 pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Answer {
@@ -21,6 +24,7 @@ pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Answe
                 query.into_iter().find(|(name, _)| name == "symbol").map(|(_, symbol)| symbol);
             truth(symbol.unwrap_or_default(), shared).await
         }
+        (&Method::GET, "/sim/klines") => klines(&query, shared).await,
         (&Method::POST, "/sim/pause") => or_stopped(shared.ask(|exchange| exchange.pause()).await),
         (&Method::POST, "/sim/resume") => {
             or_stopped(shared.ask(|exchange| exchange.resume()).await)
@@ -31,7 +35,10 @@ pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Answe
                 Err(error) => refuse(StatusCode::BAD_REQUEST, &error.to_string()),
             }
         }
-        _ => refuse(StatusCode::NOT_FOUND, "no such page: state, truth, fault, pause, resume"),
+        _ => refuse(
+            StatusCode::NOT_FOUND,
+            "no such page: state, truth, klines, fault, pause, resume",
+        ),
     }
 }
 
@@ -41,6 +48,23 @@ async fn truth(symbol: String, shared: &Shared) -> Answer {
         .ask(move |exchange| exchange.symbol_index(&asked).map(|index| exchange.truth(index)))
         .await;
     match truth {
+        Some(None) => refuse(StatusCode::NOT_FOUND, &format!("no symbol {symbol:?} here")),
+        other => or_stopped(other),
+    }
+}
+
+/// As REST has them, but exact, and more at once.
+async fn klines(params: &Params, shared: &Shared) -> Answer {
+    let read = || -> Result<_, Refusal> {
+        let (symbol, interval) = (read_symbol(params)?, read_interval(params)?);
+        Ok((symbol, interval, read_range(params, KLINES_DEFAULT, KLINES_MAX)?))
+    };
+    let (symbol, interval, query) = match read() {
+        Ok(read) => read,
+        Err((status, _, reason)) => return refuse(status, &reason),
+    };
+    let asked = symbol.clone();
+    match shared.ask(move |exchange| exchange.bars(&asked, interval, &query)).await {
         Some(None) => refuse(StatusCode::NOT_FOUND, &format!("no symbol {symbol:?} here")),
         other => or_stopped(other),
     }

@@ -1,20 +1,23 @@
 //! The port: TCP or TLS, HTTP/1.1, and on it REST, WebSocket and the `/sim` pages.
 
+mod archive;
 mod control;
 mod line;
+mod query;
 mod rest;
 mod weights;
 mod ws;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
@@ -32,7 +35,14 @@ use crate::stats::Counters;
 use line::Line;
 use weights::Weights;
 
-type Answer = Response<Full<Bytes>>;
+/// Of an answer: mostly whole, of archives in pieces as they are made.
+type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+type Answer = Response<Body>;
+
+/// In an outage a request has no answer: the connection is reset.
+#[derive(Debug, thiserror::Error)]
+#[error("outage")]
+struct Outage;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
 /// How long a client may take over TLS.
@@ -48,11 +58,19 @@ pub(crate) struct Shared {
     pub(crate) weights: Mutex<Weights>,
     pub(crate) connects: Mutex<HashMap<IpAddr, VecDeque<Instant>>>,
     pub(crate) next_client_id: AtomicU64,
+    /// Set and cleared by the exchange.
+    is_down: Arc<AtomicBool>,
 }
 
 impl Shared {
-    pub(crate) fn new(commands: Sender<Command>, limits: Limits, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        commands: Sender<Command>,
+        limits: Limits,
+        counters: Arc<Counters>,
+        is_down: Arc<AtomicBool>,
+    ) -> Self {
         Self {
+            is_down,
             commands,
             weights: Mutex::new(Weights::new(&limits)),
             limits,
@@ -148,13 +166,33 @@ where
 {
     let service = service_fn(|request: Request<Incoming>| {
         let (shared, control) = (Arc::clone(&shared), Arc::clone(&control));
-        async move { Ok::<_, std::convert::Infallible>(answer(request, peer, control, shared).await) }
+        answer_unless_down(request, peer, control, shared)
     });
     let connection =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.with_upgrades().await {
         tracing::debug!(%peer, %error, "HTTP connection ended");
     }
+}
+
+/// The pages under `/sim/` meet no outage.
+async fn answer_unless_down(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    line: Arc<LineControl>,
+    shared: Arc<Shared>,
+) -> Result<Answer, Outage> {
+    let is_for_tests = request.uri().path().starts_with("/sim/");
+    let is_reset = || !is_for_tests && shared.is_down.load(Ordering::SeqCst);
+    let answer = match is_reset() {
+        true => None,
+        false => Some(answer(request, peer, Arc::clone(&line), Arc::clone(&shared)).await),
+    };
+    // The outage may have begun while the answer was made.
+    answer.filter(|_| !is_reset()).ok_or_else(|| {
+        line.cut();
+        Outage
+    })
 }
 
 async fn answer(
@@ -170,6 +208,9 @@ async fn answer(
     if path.starts_with("/sim/") {
         return control::answer(request, &shared).await;
     }
+    if path.starts_with("/data/") {
+        return archive::answer(&request, &shared).await;
+    }
     shared.counters.rest_requests.fetch_add(1, Ordering::Relaxed);
     match *request.method() {
         Method::GET | Method::HEAD => rest::answer(&request, peer.ip(), &shared).await,
@@ -178,10 +219,14 @@ async fn answer(
 }
 
 fn json(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(whole(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, JSON);
     answer
+}
+
+fn whole(body: impl Into<Bytes>) -> Body {
+    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Names and values of a query or path, percent-decoded.

@@ -10,38 +10,27 @@ use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Request, StatusCode};
 use tokio::sync::oneshot;
 
+use super::query::{self, Query, Refusal, bad};
 use super::weights::Verdict;
 use super::{Answer, Shared, decode, json};
+use crate::decimal::Fixed;
 use crate::exchange::Exchange;
 use crate::exchange_info;
+use crate::kline::{Interval, KlineQuery, rest_row};
 use crate::market::Market;
 use crate::messages;
+use crate::time_unit::TimeUnit;
 
 const USED_WEIGHT: HeaderName = HeaderName::from_static("x-mbx-used-weight");
 const USED_WEIGHT_1M: HeaderName = HeaderName::from_static("x-mbx-used-weight-1m");
-const DEPTH_LIMIT_MAX: usize = 5_000;
-const TRADES_LIMIT_MAX: usize = 1_000;
-
-/// A request that was refused: HTTP status, the venue's code and sentence.
-type Refusal = (StatusCode, i32, String);
-
-/// What is asked for, its parameters read.
-enum Query {
-    Ping,
-    Time,
-    ExchangeInfo(Option<Vec<String>>),
-    Depth { symbol: String, limit: usize },
-    Trades { symbol: String, limit: usize },
-    DayTicker(Option<Vec<String>>),
-    Price(Option<Vec<String>>),
-    BookTicker(Option<Vec<String>>),
-}
 
 pub(super) async fn answer(request: &Request<Incoming>, ip: IpAddr, shared: &Shared) -> Answer {
     let path = request.uri().path().to_owned();
     let params = decode(request.uri().query().unwrap_or_default());
-    let query = read(&path, &params);
-    let weight = query.as_ref().map_or(1, Query::weight);
+    let header = request.headers().get("x-mbx-time-unit").and_then(|value| value.to_str().ok());
+    let query =
+        query::read_unit(header, &params).and_then(|unit| Ok((query::read(&path, &params)?, unit)));
+    let weight = query.as_ref().map_or(1, |(query, _)| query.weight());
     let verdict = shared.weights.lock().unwrap_or_else(PoisonError::into_inner).charge(
         ip,
         weight,
@@ -83,148 +72,49 @@ pub(super) async fn answer(request: &Request<Incoming>, ip: IpAddr, shared: &Sha
     }
     let answer = match query {
         Err((status, code, msg)) => refused(status, code, &msg, None),
-        Ok(Query::Depth { symbol, limit }) => depth(symbol, limit, shared).await,
-        Ok(query) => match shared.ask(move |exchange| look_up(&query, exchange)).await {
-            Some(Ok(body)) => json(StatusCode::OK, body),
-            Some(Err((status, code, msg))) => refused(status, code, &msg, None),
-            None => stopped(),
-        },
+        Ok((Query::Depth { symbol, limit }, _)) => depth(symbol, limit, shared).await,
+        Ok((Query::Klines { symbol, interval, query }, unit)) => {
+            klines(symbol, interval, query, unit, shared).await
+        }
+        Ok((query, unit)) => {
+            match shared.ask(move |exchange| look_up(&query, unit, exchange)).await {
+                Some(Ok(body)) => json(StatusCode::OK, body),
+                Some(Err((status, code, msg))) => refused(status, code, &msg, None),
+                None => stopped(),
+            }
+        }
     };
     with_used(answer, used)
 }
 
-fn read(path: &str, params: &[(String, String)]) -> Result<Query, Refusal> {
-    let limit = |default, max| read_limit(params, default, max);
-    Ok(match path {
-        "/api/v3/ping" => Query::Ping,
-        "/api/v3/time" => Query::Time,
-        "/api/v3/exchangeInfo" => Query::ExchangeInfo(read_symbols(params)?),
-        "/api/v3/depth" => {
-            Query::Depth { symbol: read_symbol(params)?, limit: limit(100, DEPTH_LIMIT_MAX)? }
-        }
-        "/api/v3/trades" => {
-            Query::Trades { symbol: read_symbol(params)?, limit: limit(500, TRADES_LIMIT_MAX)? }
-        }
-        "/api/v3/ticker/24hr" => Query::DayTicker(read_symbols(params)?),
-        "/api/v3/ticker/price" => Query::Price(read_symbols(params)?),
-        "/api/v3/ticker/bookTicker" => Query::BookTicker(read_symbols(params)?),
-        _ => {
-            return Err((
-                StatusCode::NOT_FOUND,
-                -1000,
-                format!("Path {path}, Method GET is invalid"),
-            ));
-        }
-    })
-}
-
-impl Query {
-    /// The venue's weights of 2026.
-    fn weight(&self) -> u32 {
-        match self {
-            Self::Ping | Self::Time => 1,
-            Self::ExchangeInfo(_) => 20,
-            Self::Depth { limit: 0..=100, .. } => 5,
-            Self::Depth { limit: 101..=500, .. } => 25,
-            Self::Depth { limit: 501..=1_000, .. } => 50,
-            Self::Depth { .. } => 250,
-            Self::Trades { .. } => 25,
-            Self::DayTicker(None) => 80,
-            Self::Price(None) | Self::BookTicker(None) => 4,
-            Self::DayTicker(Some(_)) | Self::Price(Some(_)) | Self::BookTicker(Some(_)) => 2,
-        }
-    }
-}
-
-fn find<'a>(params: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
-    params.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
-}
-
-fn bad(code: i32, msg: impl Into<String>) -> Refusal {
-    (StatusCode::BAD_REQUEST, code, msg.into())
-}
-
-fn read_symbol(params: &[(String, String)]) -> Result<String, Refusal> {
-    match find(params, "symbol") {
-        None | Some("") => Err(bad(
-            -1102,
-            "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.",
-        )),
-        Some(symbol) => check_symbol(symbol),
-    }
-}
-
-fn check_symbol(symbol: &str) -> Result<String, Refusal> {
-    if symbol.bytes().any(|byte| byte.is_ascii_lowercase()) || symbol.len() > 50 {
-        return Err(bad(
-            -1100,
-            "Illegal characters found in parameter 'symbol'; legal range is '^[\\w\\-._&&[^a-z]]{1,50}$'.",
-        ));
-    }
-    Ok(symbol.to_owned())
-}
-
-/// `symbol=A`, `symbols=["A","B"]` or neither.
-fn read_symbols(params: &[(String, String)]) -> Result<Option<Vec<String>>, Refusal> {
-    match (find(params, "symbol"), find(params, "symbols")) {
-        (Some(_), Some(_)) => Err(bad(-1101, "Too many parameters; expected '0' or '1'.")),
-        (Some(symbol), None) => Ok(Some(vec![check_symbol(symbol)?])),
-        (None, Some(list)) => {
-            let names: Vec<String> = serde_json::from_str(list)
-                .map_err(|_| bad(-1100, "Illegal characters found in parameter 'symbols'."))?;
-            names.iter().map(|name| check_symbol(name)).collect::<Result<_, _>>().map(Some)
-        }
-        (None, None) => Ok(None),
-    }
-}
-
-fn read_limit(params: &[(String, String)], default: usize, max: usize) -> Result<usize, Refusal> {
-    let Some(text) = find(params, "limit") else { return Ok(default) };
-    if text.is_empty() || text.len() > 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let msg = "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'.";
-        return Err(bad(-1100, msg));
-    }
-    match text.parse::<usize>() {
-        Ok(0) => Err(bad(
-            -1100,
-            "Illegal characters found in parameter 'limit'; legal range is '1-5000'.",
-        )),
-        Ok(limit) => Ok(limit.min(max)),
-        Err(_) => Ok(max),
-    }
-}
-
 /// Everything that is answered at once.
-fn look_up(query: &Query, exchange: &mut Exchange) -> Result<String, Refusal> {
+fn look_up(query: &Query, unit: TimeUnit, exchange: &mut Exchange) -> Result<String, Refusal> {
     let now_ms = exchange.venue_ms();
+    let now = unit.of(now_ms);
     match query {
         Query::Ping => Ok("{}".to_owned()),
-        Query::Time => Ok(format!(r#"{{"serverTime":{now_ms}}}"#)),
+        Query::Time => Ok(format!(r#"{{"serverTime":{now}}}"#)),
         Query::ExchangeInfo(names) => {
             let markets = select(names.as_deref(), exchange)?;
-            Ok(exchange_info::json(now_ms, markets.iter().map(|market| &market.spec)))
+            Ok(exchange_info::json(now, markets.iter().map(|market| &market.spec)))
         }
-        // Asked for by `depth`, which may have to wait.
-        Query::Depth { .. } => Ok(String::new()),
-        Query::Trades { symbol, limit } => {
-            let markets = select(Some(std::slice::from_ref(symbol)), exchange)?;
-            let trades: Vec<_> = markets
-                .iter()
-                .flat_map(|market| market.recent_trades(*limit))
-                .map(messages::rest_trade)
-                .collect();
-            Ok(format!("[{}]", trades.join(",")))
+        // Asked for by `depth`, which may have to wait, and `klines`, which writes many rows.
+        Query::Depth { .. } | Query::Klines { .. } => Ok(String::new()),
+        Query::Trades { symbol, from_id, limit } => {
+            let trades = one(symbol, exchange)?.recent_trades(*from_id, *limit);
+            Ok(list(trades.iter().map(|trade| messages::rest_trade(trade, unit))))
+        }
+        Query::AggTrades { symbol, from_id, range: KlineQuery { start_ms, end_ms, limit } } => {
+            let aggs = one(symbol, exchange)?.recent_aggs(*from_id, *start_ms, *end_ms, *limit);
+            Ok(list(aggs.iter().map(|agg| messages::rest_agg_trade(agg, unit))))
         }
         Query::DayTicker(names) => each(names.as_deref(), exchange, |market| {
-            messages::rest_day_ticker(
-                &market.spec.name,
-                now_ms,
-                market.day(),
-                market.book().unwrap_or(&NO_BOOK),
-            )
+            let (name, book) = (&market.spec.name, market.book().unwrap_or(&NO_BOOK));
+            messages::rest_day_ticker(name, now_ms, &market.day(now_ms), book, unit)
         }),
         Query::Price(names) => each(names.as_deref(), exchange, |market| {
-            format!(r#"{{"symbol":"{}","price":"{}"}}"#, market.spec.name, market.day().last)
+            let last = Fixed(market.day(now_ms).sums.close);
+            format!(r#"{{"symbol":"{}","price":"{last}"}}"#, market.spec.name)
         }),
         Query::BookTicker(names) => each(names.as_deref(), exchange, |market| {
             messages::rest_book_ticker(&market.spec.name, market.book().unwrap_or(&NO_BOOK))
@@ -247,6 +137,14 @@ fn each(
     }
 }
 
+fn one<'a>(symbol: &str, exchange: &'a Exchange) -> Result<&'a Market, Refusal> {
+    exchange.symbol_index(symbol).map(|index| &exchange.markets()[index]).ok_or_else(invalid_symbol)
+}
+
+fn list(elements: impl Iterator<Item = String>) -> String {
+    format!("[{}]", elements.collect::<Vec<_>>().join(","))
+}
+
 fn select<'a>(
     names: Option<&[String]>,
     exchange: &'a Exchange,
@@ -258,6 +156,26 @@ fn select<'a>(
 
 fn invalid_symbol() -> Refusal {
     bad(-1121, "Invalid symbol.")
+}
+
+/// The rows are written here, so that the market need not wait for it.
+async fn klines(
+    symbol: String,
+    interval: Interval,
+    query: KlineQuery,
+    unit: TimeUnit,
+    shared: &Shared,
+) -> Answer {
+    match shared.ask(move |exchange| exchange.klines(&symbol, interval, &query)).await {
+        Some(Some(klines)) => {
+            json(StatusCode::OK, list(klines.iter().map(|kline| rest_row(kline, unit))))
+        }
+        Some(None) => {
+            let (status, code, msg) = invalid_symbol();
+            refused(status, code, &msg, None)
+        }
+        None => stopped(),
+    }
 }
 
 /// Waits until the book is known.

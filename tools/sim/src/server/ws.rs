@@ -22,10 +22,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::{Answer, Shared, decode, json};
-use crate::broadcast::{ClientQueue, LineControl, Outgoing};
+use super::query::find;
+use super::{Answer, Body, Shared, decode, json};
+use crate::broadcast::{ClientQueue, Form, LineControl, Outgoing};
 use crate::exchange::Command;
 use crate::messages;
+use crate::time_unit::TimeUnit;
 
 /// How long a client may take over a close frame.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
@@ -68,17 +70,18 @@ pub(super) fn upgrade(
             messages::rest_error(-1003, "Too many connections."),
         );
     }
-    let is_combined = request.uri().path() == "/stream";
+    let form =
+        Form { is_combined: request.uri().path() == "/stream", unit: unit_of(request.uri()) };
     let streams = streams_of(request.uri());
     let shared = Arc::clone(shared);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => Connection::open(upgraded, shared, line, is_combined, streams).await,
+            Ok(upgraded) => Connection::open(upgraded, shared, line, form, streams).await,
             Err(error) => tracing::debug!(%peer, %error, "upgrade failed"),
         }
     });
-    let mut answer = Response::new(http_body_util::Full::default());
+    let mut answer = Response::new(Body::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -103,6 +106,12 @@ fn streams_of(uri: &hyper::Uri) -> Vec<String> {
         .collect()
 }
 
+/// `timeUnit=MICROSECOND`; what is neither unit changes nothing.
+fn unit_of(uri: &hyper::Uri) -> TimeUnit {
+    let params = decode(uri.query().unwrap_or_default());
+    find(&params, "timeUnit").and_then(TimeUnit::parse).unwrap_or_default()
+}
+
 /// The reading end: it owns the clocks of the connection and decides when it ends.
 struct Connection {
     id: u64,
@@ -122,7 +131,7 @@ impl Connection {
         upgraded: Upgraded,
         shared: Arc<Shared>,
         line: Arc<LineControl>,
-        is_combined: bool,
+        form: Form,
         streams: Vec<String>,
     ) {
         let socket =
@@ -135,7 +144,7 @@ impl Connection {
             tokio::spawn(write(sink, receiver, last_words, Arc::clone(&queue.queued_bytes)));
         let id = shared.next_client_id.fetch_add(1, Ordering::Relaxed);
         shared.counters.connections.fetch_add(1, Ordering::Relaxed);
-        let connect = Command::Connect { id, queue: queue.clone(), is_combined, streams };
+        let connect = Command::Connect { id, queue: queue.clone(), form, streams };
         if shared.commands.send(connect).is_err() {
             return;
         }

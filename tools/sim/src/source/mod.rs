@@ -24,6 +24,11 @@ pub trait MarketSource: Send {
     /// The venue's time at position 0, in ms.
     fn start_ms(&self) -> i64;
 
+    /// Where a symbol's market takes over from its past; `None` leaves it without one.
+    fn opening(&self, _symbol: usize) -> Option<Opening> {
+        None
+    }
+
     /// The next event; `None` at the end of the market, for ever.
     ///
     /// # Errors
@@ -39,6 +44,19 @@ pub trait MarketSource: Send {
     fn live_book(&self, _symbol: usize) -> Option<&Book> {
         None
     }
+}
+
+/// The end of a symbol's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// What the past follows from, beside the symbol.
+    pub seed: u64,
+    /// Its last price.
+    pub px: Fixed,
+    /// Not after the first trade played, ms.
+    pub at_ms: i64,
+    /// Id of the first trade played.
+    pub trade_id: u64,
 }
 
 /// One thing that happened.

@@ -12,16 +12,21 @@ use serde_json::value::RawValue;
 
 use super::reader::{Line, LineReader};
 use super::symbols::SymbolSpec;
-use super::{Body, BookTicker, DepthUpdate, MarketEvent, MarketSource, Recorded, Trade};
+use super::{Body, BookTicker, DepthUpdate, MarketEvent, MarketSource, Opening, Recorded, Trade};
 use crate::book::{Book, Level};
 use crate::decimal::Fixed;
 use crate::error::SimError;
+
+/// What came before a recording is made up from it, and ends at the recording's first trade.
+const HISTORY_SEED: u64 = 1;
 
 /// One or several recorded files as one market.
 pub struct Recording {
     files: Vec<OpenFile>,
     symbols: Vec<SymbolSpec>,
     recorded_streams: BTreeSet<String>,
+    /// By symbol; `None` without a trade.
+    first_trades: Vec<Option<Trade>>,
     first_recv_ns: i64,
     start_ms: i64,
     last_ns: i64,
@@ -54,6 +59,7 @@ impl Recording {
             files: Vec::with_capacity(paths.len()),
             symbols: Vec::new(),
             recorded_streams: BTreeSet::new(),
+            first_trades: Vec::new(),
             first_recv_ns: i64::MAX,
             start_ms: i64::MAX,
             last_ns: 0,
@@ -91,11 +97,14 @@ impl Recording {
         if survey.symbols.len() > 1 && survey.has_snapshot {
             return Err(refuse("holds several symbols and a snapshot line, which names no symbol"));
         }
-        for name in &survey.symbols {
-            if let Some(spec) = self.symbols.iter_mut().find(|spec| spec.name == *name) {
-                spec.has_snapshot |= survey.has_snapshot;
+        for (name, first_trade) in survey.symbols.iter().zip(survey.first_trades) {
+            if let Some(index) = self.symbols.iter().position(|spec| spec.name == *name) {
+                self.symbols[index].has_snapshot |= survey.has_snapshot;
+                let known = self.first_trades[index].into_iter().chain(first_trade);
+                self.first_trades[index] = known.min_by_key(|trade| trade.id);
                 continue;
             }
+            self.first_trades.push(first_trade);
             let mut spec = SymbolSpec { has_snapshot: survey.has_snapshot, ..SymbolSpec::of(name) };
             if let Some(tick) = survey.tick.filter(|_| !SymbolSpec::is_known(name)) {
                 spec.tick = tick;
@@ -151,6 +160,12 @@ impl MarketSource for Recording {
         self.start_ms
     }
 
+    fn opening(&self, symbol: usize) -> Option<Opening> {
+        let first = (*self.first_trades.get(symbol)?)?;
+        let at_ms = self.start_ms.min(first.trade_ms);
+        Some(Opening { seed: HISTORY_SEED, px: first.px, at_ms, trade_id: first.id })
+    }
+
     fn relays(&self, stream: &str) -> bool {
         self.recorded_streams.contains(stream)
     }
@@ -177,6 +192,8 @@ impl MarketSource for Recording {
 #[derive(Default)]
 struct Survey {
     symbols: Vec<String>,
+    /// In the order of `symbols`.
+    first_trades: Vec<Option<Trade>>,
     streams: BTreeSet<String>,
     has_snapshot: bool,
     tick: Option<Fixed>,
@@ -201,7 +218,11 @@ impl Survey {
                 let name = symbol_of(stream).to_uppercase();
                 if !survey.symbols.contains(&name) {
                     survey.symbols.push(name);
+                    survey.first_trades.push(None);
                 }
+            }
+            if let Some(symbol) = stream.strip_suffix("@trade") {
+                survey.add_trade(symbol, &reader, &line)?;
             }
             if survey.first_venue_ms.is_none() {
                 survey.first_venue_ms = venue_ms_of(&line.message);
@@ -209,6 +230,26 @@ impl Survey {
         }
         tracing::debug!(path = %reader.path().display(), lines = survey.line_count, "surveyed");
         Ok(survey)
+    }
+
+    fn add_trade(
+        &mut self,
+        symbol: &str,
+        reader: &LineReader,
+        line: &Line,
+    ) -> Result<(), SimError> {
+        let index = self.symbols.iter().position(|name| name.eq_ignore_ascii_case(symbol));
+        let Some(first) = index.and_then(|index| self.first_trades.get_mut(index)) else {
+            return Ok(());
+        };
+        if first.is_none() {
+            let bad = |error| reader.bad_line(&format!("not a known message: {error}"));
+            let message: RawMessage<'_> = serde_json::from_str(&line.message).map_err(bad)?;
+            let data = message.data.map_or("", RawValue::get);
+            let trade: RawTrade = serde_json::from_str(data).map_err(bad)?;
+            *first = Some(trade.trade());
+        }
+        Ok(())
     }
 
     fn add_snapshot(&mut self, reader: &LineReader, line: &Line) -> Result<(), SimError> {
@@ -257,15 +298,7 @@ fn body_of(stream: &str, data: &str) -> Result<(Option<i64>, Body), serde_json::
         }
         "trade" => {
             let raw: RawTrade = serde_json::from_str(data)?;
-            let trade = Trade {
-                id: raw.id,
-                px: raw.px,
-                qty: raw.qty,
-                trade_ms: raw.trade_ms,
-                is_buyer_maker: raw.is_buyer_maker,
-                taker_order: 0,
-            };
-            (Some(raw.event_ms), Body::Trade(trade))
+            (Some(raw.event_ms), Body::Trade(raw.trade()))
         }
         "bookTicker" => {
             let raw: RawBookTicker = serde_json::from_str(data)?;
@@ -322,6 +355,19 @@ struct RawTrade {
     trade_ms: i64,
     #[serde(rename = "m")]
     is_buyer_maker: bool,
+}
+
+impl RawTrade {
+    fn trade(&self) -> Trade {
+        Trade {
+            id: self.id,
+            px: self.px,
+            qty: self.qty,
+            trade_ms: self.trade_ms,
+            is_buyer_maker: self.is_buyer_maker,
+            taker_order: 0,
+        }
+    }
 }
 
 /// `{"u":35346513501,"s":"ETHUSDT","b":"2683.80000000","B":"3.02920000","a":"2683.81000000","A":"31.43950000"}`

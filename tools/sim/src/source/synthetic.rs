@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::symbols::SymbolSpec;
 use super::walk::{LEVELS_MIN, MS, Walk};
-use super::{MarketEvent, MarketSource};
+use super::{MarketEvent, MarketSource, Opening};
 use crate::book::Book;
 use crate::decimal::Fixed;
 use crate::error::SimError;
@@ -64,6 +64,7 @@ impl SyntheticSymbol {
 pub struct SyntheticMarket {
     symbols: Vec<SymbolSpec>,
     markets: Vec<Walk>,
+    openings: Vec<Opening>,
     start_ms: i64,
     end_ns: i64,
     ready: VecDeque<MarketEvent>,
@@ -99,9 +100,18 @@ impl SyntheticMarket {
                 );
             }
         }
+        let markets: Vec<_> =
+            config.symbols.iter().map(|symbol| Walk::new(config.seed, symbol)).collect();
+        let opening = |market: &Walk| Opening {
+            seed: config.seed,
+            px: market.start_px(),
+            at_ms: config.start_ms,
+            trade_id: market.next_trade_id(),
+        };
         Ok(Self {
             symbols: config.symbols.iter().map(|symbol| symbol.spec.clone()).collect(),
-            markets: config.symbols.iter().map(|symbol| Walk::new(config.seed, symbol)).collect(),
+            openings: markets.iter().map(opening).collect(),
+            markets,
             start_ms: config.start_ms,
             end_ns: config.duration_ms.map_or(i64::MAX, |ms| ms.saturating_mul(MS)),
             ready: VecDeque::new(),
@@ -116,6 +126,10 @@ impl MarketSource for SyntheticMarket {
 
     fn start_ms(&self) -> i64 {
         self.start_ms
+    }
+
+    fn opening(&self, symbol: usize) -> Option<Opening> {
+        self.openings.get(symbol).copied()
     }
 
     fn next_event(&mut self) -> Result<Option<MarketEvent>, SimError> {

@@ -5,13 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use rand_pcg::Pcg64Mcg;
-use rand_pcg::rand_core::{Rng as _, SeedableRng as _};
-
 use super::synthetic::SyntheticSymbol;
 use super::{Body, BookTicker, DepthUpdate, Trade};
 use crate::book::{Book, Level, Side};
 use crate::decimal::{Fixed, ONE};
+use crate::random::Random;
 
 /// In ns.
 pub(super) const MS: i64 = 1_000_000;
@@ -54,12 +52,7 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(seed: u64, symbol: &SyntheticSymbol) -> Self {
-        let salt = symbol
-            .spec
-            .name
-            .bytes()
-            .fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let mut random = Random(Pcg64Mcg::seed_from_u64(salt));
+        let mut random = Random::of(seed, &symbol.spec.name);
         let tick = symbol.spec.tick.0;
         let start_px = symbol.start_px.0 / tick * tick;
         // 3 % of the price, but room enough for the levels and never down to zero.
@@ -104,6 +97,15 @@ impl Walk {
                 self.book.set(side, px, qty);
             }
         }
+    }
+
+    /// The best bid at the start, on a tick.
+    pub(super) fn start_px(&self) -> Fixed {
+        Fixed(self.start_px)
+    }
+
+    pub(super) fn next_trade_id(&self) -> u64 {
+        self.next_trade_id
     }
 
     pub(super) fn next_ns(&self) -> i64 {
@@ -283,32 +285,5 @@ fn opposite(side: Side) -> Side {
     match side {
         Side::Bid => Side::Ask,
         Side::Ask => Side::Bid,
-    }
-}
-
-/// Integers only, so that no machine's rounding shows.
-#[derive(Debug)]
-struct Random(Pcg64Mcg);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0.next_u64()
-    }
-
-    /// Even over `0..bound`; 0 where `bound` is 0.
-    fn below(&mut self, bound: u64) -> u64 {
-        let product = u128::from(self.next()) * u128::from(bound);
-        u64::try_from(product >> 64).unwrap_or(0)
-    }
-
-    /// Over `0..bound`, each doubling of the value equally likely.
-    fn below_log(&mut self, bound: u64) -> u64 {
-        let bits = u64::from(u64::BITS - bound.leading_zeros());
-        let top = 1_u64 << self.below(bits.max(1));
-        (top - 1 + self.below(top)).min(bound.saturating_sub(1))
-    }
-
-    fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
     }
 }

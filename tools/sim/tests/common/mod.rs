@@ -125,7 +125,7 @@ impl Reply {
     }
 }
 
-fn agent() -> ureq::Agent {
+pub(crate) fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(LONG))
@@ -148,6 +148,20 @@ fn reply(mut response: ureq::http::Response<ureq::Body>) -> Reply {
 
 pub(crate) fn get(sim: &SimHandle, path: &str) -> Reply {
     reply(agent().get(format!("{}{path}", sim.rest_url())).call().unwrap())
+}
+
+pub(crate) fn get_with(sim: &SimHandle, path: &str, headers: &[(&str, &str)]) -> Reply {
+    let mut request = agent().get(format!("{}{path}", sim.rest_url()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    reply(request.call().unwrap())
+}
+
+pub(crate) fn get_bytes(sim: &SimHandle, path: &str) -> Vec<u8> {
+    let mut response = agent().get(format!("{}{path}", sim.rest_url())).call().unwrap();
+    assert_eq!(response.status(), 200, "{path}");
+    response.body_mut().with_config().limit(100 << 20).read_to_vec().unwrap()
 }
 
 pub(crate) fn try_get(sim: &SimHandle, path: &str) -> Result<Reply, String> {

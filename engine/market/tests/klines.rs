@@ -1,0 +1,422 @@
+//! Bars with the venue's klines, against a venue that knows all its trades: history at start, outages, lost trades,
+//! late answers. Whatever happens, the closed rows end as the venue's bars.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::collections::BTreeMap;
+
+use cobring_frame::{
+    CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CandleRow, FrameLayout, Segment, SegmentSpec,
+    Window, WindowRows, Windows,
+};
+use cobring_market::{KlinesWanted, RequiredRows, SymbolConfig, SymbolMarket};
+use cobring_types::{
+    BarInterval, Control, DepthUpdate, Event, Instrument, Kline, KlineSource, LinkScope, Nanos, Px,
+    Qty, Side, Stamp, Trade, TradeStream,
+};
+use proptest::prelude::*;
+
+const MS: i64 = 1_000_000;
+const S: i64 = 1_000 * MS;
+/// 300 ms before a day ends, so that every interval ends in the first steps.
+const START: i64 = 20_000 * 86_400 * S - 300 * MS;
+
+fn market() -> SymbolMarket {
+    let config = SymbolConfig {
+        instrument: Instrument::new("X", "0.01", 8).unwrap(),
+        bucket_ticks: 7,
+        range_ticks: 15,
+        layout: FrameLayout::new(4, 0).unwrap(),
+        freshness_limit: Nanos(3 * S),
+        max_levels: 1_000,
+        rows: WindowRows { ticks: 64, ..WindowRows::default() },
+        models: Vec::new(),
+        klines: true,
+        required: RequiredRows::DEFAULT.to_vec(),
+        snapshot_levels: 20,
+        resync_levels: 10,
+    };
+    let schema = config.schema();
+    let spec = SegmentSpec {
+        symbol: "X".into(),
+        epoch: 1,
+        schema: schema.to_json(),
+        schema_id: schema.id(),
+        frame_size_bytes: config.layout.size_bytes(),
+        slot_count: 2,
+        windows: schema.window_specs(),
+    };
+    let windows = Windows::new(Segment::private(&spec).unwrap().windows);
+    SymbolMarket::new(config, 1, schema.id(), windows)
+}
+
+/// The venue: all trades ever, and its own bars before the first of them, the same price throughout.
+#[derive(Default)]
+struct Venue {
+    trades: Vec<Trade>,
+    /// Its first bars open at or after this.
+    listed: i64,
+}
+
+const LISTED_PX: i64 = 100_000;
+
+impl Venue {
+    fn bar(&self, interval: BarInterval, open_time: i64) -> Kline {
+        let end = open_time + interval.length().0;
+        let before = self.trades.iter().rev().find(|trade| trade.ts_trade.0 < open_time);
+        let close = before.map_or(Px(LISTED_PX), |trade| trade.px);
+        let mut bar = Kline {
+            open_time: Nanos(open_time),
+            open: close,
+            high: close,
+            low: close,
+            close,
+            volume: Qty(0),
+            quote_volume: 0,
+            taker_buy_volume: Qty(0),
+            taker_buy_quote_volume: 0,
+            trade_count: 0,
+        };
+        for trade in &self.trades {
+            if trade.ts_trade.0 < open_time || trade.ts_trade.0 >= end {
+                continue;
+            }
+            if bar.trade_count == 0 {
+                (bar.open, bar.high, bar.low) = (trade.px, trade.px, trade.px);
+            }
+            bar.high = bar.high.max(trade.px);
+            bar.low = bar.low.min(trade.px);
+            bar.close = trade.px;
+            bar.volume.0 += trade.qty.0;
+            // 0.01 by 10^-8 is 10^-10; the venue prints 10^-8.
+            let quote = trade.px.0 * trade.qty.0 / 100;
+            bar.quote_volume += quote;
+            if trade.side == Side::Buy {
+                bar.taker_buy_volume.0 += trade.qty.0;
+                bar.taker_buy_quote_volume += quote;
+            }
+            bar.trade_count += 1;
+        }
+        bar
+    }
+
+    /// What a request gets at venue time `now`: the last bar may still be open.
+    fn answer(&self, wanted: &KlinesWanted, now: i64) -> Vec<Kline> {
+        let length = wanted.interval.length().0;
+        let listed = Nanos(self.listed).ceil_to(wanted.interval.length());
+        let first = wanted.start.0.max(listed.0);
+        (0..i64::from(wanted.limit))
+            .map(|at| first + at * length)
+            .take_while(|&open_time| open_time <= now)
+            .map(|open_time| self.bar(wanted.interval, open_time))
+            .collect()
+    }
+}
+
+struct Driver {
+    market: SymbolMarket,
+    venue: Venue,
+    now: i64,
+    next_timer: i64,
+    seq: u64,
+    /// The trade link is up.
+    linked: bool,
+    /// A trade was received.
+    received: bool,
+    /// What was asked, and when the answer comes.
+    asked: Option<(KlinesWanted, i64)>,
+    /// REST answers after this long; never where it is negative.
+    delay: i64,
+    audit: bool,
+}
+
+impl Driver {
+    fn new(delay_ms: i64, audit: bool) -> Self {
+        Self {
+            market: market(),
+            venue: Venue::default(),
+            now: START,
+            next_timer: START,
+            seq: 0,
+            linked: false,
+            received: false,
+            asked: None,
+            delay: delay_ms * MS,
+            audit,
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        let stamp = Stamp {
+            input_seq: self.seq,
+            ts_recv: Nanos(self.now),
+            ts_kernel: Nanos::UNDEF,
+            ts_parsed: Nanos::UNDEF,
+        };
+        self.seq += 1;
+        if self.market.on_event(&stamp, event).is_some() {
+            self.market.frame_done();
+        }
+    }
+
+    fn link(&mut self, up: bool) {
+        let (connection, scope) = (0, LinkScope::ALL);
+        self.linked = up;
+        self.event(&Event::Control(if up {
+            Control::LinkUp { connection, scope }
+        } else {
+            Control::LinkDown { connection, scope }
+        }));
+    }
+
+    /// Lets time pass in steps of a timer: answers come, the venue's clock is heard, bars are told.
+    fn advance(&mut self, by: i64) {
+        let until = self.now + by;
+        while self.next_timer <= until {
+            let g = self.next_timer;
+            self.next_timer += 100 * MS;
+            self.now = g;
+            self.market.on_timer(Nanos(g));
+            self.market.frame_done();
+            if self.linked && g % S == 0 {
+                // A depth message: the venue's clock is ours here.
+                self.event(&Event::Depth(DepthUpdate {
+                    ts_event: Nanos(g),
+                    first_update_id: 1,
+                    last_update_id: 1,
+                    bids: &[],
+                    asks: &[],
+                }));
+                if self.audit {
+                    self.tell(g);
+                }
+            }
+            if let Some((wanted, at)) = self.asked
+                && at <= g
+            {
+                self.asked = None;
+                let rows = self.venue.answer(&wanted, g);
+                let (interval, source) = (wanted.interval, KlineSource::Rest);
+                self.event(&Event::Klines { interval, source, rows: &rows });
+            }
+            if let (Some(wanted), None) = (self.market.klines_wanted(), self.asked) {
+                let KlinesWanted { interval, start, limit } = wanted;
+                self.event(&Event::Control(Control::KlinesRequested { interval, start, limit }));
+                let at = if self.delay < 0 { i64::MAX } else { g + self.delay };
+                self.asked = Some((wanted, at));
+            }
+        }
+        self.now = until;
+    }
+
+    /// The bars that have just ended, by the kline streams.
+    fn tell(&mut self, g: i64) {
+        for interval in BarInterval::ALL {
+            let length = interval.length().0;
+            if g % length == 0 {
+                let rows = [self.venue.bar(interval, g - length)];
+                let source = KlineSource::Stream;
+                self.event(&Event::Klines { interval, source, rows: &rows });
+            }
+        }
+    }
+
+    fn trade(&mut self, px: i64, qty: i64, buy: bool, lost: bool) {
+        let id = self.venue.trades.len() as u64 + 1;
+        let trade = Trade {
+            stream: TradeStream::Trade,
+            ts_event: Nanos(self.now),
+            ts_trade: Nanos(self.now),
+            first_id: id,
+            last_id: id,
+            px: Px(px),
+            // Whole units of 10^-6: products print exactly in 8 decimals.
+            qty: Qty(qty * 100),
+            side: if buy { Side::Buy } else { Side::Sell },
+        };
+        self.venue.trades.push(trade);
+        // A loss shows in the ids of what came before and after it.
+        if self.linked && !(lost && self.received) {
+            self.received = true;
+            self.event(&Event::Trade(trade));
+        }
+    }
+
+    /// Every closed row of an interval is the venue's bar.
+    fn check(&self, interval: BarInterval) -> Result<(), TestCaseError> {
+        let rows = rows(&self.market.windows().candles[interval.at()]);
+        for pair in rows.windows(2) {
+            prop_assert_eq!(pair[1].open_time - pair[0].open_time, interval.length().0);
+        }
+        for row in &rows {
+            let venue = self.venue.bar(interval, row.open_time);
+            prop_assert_eq!(
+                row.flags & (CANDLE_HOLE | CANDLE_INCOMPLETE | CANDLE_PARTIAL),
+                0,
+                "{:?} {:?}",
+                interval,
+                row
+            );
+            prop_assert_eq!(
+                cells(row),
+                cells_of(&venue),
+                "{:?} at {} of {}",
+                interval,
+                row.open_time,
+                self.now
+            );
+        }
+        Ok(())
+    }
+}
+
+fn rows(window: &Window<CandleRow>) -> Vec<CandleRow> {
+    (window.oldest()..window.done()).map(|index| window.get(index).unwrap()).collect()
+}
+
+/// In ticks and units again, so that they compare exactly.
+#[expect(clippy::cast_possible_truncation, reason = "whole numbers")]
+fn cells(row: &CandleRow) -> [i64; 9] {
+    let ticks = |px: f64| (px * 100.0).round() as i64;
+    let units = |qty: f64| (qty * 1e8).round() as i64;
+    [
+        ticks(row.open),
+        ticks(row.high),
+        ticks(row.low),
+        ticks(row.close),
+        units(row.volume),
+        units(row.quote_volume),
+        units(row.taker_buy_volume),
+        units(row.taker_buy_quote_volume),
+        row.trade_count.cast_signed(),
+    ]
+}
+
+fn cells_of(kline: &Kline) -> [i64; 9] {
+    [
+        kline.open.0,
+        kline.high.0,
+        kline.low.0,
+        kline.close.0,
+        kline.volume.0,
+        kline.quote_volume,
+        kline.taker_buy_volume.0,
+        kline.taker_buy_quote_volume,
+        kline.trade_count.cast_signed(),
+    ]
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Trade { px: i64, qty: i64, buy: bool, lost: bool },
+    Link(bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
+    let trade = (-40i64..40, 1i64..50, any::<bool>(), prop::bool::weighted(0.04))
+        .prop_map(|(px, qty, buy, lost)| Step::Trade { px: LISTED_PX + px, qty, buy, lost });
+    let step = prop_oneof![30 => trade, 1 => any::<bool>().prop_map(Step::Link)];
+    prop::collection::vec((0i64..3_000, step), 1..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn closed_rows_end_as_the_venues_bars(steps in steps(), delay_ms in 0i64..1_500, audit in any::<bool>()) {
+        let mut driver = Driver::new(delay_ms, audit);
+        driver.link(true);
+        driver.advance(200 * MS);
+        for &(wait_ms, step) in &steps {
+            driver.advance(wait_ms * MS);
+            match step {
+                Step::Trade { px, qty, buy, lost } => driver.trade(px, qty, buy, lost),
+                Step::Link(up) => driver.link(up),
+            }
+        }
+        // Quiet for a while: the last doubtful bars end and are asked for.
+        driver.link(true);
+        driver.trade(LISTED_PX, 1, true, false);
+        driver.advance(70 * S);
+        driver.trade(LISTED_PX, 1, true, false);
+        driver.advance(70 * S);
+        for interval in BarInterval::ALL {
+            driver.check(interval)?;
+            let rows = driver.market.windows().candles[interval.at()].done();
+            prop_assert!(rows >= 1_500, "{rows} rows of {interval:?}");
+        }
+        let head = driver.market.image().head();
+        for (at, interval) in BarInterval::ALL.into_iter().enumerate().skip(1) {
+            let open = &head.open[at];
+            let venue = driver.venue.bar(interval, open.open_time);
+            prop_assert_eq!(cells(open), cells_of(&venue), "open bar of {:?}", interval);
+        }
+        // A lost trade may show by the stream of bars before it shows by its id.
+        let lossless = steps.iter().all(|(_, step)| !matches!(step, Step::Trade { lost: true, .. }));
+        if lossless || !audit {
+            prop_assert_eq!(driver.market.counters().kline_mismatches, 0);
+        }
+        prop_assert_eq!(driver.market.counters().klines_unasked, 0);
+    }
+}
+
+#[test]
+fn a_history_is_there_within_ten_seconds_without_a_trade() {
+    let mut driver = Driver::new(300, false);
+    driver.link(true);
+    driver.advance(10 * S);
+    for interval in BarInterval::ALL {
+        assert!(driver.market.windows().candles[interval.at()].done() >= 1_500, "{interval:?}");
+        driver.check(interval).unwrap();
+    }
+    assert_eq!(driver.market.counters().histories_missed, 0);
+}
+
+#[test]
+fn without_answers_own_bars_begin_after_half_a_minute() {
+    let mut driver = Driver::new(-1, false);
+    driver.link(true);
+    for step in 0..35 {
+        driver.trade(LISTED_PX + step, 1, true, false);
+        driver.advance(S);
+    }
+    assert_eq!(driver.market.counters().histories_missed, 1);
+    let rows = rows(&driver.market.windows().candles[0]);
+    // From the first whole second behind the first trade: none of it was missed.
+    assert_eq!(rows[0].open_time, START + 300 * MS);
+    assert!(rows.len() >= 30 && rows.iter().all(|row| row.trade_count == 1 && row.flags == 0));
+    // That second begins a minute and a day.
+    assert_eq!(driver.market.image().head().open[1].flags, 0);
+}
+
+#[test]
+fn a_bar_that_is_not_the_venues_is_repaired_and_counted() {
+    let mut driver = Driver::new(100, true);
+    driver.link(true);
+    driver.advance(10 * S);
+    // The venue counts a trade that no id tells of.
+    driver.trade(LISTED_PX + 5, 7, true, false);
+    let mut hidden = *driver.venue.trades.last().unwrap();
+    hidden.px = Px(LISTED_PX + 9);
+    driver.venue.trades.push(hidden);
+    driver.advance(3 * S);
+    driver.check(BarInterval::Second).unwrap();
+    assert_eq!(driver.market.counters().kline_mismatches, 1);
+    let repaired = rows(&driver.market.windows().candles[0]);
+    let flagged: Vec<_> = repaired.iter().filter(|row| row.flags & 16 != 0).collect();
+    assert_eq!(flagged.len(), 1);
+    assert!(driver.market.image().head().quality.consistency < 1.0);
+}
+
+#[test]
+fn a_young_symbol_has_all_there_are() {
+    let mut driver = Driver::new(100, false);
+    driver.venue.listed = START - 100 * 86_400 * S;
+    driver.link(true);
+    driver.advance(10 * S);
+    let done: BTreeMap<_, _> = BarInterval::ALL
+        .into_iter()
+        .map(|interval| (interval.name(), driver.market.windows().candles[interval.at()].done()))
+        .collect();
+    // A day has just ended.
+    assert_eq!(done["1d"], 100);
+    assert!(done["1h"] >= 1_500 && done["1s"] >= 1_500, "{done:?}");
+}
