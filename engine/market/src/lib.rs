@@ -19,6 +19,7 @@ mod imbalance;
 mod indicators;
 mod ladder;
 mod links;
+mod pivot_bounds;
 mod pivots;
 mod quality;
 mod ring;
@@ -31,5 +32,9 @@ pub use counters::MarketCounters;
 pub use history::KlinesWanted;
 pub use imbalance::GRID;
 pub use indicators::{ClosedBar, IndicatorValues, Indicators};
+pub use pivot_bounds::{
+    BoundsError, BoundsTracker, HourAggregate, ImportedHours, NearestPivots, PERIOD_HOURS,
+    PivotBounds,
+};
 pub use pivots::{LEVELS, Pivot, PivotBar, PivotKind, Structure};
 pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket};

@@ -40,6 +40,11 @@ impl<T: Copy + Default, const N: usize> Ring<T, N> {
     }
 
     /// The value pushed `back` values before the newest one.
+    pub(crate) fn back(&self, back: usize) -> Option<&T> {
+        (back < self.len).then(|| &self.items[(self.next + N - 1 - back) % N])
+    }
+
+    /// As [`Ring::back`], to change it.
     pub(crate) fn back_mut(&mut self, back: usize) -> Option<&mut T> {
         (back < self.len).then(|| &mut self.items[(self.next + N - 1 - back) % N])
     }
@@ -49,6 +54,11 @@ impl<T: Copy + Default, const N: usize> Ring<T, N> {
         // Where not all places are taken, the first one pushed is at 0.
         let start = if self.len == N { self.next } else { 0 };
         self.items[start..self.len].iter().chain(&self.items[..start])
+    }
+
+    /// All values in no order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.items[..self.len].iter_mut()
     }
 }
 
@@ -94,6 +104,7 @@ mod tests {
             assert_eq!(ring.is_full(), naive.len() == 5);
             for back in 0..6 {
                 let expected = naive.len().checked_sub(back + 1).map(|at| naive[at]);
+                assert_eq!(ring.back(back).copied(), expected);
                 assert_eq!(ring.back_mut(back).copied(), expected);
             }
             let saved = postcard::to_allocvec(&ring).unwrap();
@@ -103,6 +114,8 @@ mod tests {
         }
         *ring.back_mut(1).unwrap() = 99;
         assert_eq!(ring.iter().nth(3), Some(&99));
+        ring.iter_mut().for_each(|value| *value += 1);
+        assert_eq!(ring.iter().copied().collect::<Vec<_>>(), [13, 14, 15, 100, 17]);
         ring.clear();
         assert_eq!(ring.iter().count(), 0);
     }

@@ -4,6 +4,7 @@
 //! place; frames are a fold over it. From decrypted bytes to frame nothing is allocated, locked or logged
 //! once warm. Does not: know what a venue's bytes mean (`venue`) or what state follows (`market`).
 
+pub mod bounds_file;
 pub mod clock;
 pub mod config;
 pub mod cores;
@@ -12,6 +13,7 @@ pub mod fold;
 mod frame_hash;
 pub mod idle;
 mod ingest;
+pub mod klines_archive;
 pub mod live;
 pub mod log;
 mod models;
@@ -22,6 +24,7 @@ pub mod ring;
 pub mod sequencer;
 mod source;
 pub mod stages;
+pub mod utc;
 
 pub use frame_hash::FrameDigest;
 pub use ingest::IngestCounters;

@@ -9,6 +9,7 @@ mod completion;
 mod demo;
 mod exit;
 mod frame;
+mod import_klines;
 mod output;
 mod replay;
 mod run;
@@ -59,6 +60,8 @@ enum Command {
     Frame(frame::Frame),
     /// List or clean up shared memory.
     Shm(shm::Shm),
+    /// Make bounds and pivots from the venue's kline archives.
+    ImportKlines(import_klines::ImportKlines),
     /// Check a configuration without starting anything.
     CheckConfig(check_config::CheckConfig),
     /// Print a completion script for a shell.
@@ -82,6 +85,7 @@ fn main() -> std::process::ExitCode {
         Command::Replay(command) => command.run(),
         Command::Frame(command) => command.run(),
         Command::Shm(command) => command.run(),
+        Command::ImportKlines(command) => command.run(),
         Command::CheckConfig(command) => command.run(),
         Command::Completion(command) => command.run(),
     };

@@ -9,6 +9,7 @@ use cobring_types::{Nanos, Px};
 use serde::{Deserialize, Serialize};
 
 use super::{LEVELS, PivotKind};
+use crate::ring::Ring;
 
 /// Pivots a level and kind that wait to be traded through: those of months.
 const UNTOUCHED_MAX: usize = 4_096;
@@ -30,7 +31,7 @@ fn px(kind: PivotKind, key: i64) -> Px {
 }
 
 /// A bar, or a pivot of the level below.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Extreme {
     open_time: Nanos,
     key: i64,
@@ -41,8 +42,8 @@ struct Extreme {
 /// The pivots of one level and kind.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Level {
-    /// The last extremes of the level below, oldest first, at most 5.
-    window: VecDeque<Extreme>,
+    /// The last extremes of the level below.
+    window: Ring<Extreme, WINDOW>,
     /// Keys of the last two pivots, the newest first.
     last: [Option<i64>; 2],
     /// Keys of the pivots that no later bar traded through, oldest first. They fall strictly: a later pivot
@@ -53,7 +54,7 @@ struct Level {
 impl Level {
     fn new() -> Self {
         Self {
-            window: VecDeque::with_capacity(WINDOW),
+            window: Ring::default(),
             last: [None; 2],
             untouched: VecDeque::with_capacity(UNTOUCHED_MAX),
         }
@@ -61,16 +62,14 @@ impl Level {
 
     /// The pivot that `extreme`, the next of the level below, completes.
     fn push(&mut self, extreme: Extreme) -> Option<Extreme> {
-        if self.window.len() == WINDOW {
-            self.window.pop_front();
-        }
-        self.window.push_back(extreme);
-        if self.window.len() < WINDOW {
+        self.window.push(extreme);
+        if !self.window.is_full() {
             return None;
         }
-        let pivot = self.window[2];
-        let is_pivot = (0..2).all(|before| pivot.key > self.window[before].key)
-            && (3..5).all(|after| pivot.key >= self.window[after].key);
+        let back = |back| *self.window.back(back).expect("invariant: it is full");
+        let pivot = back(2);
+        let is_pivot = (3..5).all(|before| pivot.key > back(before).key)
+            && (0..2).all(|after| pivot.key >= back(after).key);
         is_pivot.then_some(pivot)
     }
 
@@ -81,7 +80,7 @@ impl Level {
         if pivot.touched || self.untouched.back() == Some(&pivot.key) {
             return false;
         }
-        let full = self.untouched.len() == UNTOUCHED_MAX;
+        let full = self.untouched.len() >= UNTOUCHED_MAX;
         if full {
             self.untouched.pop_front();
         }
@@ -107,7 +106,6 @@ impl Recursion {
     /// Reserves all memory that it will need (again).
     pub(super) fn reserve(&mut self) {
         for level in &mut self.levels {
-            level.window.reserve_exact(WINDOW.saturating_sub(level.window.len()));
             let untouched = &mut level.untouched;
             untouched.reserve_exact(UNTOUCHED_MAX.saturating_sub(untouched.len()));
         }
@@ -134,7 +132,7 @@ impl Recursion {
     /// A bar reached out to `key`.
     fn touch(&mut self, key: i64) {
         for level in &mut self.levels {
-            for extreme in &mut level.window {
+            for extreme in level.window.iter_mut() {
                 extreme.touched |= key > extreme.key;
             }
             while level.untouched.back().is_some_and(|&untouched| key > untouched) {
