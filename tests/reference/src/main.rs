@@ -41,7 +41,10 @@
 #![forbid(unsafe_code)]
 
 use clap::{Args, Parser, Subcommand};
-use cobring_reference::{Dec, Nanos, Symbol, SymbolConfig, compare, read_all, replay};
+use cobring_reference::{
+    Dec, Metric, Nanos, ReplayError, Symbol, SymbolConfig, compare, fold, read_all, replay,
+};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
@@ -62,20 +65,45 @@ struct Cli {
 }
 
 #[derive(Args)]
-struct ReplayArgs {
+struct InputArgs {
     /// Recordings: lines `<receive ns> <raw message>`, plain, .gz or .zst
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Receive time between lines, such as 10s or 500ms: a multiple of 100ms
-    #[arg(long, default_value = "10s", value_parser = parse_duration)]
-    every: Nanos,
     /// SYMBOL:tick=0.01,bucket=1,range=5,r=20 (all four); may be repeated
     #[arg(long, value_parser = parse_symbol_config)]
     symbol_config: Vec<(String, SymbolConfig)>,
 }
 
+#[derive(Args)]
+struct ReplayArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    /// Receive time between lines, such as 10s or 500ms: a multiple of 100ms
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    every: Nanos,
+}
+
 #[derive(Subcommand)]
 enum Command {
+    /// Print every closed row of every window, as it is after the last input
+    Rows {
+        #[command(flatten)]
+        input: InputArgs,
+    },
+    /// Print the heatmap of price buckets of each symbol, as of its last cob row
+    Heatmap {
+        #[command(flatten)]
+        input: InputArgs,
+        #[arg(long, default_value_t = 300)]
+        seconds: usize,
+        /// Buckets on each side of the last row's centre
+        #[arg(long, default_value_t = 20)]
+        radius: u32,
+        /// bid_qty, ask_qty, qty, net_qty, bid_quote, ask_quote, quote, net_quote, imbalance, buy_volume or
+        /// sell_volume
+        #[arg(long, default_value = "net_quote")]
+        metric: Metric,
+    },
     /// Compare two streams of JSON lines; exit code 1 when they differ
     Compare {
         expected: PathBuf,
@@ -88,11 +116,16 @@ enum Command {
 
 /// Exit codes: 0 done or equal, 1 different, 2 could not be done.
 fn main() -> ExitCode {
-    let done = match Cli::parse() {
-        Cli { command: Some(Command::Compare { expected, actual, allow_missing }), .. } => {
-            print_comparison(&expected, &actual, allow_missing)
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Some(Command::Compare { expected, actual, allow_missing }) => {
+            print_comparison(expected, actual, *allow_missing)
         }
-        Cli { command: None, replay } => print_replay(&replay).map(|()| ExitCode::SUCCESS),
+        Some(Command::Rows { input }) => print_end(input, Symbol::window_rows),
+        Some(Command::Heatmap { input, seconds, radius, metric }) => {
+            print_end(input, |symbol| vec![symbol.cob_heatmap(*seconds, *radius, *metric)])
+        }
+        None => print_replay(&cli.replay),
     };
     done.unwrap_or_else(|error| {
         // Nothing is left to tell if stderr is closed.
@@ -114,18 +147,39 @@ fn print_comparison(
     Ok(ExitCode::from(u8::from(!report.is_equal(allow_missing))))
 }
 
-fn print_replay(args: &ReplayArgs) -> Result<(), Box<dyn Error>> {
-    let mut configs = default_configs();
-    configs.extend(args.symbol_config.iter().cloned());
+fn print_replay(args: &ReplayArgs) -> Result<ExitCode, Box<dyn Error>> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let symbols = replay(read_all(&args.files)?, &configs, args.every, |line| {
-        writeln!(out, "{line}").map_err(Box::<dyn Error>::from)
-    })?;
+    let symbols =
+        replay(read_all(&args.input.files)?, &configs(&args.input), args.every, |line| {
+            writeln!(out, "{line}").map_err(Box::<dyn Error>::from)
+        })?;
     out.flush()?;
     for (name, symbol) in &symbols {
         writeln!(std::io::stderr().lock(), "{}", summary(name, symbol))?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The lines that `of` makes of each symbol after the last input.
+fn print_end(
+    input: &InputArgs,
+    of: impl Fn(&Symbol) -> Vec<Value>,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let inputs = read_all(&input.files)?;
+    for symbol in fold(inputs, &configs(input), |_, _| Ok::<_, ReplayError>(()))?.values() {
+        for line in of(symbol) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn configs(input: &InputArgs) -> BTreeMap<String, SymbolConfig> {
+    let mut configs = default_configs();
+    configs.extend(input.symbol_config.iter().cloned());
+    configs
 }
 
 fn summary(name: &str, symbol: &Symbol) -> String {

@@ -32,6 +32,25 @@ pub fn replay<E: From<ReplayError>>(
     if every <= 0 || every % GRID != 0 {
         return Err(ReplayError::Every(every).into());
     }
+    fold(inputs, configs, |timer, symbols| {
+        if timer % every == 0 {
+            for symbol in symbols.values() {
+                line(symbol.json(timer))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// As [`replay`], without lines: `instant` sees the symbols after each timer but one at the first input.
+///
+/// # Errors
+/// A symbol without configuration, or what `instant` returns.
+pub fn fold<E: From<ReplayError>>(
+    inputs: Vec<Input>,
+    configs: &BTreeMap<String, SymbolConfig>,
+    mut instant: impl FnMut(Nanos, &BTreeMap<String, Symbol>) -> Result<(), E>,
+) -> Result<BTreeMap<String, Symbol>, E> {
     let mut symbols = BTreeMap::new();
     for name in inputs.iter().filter_map(|input| input.symbol.as_ref()) {
         let config = configs.get(name).ok_or_else(|| ReplayError::NotConfigured(name.clone()))?;
@@ -52,10 +71,8 @@ pub fn replay<E: From<ReplayError>>(
             for symbol in symbols.values_mut() {
                 symbol.on_timer(next_timer);
             }
-            if next_timer > first && next_timer % every == 0 {
-                for symbol in symbols.values() {
-                    line(symbol.json(next_timer))?;
-                }
+            if next_timer > first {
+                instant(next_timer, &symbols)?;
             }
             next_timer += GRID;
         }
@@ -134,9 +151,9 @@ mod tests {
             .map(|ms| (ms, trade(ms, ms.unsigned_abs(), "1", "1", true)));
         let lines = lines(&inputs);
         assert_eq!(seconds(&lines), [2, 3]);
-        assert_eq!(lines[0]["flow"]["last_trade"]["id"], 1500);
-        assert_eq!(lines[0]["flow"]["trade_count_1s"], 1, "1.0 is not in (1, 2]");
-        assert_eq!(lines[1]["flow"]["last_trade"]["id"], 2000);
+        assert_eq!(lines[0]["flow"]["last_id"], 1500);
+        assert_eq!(lines[0]["flow"]["sell_count"][0], 1, "1.0 is not in (1, 2]");
+        assert_eq!(lines[1]["flow"]["last_id"], 2000);
     }
 
     #[test]
@@ -167,7 +184,7 @@ mod tests {
         assert_eq!(two["top"]["source"], "bookTicker");
         assert_eq!(two["top"]["micro_px"], 100.125);
         assert_eq!(two["imbalance"]["imbalance_samples"], json!([10, 18, 18, 18]));
-        assert_eq!(two["flow"]["ofi_1s"], 0.0, "one bookTicker before 3.0");
+        assert_eq!(two["flow"]["ofi"][0], 0.0, "one bookTicker before 3.0");
     }
 
     #[test]
@@ -182,10 +199,10 @@ mod tests {
             (2000, trade(2000, 3, "13", "2", false)),
         ]);
         let flow = &lines[0]["flow"];
-        assert_eq!(flow["ofi_1s"], -4.0, "(3 - 1) - (4 - 1) = -1, then 2 - 5");
-        assert_eq!([&flow["buy_volume_1s"], &flow["sell_volume_1s"]], [2.0, 1.0]);
-        assert_eq!(flow["vwap_5s"], 12.0);
-        assert_eq!(flow["last_trade"]["side"], "buy");
+        assert_eq!(flow["ofi"][0], -4.0, "(3 - 1) - (4 - 1) = -1, then 2 - 5");
+        assert_eq!([&flow["buy_volume"][0], &flow["sell_volume"][0]], [2.0, 1.0]);
+        assert_eq!(flow["vwap"][1], 12.0);
+        assert_eq!(flow["last_side"], "buy");
     }
 
     #[test]
@@ -198,8 +215,8 @@ mod tests {
             (3000, agg_trade(3000, 9, 25, 25)),
             (4000, agg_trade(4000, 10, 26, 26)),
         ]);
-        assert_eq!(lines[0]["flow"]["trade_count_1s"], 3);
-        assert_eq!(lines[0]["clock"]["offset_low"], 0);
+        assert_eq!(lines[0]["flow"]["buy_count"][0], 3);
+        assert_eq!(lines[0]["times"]["offset_low"], 0);
         let last = |line: &Value| line["candles"]["1s"]["last"]["flags"].clone();
         assert_eq!(last(&lines[1]), json!(["partial"]));
         assert_eq!(last(&lines[2]), json!(["incomplete"]), "trade 24 may lie in 2 or 3");
@@ -237,20 +254,31 @@ mod tests {
             "/book/update_id",
             "/book/bids",
             "/top/mid_px",
-            "/top/source",
             "/cob/centre_bucket",
             "/cob/bid_qty/0",
             "/imbalance/imbalance",
             "/imbalance/imbalance_ma_60s",
             "/imbalance/imbalance_within/0",
-            "/flow/last_trade",
-            "/flow/vwap_60s",
+            "/flow/last_px",
+            "/flow/vwap/3",
+            "/price/px",
+            "/price/age",
+            "/indicators/1s/last",
+            "/pivots/1m/5/last",
+            "/pivots/1s/1/support",
+            "/cob_rows/last",
+            "/book_states/last",
+            "/ticks/last",
+            "/ticker/last",
             "/candles/1s/open",
             "/candles/1s/last",
         ] {
             assert_eq!(line.pointer(path), Some(&Value::Null), "{path}");
         }
+        for path in ["/top/source", "/price/source", "/flow/last_side"] {
+            assert_eq!(line.pointer(path).unwrap(), "none", "{path}");
+        }
         assert_eq!(line["quality"]["score"], 0.0);
-        assert_eq!(line["clock"]["offset_low"], 0);
+        assert_eq!(line["times"]["offset_low"], 0);
     }
 }
