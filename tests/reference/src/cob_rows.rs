@@ -109,3 +109,68 @@ impl CobRow {
 pub(crate) fn whole(bucket: i128) -> i64 {
     i64::try_from(bucket).expect("invariant: bucket numbers fit 64 bits")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{SNAPSHOT, depth, lines, trade};
+
+    /// `index=value` of what is neither 0 nor null.
+    fn cells(row: &Value, key: &str) -> String {
+        let cells = row[key].as_array().unwrap();
+        assert_eq!(cells.len(), 129);
+        let text = |(index, cell): (usize, &Value)| {
+            cell.as_f64().filter(|value| *value != 0.0).map(|value| format!("{index}={value}"))
+        };
+        cells.iter().enumerate().filter_map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_row_has_the_book_at_its_end_and_the_trades_of_its_second() {
+        let none = json!([]);
+        // The venue's clock is 1.3 s ahead.
+        let sale =
+            |ms: i64, id: u64, px: &str, qty: &str| (ms, trade(ms + 1300, id, px, qty, true));
+        let purchase =
+            |ms: i64, id: u64, px: &str, qty: &str| (ms, trade(ms + 1300, id, px, qty, false));
+        let lines = lines(&[
+            (1000, depth(2300, 10, 10, &none, &none)),
+            sale(1100, 1, "100", "2"),
+            (1250, SNAPSHOT.to_owned()),
+            purchase(1300, 2, "164.5", "0.5"),
+            purchase(1400, 3, "165", "7"),
+            sale(1500, 4, "35.5", "4"),
+            sale(1999, 5, "36", "1"),
+            purchase(2000, 6, "101", "8"),
+            (3500, depth(4800, 20, 21, &none, &none)),
+            (4000, trade(5300, 7, "101", "8", false)),
+        ]);
+        let row = |index: usize| &lines[index]["cob_rows"]["last"];
+        let one = row(0);
+        assert_eq!([&one["ts_end"], &one["venue_second"]], [2_000_000_000_i64, 2]);
+        assert_eq!(one["centre_bucket"], 100);
+        assert_eq!([&one["imbalance"], &one["imbalance_px"]], [0.6, 0.6]);
+        assert_eq!([cells(one, "bid_qty"), cells(one, "ask_qty")], ["62=1 64=3", "65=1 67=5"]);
+        assert_eq!([cells(one, "buy_volume"), cells(one, "sell_volume")], ["128=0.5", "0=1 64=2"]);
+        assert_eq!([&one["overflow_buy"], &one["overflow_sell"]], [7.0, 4.0]);
+        assert_eq!(one["valid"], json!(vec![true; 129]));
+        assert_eq!([cells(row(1), "buy_volume"), cells(row(1), "sell_volume")], ["65=8", ""]);
+        let gapped = row(2);
+        assert_eq!([&gapped["ts_end"], &gapped["venue_second"]], [4_000_000_000_i64, 4]);
+        for key in ["centre_bucket", "imbalance", "imbalance_px", "overflow_buy", "overflow_sell"] {
+            assert_eq!(gapped[key], json!(null), "{key}");
+        }
+        for key in ["bid_qty", "ask_qty", "buy_volume", "sell_volume"] {
+            assert_eq!(gapped[key], json!(vec![None::<f32>; 129]), "{key}");
+        }
+        assert_eq!(gapped["valid"], json!(vec![false; 129]));
+        assert_eq!(lines[2]["cob_rows"]["closed_count"], 3);
+    }
+
+    #[test]
+    fn the_venue_second_is_the_nearest_one() {
+        let at = |offset_ms: i64| venue_second(10 * SECOND, Some(offset_ms * 1_000_000)).unwrap();
+        assert_eq!([-1501, -1500, -501, -500, 0, 499, 500].map(at), [7, 8, 8, 9, 9, 9, 10]);
+        assert_eq!(venue_second(10 * SECOND, None), None);
+    }
+}

@@ -24,8 +24,10 @@ pub(crate) fn json(ts: Nanos, trades: &[TradeRecord], quotes: &[QuoteRecord]) ->
     put("last_id", json!(last.map(|trade| trade.id)));
     put("last_ts_event", json!(last.map(|trade| trade.trade_time)));
     let inside = |span: Nanos, recv: Nanos| ts - span * SECOND < recv && recv <= ts;
-    let of_span =
-        |span: Nanos| trades.iter().filter(move |r| inside(span, r.ts_recv)).map(|r| &r.trade);
+    let of_span = |span: Nanos| {
+        let newest_first = trades.iter().rev().skip_while(move |r| r.ts_recv > ts);
+        newest_first.take_while(move |r| inside(span, r.ts_recv)).map(|record| &record.trade)
+    };
     let volume = |span: Nanos, buy: bool| -> i128 {
         of_span(span).filter(|trade| trade.taker_buy == buy).map(|trade| trade.qty.0).sum()
     };
@@ -38,7 +40,8 @@ pub(crate) fn json(ts: Nanos, trades: &[TradeRecord], quotes: &[QuoteRecord]) ->
         weighted_px(value, volume(span, true) + volume(span, false))
     };
     let order_flow_imbalance = |span: Nanos| -> i128 {
-        let changes = quotes.windows(2).filter(|pair| inside(span, pair[1].ts_recv));
+        let newest_first = quotes.windows(2).rev().skip_while(|pair| pair[1].ts_recv > ts);
+        let changes = newest_first.take_while(|pair| inside(span, pair[1].ts_recv));
         changes.map(|pair| order_flow(&pair[0].quote, &pair[1].quote)).sum()
     };
     put("buy_volume", json!(SPANS.map(|span| decimal_to_f64(volume(span, true), PLACES))));

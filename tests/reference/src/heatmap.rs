@@ -108,3 +108,81 @@ fn cell(row: &CobRow, bucket: i128, bucket_size: Dec, metric: Metric) -> Option<
     #[expect(clippy::cast_possible_truncation, reason = "the contract's cells are f32")]
     Some(value as f32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Line, depth, end, trade};
+
+    /// Known from 96 to 105; centre 100, then 101.
+    fn two_seconds() -> Vec<Line> {
+        let snapshot = json!({
+            "lastUpdateId": 10,
+            "bids": [["100", "3"], ["99", "2"], ["98", "1"], ["97", "1"], ["96", "1"]],
+            "asks": [["101", "1"], ["102", "4"], ["103", "1"], ["104", "1"], ["105", "9"]],
+        });
+        let (bids, asks) = (json!([["101", "2"]]), json!([["101", "0"], ["101.5", "0.5"]]));
+        vec![
+            (1000, depth(1000, 10, 10, &json!([]), &json!([]))),
+            (1100, snapshot.to_string()),
+            (2100, depth(2100, 11, 11, &bids, &asks)),
+            (2200, trade(2200, 1, "101", "0.25", false)),
+            (3000, trade(3000, 2, "101", "1", false)),
+        ]
+    }
+
+    fn check(seconds: usize, radius: u32, metric: &str, values: &Value) {
+        let map = end(&two_seconds()).cob_heatmap(seconds, radius, metric.parse().unwrap());
+        assert_eq!(&map["values"], values, "{metric}");
+        assert_eq!(map["metric"], metric);
+    }
+
+    #[test]
+    fn columns_stay_at_the_prices_around_the_last_centre() {
+        let map = end(&two_seconds()).cob_heatmap(300, 1, Metric::Qty);
+        assert_eq!(map["times"], json!([1, 2]));
+        assert_eq!(map["prices"], json!([100.0, 101.0, 102.0]));
+        assert_eq!([&map["symbol"], &map["ts"]], [&json!("ETHUSDT"), &json!(3_000_000_000_i64)]);
+        check(300, 1, "qty", &json!([[3.0, 1.0, 4.0], [3.0, 2.5, 4.0]]));
+        check(1, 1, "qty", &json!([[3.0, 2.5, 4.0]]));
+    }
+
+    #[test]
+    fn metrics_are_those_of_the_bucket() {
+        check(1, 1, "bid_qty", &json!([[3.0, 2.0, 0.0]]));
+        check(1, 1, "ask_qty", &json!([[0.0, 0.5, 4.0]]));
+        check(1, 1, "net_qty", &json!([[3.0, 1.5, -4.0]]));
+        check(1, 1, "bid_quote", &json!([[301.5, 203.0, 0.0]]));
+        check(1, 1, "ask_quote", &json!([[0.0, 50.75, 410.0]]));
+        check(1, 1, "quote", &json!([[301.5, 253.75, 410.0]]));
+        check(1, 1, "net_quote", &json!([[301.5, 152.25, -410.0]]));
+        check(1, 1, "imbalance", &json!([[1.0, 0.6_f32, -1.0]]));
+        check(1, 1, "buy_volume", &json!([[0.0, 0.25, 0.0]]));
+        check(1, 1, "sell_volume", &json!([[0.0, 0.0, 0.0]]));
+        assert!("volume".parse::<Metric>().is_err());
+    }
+
+    #[test]
+    fn cells_outside_the_known_range_or_the_rows_buckets_are_not_valid() {
+        let map = end(&two_seconds()).cob_heatmap(1, 6, Metric::AskQty);
+        let valid: Vec<bool> = (95..=107).map(|bucket| (96..=104).contains(&bucket)).collect();
+        assert_eq!(map["valid"], json!([valid]), "bucket 105 ends at 105.5");
+        assert_eq!(map["values"][0][10], json!(null), "what was seen of 105 is a lower bound");
+        let wide = end(&two_seconds()).cob_heatmap(2, 80, Metric::Qty);
+        assert_eq!(wide["values"][0].as_array().unwrap().len(), 161);
+        assert_eq!(wide["prices"][0], 21.0);
+    }
+
+    #[test]
+    fn without_a_live_row_nothing_is_known() {
+        let map = end(&two_seconds()[..1]).cob_heatmap(5, 1, Metric::Qty);
+        assert_eq!([&map["times"], &map["values"]], [&json!([]), &json!([])]);
+        assert_eq!(map["prices"], json!([null, null, null]));
+        let mut lost = two_seconds();
+        lost.push((3100, depth(3100, 20, 21, &json!([]), &json!([]))));
+        lost.push((4000, trade(4000, 3, "101", "1", false)));
+        let map = end(&lost).cob_heatmap(2, 1, Metric::Qty);
+        assert_eq!(map["prices"][1], 101.0, "the last known centre");
+        assert_eq!(map["values"], json!([[3.0, 2.5, 4.0], [null, null, null]]));
+    }
+}

@@ -17,6 +17,8 @@ mod message;
 mod pivots;
 mod recording;
 mod replay;
+#[cfg(test)]
+mod scenario;
 mod symbol;
 mod ticks;
 mod top;
@@ -28,6 +30,6 @@ pub use compare::{CompareError, Difference, Report, compare};
 pub use decimal::Dec;
 pub use heatmap::Metric;
 pub use message::{Depth, Level, Message, Nanos, Quote, Snapshot, Ticker, Trade, TradeKind};
-pub use recording::{Input, RecordingError, read_all, read_text};
+pub use recording::{Input, RecordingError, load, read_all, read_text};
 pub use replay::{ReplayError, fold, replay};
 pub use symbol::{Symbol, SymbolConfig};
