@@ -1,6 +1,9 @@
 //! Every figure that `cobring replay` prints against a program that shares no code with the engine.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+#[path = "independent_figures/generated.rs"]
+mod generated;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -107,6 +110,14 @@ fn a_cut_recording_at_each_timer() {
     let path = dir.path().join("cut");
     std::fs::write(&path, cut.concat()).unwrap();
     check(&[path], "100ms", SECOND / 10, 874);
+}
+
+#[test]
+fn a_generated_recording_of_all_faults() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("generated");
+    std::fs::write(&path, generated::recording()).unwrap();
+    check(&[path], "20s", 20 * SECOND, 240);
 }
 
 /// No future leaks: the lines of a recording cut in the middle are those of the whole so far.

@@ -94,7 +94,7 @@ impl Symbol {
 
     fn book_block(&self) -> Value {
         let book_state = self.sync.state.name();
-        let Some(book) = self.sync.book() else {
+        let Some(book) = self.sync.shown() else {
             return json!({
                 "book_state": book_state, "update_id": null, "bids": null, "asks": null,
                 "levels_known_bid": 0, "levels_known_ask": 0,
@@ -105,7 +105,7 @@ impl Symbol {
         let ask_is_known = |px: &&Dec| book.ask_known_to.is_none_or(|known_to| **px <= known_to);
         json!({
             "book_state": book_state,
-            "update_id": book.update_id,
+            "update_id": self.sync.book().map(|live| live.update_id),
             "bids": ten_pairs(&bids),
             "asks": ten_pairs(&asks),
             "levels_known_bid": book.bids.range(book.bid_known_to..).count(),

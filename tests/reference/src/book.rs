@@ -162,6 +162,8 @@ pub struct BookCounts {
 pub struct BookSync {
     pub state: BookState,
     book: Option<Book>,
+    /// The levels that crossed, while the state is so.
+    crossed: Option<Book>,
     /// When the input came that the book was last changed by.
     pub(crate) changed_at: Option<Nanos>,
     /// Events waiting for a snapshot with their receive times, in order of arrival.
@@ -183,6 +185,7 @@ impl Default for BookSync {
         BookSync {
             state: BookState::Empty,
             book: None,
+            crossed: None,
             changed_at: None,
             buffer: Vec::new(),
             pending: None,
@@ -201,8 +204,32 @@ impl BookSync {
         self.book.as_ref()
     }
 
+    /// The live book, or the levels that crossed.
+    pub(crate) fn shown(&self) -> Option<&Book> {
+        self.book.as_ref().or(self.crossed.as_ref().filter(|_| self.state == BookState::Crossed))
+    }
+
     pub(crate) fn on_quote(&mut self, quote: Quote) {
         self.quotes.insert(quote.update_id, quote);
+        if self.is_contradicted() {
+            self.lose_book_without_event(BookState::Gapped);
+        }
+    }
+
+    /// Does a bookTicker of the last applied event's update id show other best levels? Whichever came first: ids
+    /// are compared, never arrivals.
+    fn is_contradicted(&mut self) -> bool {
+        let applied = self.tops.last().map(|(update_id, ..)| *update_id);
+        let Some(book) = self.book.as_ref().filter(|book| applied == Some(book.update_id)) else {
+            return false;
+        };
+        let Some(quote) = self.quotes.get(&book.update_id) else { return false };
+        if (Some(quote.bid), Some(quote.ask)) == (book.best_bid(), book.best_ask()) {
+            return false;
+        }
+        self.counts.quote_mismatches += 1;
+        self.mismatch_unrepaired = true;
+        true
     }
 
     pub(crate) fn on_depth(&mut self, ts_recv: Nanos, event: Depth) {
@@ -321,13 +348,7 @@ impl BookSync {
             self.counts.crossed += 1;
             return Some(BookState::Crossed);
         }
-        let quote = self.quotes.get(&book.update_id)?;
-        if (quote.bid, quote.ask) == (bid, ask) {
-            return None;
-        }
-        self.counts.quote_mismatches += 1;
-        self.mismatch_unrepaired = true;
-        Some(BookState::Syncing)
+        self.is_contradicted().then_some(BookState::Gapped)
     }
 
     fn lose_book(&mut self, state: BookState, ts_recv: Nanos, event: Depth) {
@@ -337,7 +358,8 @@ impl BookSync {
 
     fn lose_book_without_event(&mut self, state: BookState) {
         self.state = state;
-        self.book = None;
+        let lost = self.book.take();
+        self.crossed = lost.filter(|_| state == BookState::Crossed);
         self.pending = None;
         self.buffer.clear();
     }
@@ -456,10 +478,15 @@ mod tests {
         check(&["snap 10", "depth 11-11 a101=0 a102=0"], "crossed -");
         check(&["snap 10", "depth 11-11 b101=1", "snap 11"], "live 11 100/101 -");
         check(&["snap 10", "quote 11 100 101", "depth 11-11"], "live 11 100/101 +");
-        check(&["snap 10", "quote 11 99 101", "depth 11-11"], "syncing -");
+        check(&["snap 10", "quote 11 99 101", "depth 11-11"], "gapped -");
         assert!(feed(&["snap 10", "quote 11 99 101", "depth 11-11"]).mismatch_unrepaired);
         let late = feed(&["snap 10", "depth 11-11", "quote 11 99 101"]);
-        assert_eq!((late.state, late.quote_agreement()), (BookState::Live, (1, 1)));
+        assert_eq!((late.state, late.quote_agreement()), (BookState::Gapped, (1, 1)));
+        check(&["snap 10", "depth 11-11", "quote 11 99 101", "depth 12-12"], "gapped +");
+        check(&["snap 10", "depth 11-11", "depth 12-12", "quote 11 99 101"], "live 12 100/101 ++");
+        check(&["snap 10", "quote 10 99 101"], "live 10 100/101 ");
+        let crossed = feed(&["snap 10", "depth 11-11 b101=1"]);
+        assert_eq!(crossed.shown().unwrap().best_bid(), crossed.shown().unwrap().best_ask());
     }
 
     #[test]

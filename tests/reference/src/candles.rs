@@ -49,7 +49,7 @@ impl Candles {
 
     /// `trades`: all trades, the new one last. `id_gap`: trade times on both sides of missing ids.
     pub(crate) fn on_trade(&mut self, trades: &[TradeRecord], id_gap: Option<(Nanos, Nanos)>) {
-        let Some((new, earlier)) = trades.split_last() else { return };
+        let Some(new) = trades.last() else { return };
         let time = new.trade.trade_time;
         if self.bars.is_empty() {
             let open_time = time.div_euclid(self.duration) * self.duration;
@@ -70,21 +70,16 @@ impl Candles {
         let index = usize::try_from((time - self.bars[0].open_time) / self.duration)
             .expect("invariant: the trade is not before the first bar");
         if index < self.closed_count() {
-            self.repair(index, earlier, trades);
+            self.repair(index, trades);
         }
     }
 
-    /// A late trade: its bar, and the flat bars after it if its close changed.
-    fn repair(&mut self, index: usize, before: &[TradeRecord], after: &[TradeRecord]) {
-        self.bars[index].repaired = true;
-        let (before, after) = (self.rows(before), self.rows(after));
-        if before[index].close() == after[index].close() {
-            return;
-        }
-        let closed = self.closed_count();
+    /// A late trade: its bar, and the flat bars after it.
+    fn repair(&mut self, index: usize, trades: &[TradeRecord]) {
+        let rows = self.rows(trades);
         let is_flat = |row: &&Row| row.trade_count == 0 && !row.is_hole;
-        let flat = after[index + 1..closed].iter().take_while(is_flat).count();
-        for bar in &mut self.bars[index + 1..][..flat] {
+        let flat = rows[index + 1..self.closed_count()].iter().take_while(is_flat).count();
+        for bar in &mut self.bars[index..][..=flat] {
             bar.repaired = true;
         }
     }
@@ -365,7 +360,7 @@ mod tests {
         assert_eq!(stream.candles.repaired_among_last(300), 3);
         assert_eq!(stream.candles.repaired_among_last(1), 1);
         let same_close = Stream::new().trade(1500, 10).trade(5000, 20).trade(2500, 10);
-        assert_eq!(same_close.candles.repaired_among_last(300), 1);
+        assert_eq!(same_close.candles.repaired_among_last(300), 3, "the rows are written again");
         let before_first = Stream::new().trade(1500, 10).trade(500, 20);
         before_first.check(&["1: 10/10/10/10 2 1 partial"]);
     }

@@ -18,7 +18,9 @@
 //! 7. ask_known_to = +inf is null. levels_known = how many of the book's levels lie in the known range.
 //! 8. Buffered events are applied by the ordinary rule: a gap between them ends in gapped, the rest stays buffered.
 //! 9. A crossing event, or one that bookTicker contradicts, is the first of the new buffer, as after a gap; the
-//!    state after a contradiction is syncing, with consistency 0 until live. Compared: bookTickers already received.
+//!    state after a contradiction is gapped, with consistency 0 until live. A bookTicker is compared with the event
+//!    of its u whichever of them comes first, as long as that event is the last applied one; if it comes second,
+//!    nothing is buffered and no row changes. The levels of a crossed book stay visible, its update_id does not.
 //! 10. Snapshot on a live book: L < update_id passed over; L = update_id adopted at once; newer: kept (the latest
 //!     one) and adopted after the first event with u ≥ L, that event applied if u > L. A gap drops it.
 //! 11. book_states: one row for each event applied, valid if the book is live after it, with the levels after it
@@ -37,8 +39,8 @@
 //! 16. The first bar of each interval is `partial`. Open and close are the trades with the lowest and highest id.
 //! 17. Duplicate = id seen before (aggTrade: `a`); gap = first trade id > highest so far + 1, and flags the bars from
 //!     the trade before it to the trade after it, closed ones `repaired` too. Filled later: the flag stays.
-//! 18. A late trade flags its bar `repaired`, and the flat bars after it only if its close changed. Before the first
-//!     bar: no candle, but flow. Flat after a hole: prices null until a trade.
+//! 18. A late trade flags its bar `repaired`, and the flat bars after it, whether or not its close changed. Before
+//!     the first bar: no candle, but flow. Flat after a hole: prices null until a trade.
 //!
 //! Price, ticks, ticker
 //! 19. Ages of `price`: since the receipt of the remembered bookTicker (one passed over does not renew it), of the
