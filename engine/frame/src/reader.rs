@@ -316,6 +316,19 @@ impl Reader {
         self.opened.memory.load(HEARTBEAT)
     }
 
+    /// How long ago that was.
+    #[must_use]
+    pub fn heartbeat_age_ns(&self) -> u64 {
+        mono_ns().saturating_sub(self.heartbeat_ns())
+    }
+
+    /// Whether the engine stopped cleanly or another one has replaced it: one load, against the system call
+    /// of [`Reader::liveness`].
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.opened.retired()
+    }
+
     /// `CLOCK_MONOTONIC` minus the time of frames.
     #[must_use]
     pub fn mono_minus_ts(&self) -> i64 {
