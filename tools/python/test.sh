@@ -17,5 +17,5 @@ if [ -z "${COBRING_BIN:-}" ]; then
 fi
 cargo build --quiet --manifest-path "$root/Cargo.toml" -p cobring-c
 export COBRING_C_LIB="${COBRING_C_LIB:-$target/debug}"
-cd "$here"
+cd "$here/tests"  # not beside the sources: the installed package is tested
 exec "$venv/bin/python" -m pytest -q "$@"

@@ -69,11 +69,12 @@ def _checksum(words) -> int:
 class Writer:
     """Publishes frames of a schema: `frame` holds the fields by name, `publish` makes the next frame of them."""
 
-    def __init__(self, directory, symbol, schema, epoch=1, slots=8, live=True):
+    def __init__(self, directory, symbol, schema, epoch=1, slots=8, described=None):
+        """`described` is what the segment says of itself, where that is to be another schema."""
         self.schema, self.symbol, self.epoch = schema, symbol, epoch
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(schema).encode()
+        text = json.dumps(described or schema).encode()
         windows = schema["windows"]
         front = lambda size: -(-size // PAGE) * PAGE
         table = PAGE
@@ -115,8 +116,7 @@ class Writer:
         self.words[: len(words)] = words
         (self.directory / f"{symbol}.bell").write_bytes(b"\0" * PAGE)
         old = self.path.exists() and open(self.path, "r+b")
-        if live:
-            fcntl.fcntl(self.file, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+        fcntl.fcntl(self.file, F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
         os.rename(temporary, self.path)
         if old:
             with old, mmap.mmap(old.fileno(), PAGE) as header:
