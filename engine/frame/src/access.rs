@@ -114,8 +114,7 @@ impl Schema {
     /// Rows at the window's end without a hole, as the frame counts them; the rows appended where it does not.
     #[must_use]
     pub fn valid_rows(&self, frame: &[u64], window: &str) -> Option<u64> {
-        let counted = format!("quality.valid_rows_{}", window.replace('.', "_"));
-        match self.frame.field(&counted) {
+        match self.frame.field(&format!("quality.valid_rows.{window}")) {
             Some(field) => Some(field.unsigned(frame, 0)),
             None => self.cursor(frame, window).map(|cursor| cursor.done),
         }

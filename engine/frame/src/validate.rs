@@ -13,7 +13,7 @@ pub const MIN_QUALITY: f64 = 0.8;
 const COMPONENTS: [(&str, &[&str]); 5] = [
     ("sync", &["not_live", "link_down", "halted"]),
     ("freshness", &["depth_old", "quote_old", "trades_stalled", "link_down"]),
-    ("completeness", &["unlogged"]),
+    ("completeness", &["rows_missing", "unlogged"]),
     ("consistency", &["crossed", "audit_mismatch", "repaired_bars"]),
     ("coverage", &["coverage"]),
 ];
@@ -165,15 +165,10 @@ impl Schema {
             }
         }
         if component == "completeness" {
-            why.extend(
-                self.frame
-                    .fields
-                    .iter()
-                    .filter_map(|field| {
-                        Some((field, field.name.strip_prefix("quality.valid_rows_")?))
-                    })
-                    .map(|(field, window)| format!("{window} {}", field.unsigned(frame, 0))),
-            );
+            for window in ["book_states", "cob_rows"] {
+                let rows = self.frame.field(&format!("quality.valid_rows.{window}"));
+                why.extend(rows.map(|rows| format!("{window} {}", rows.unsigned(frame, 0))));
+            }
         }
         if let Some(field) = self.frame.field("quality.reasons") {
             let set = field.bit_names(self, frame);
@@ -214,11 +209,12 @@ impl Schema {
 mod tests {
     use super::{Require, Severity};
     use crate::image::{FrameHead, FrameImage, FrameLayout};
+    use crate::{WindowRows, place};
 
     /// A good frame, changed; (severity, block) of what is found.
     #[track_caller]
     fn check(require: &Require, change: impl FnOnce(&mut FrameHead), wanted: &[(Severity, &str)]) {
-        let layout = FrameLayout::new(1).unwrap();
+        let layout = FrameLayout::new(1, 0).unwrap();
         let mut image = FrameImage::new(layout);
         let head = image.head_mut();
         let quality = &mut head.quality;
@@ -233,9 +229,8 @@ mod tests {
             *component = 1.0;
         }
         quality.valid = u64::MAX;
-        head.cursors[0] = [7, 0];
         change(head);
-        let findings = layout.schema(90).validate(image.words(), require);
+        let findings = layout.schema(WindowRows::default(), &[]).validate(image.words(), require);
         let found: Vec<_> = findings.iter().map(|f| (f.severity, f.block.as_str())).collect();
         assert_eq!(found, wanted, "{findings:?}");
     }
@@ -254,6 +249,7 @@ mod tests {
         check(&block("book"), |_| {}, &[]);
         check(&block("candles.1s"), |_| {}, &[]);
         check(&rows("ticks", 0), |_| {}, &[]);
+        check(&block("pivots"), |_| {}, &[]);
     }
 
     #[test]
@@ -290,28 +286,29 @@ mod tests {
     #[test]
     fn blocks_and_windows_are_refused_by_name() {
         let clear = |bit: u32| move |head: &mut FrameHead| head.quality.valid &= !(1 << bit);
-        check(&block("book"), clear(1), &[(Severity::Error, "book")]);
-        check(&block("candles.1m"), clear(6), &[(Severity::Error, "candles.1m")]);
+        check(&block("book"), clear(2), &[(Severity::Error, "book")]);
+        check(&block("candles.1m"), clear(7), &[(Severity::Error, "candles.1m")]);
         check(&block("soul"), |_| {}, &[(Severity::Error, "soul")]);
         check(&rows("soul", 1), |_| {}, &[(Severity::Error, "soul")]);
-        check(&rows("candles.1s", 3), |head| head.quality.valid_rows_candles_1s = 3, &[]);
+        check(&rows("candles.1s", 3), |head| head.valid_rows[place::CANDLES] = 3, &[]);
         check(
             &rows("candles.1s", 4),
-            |head| head.quality.valid_rows_candles_1s = 3,
+            |head| head.valid_rows[place::CANDLES] = 3,
             &[(Severity::Error, "candles.1s")],
         );
     }
 
     #[test]
     fn a_finding_says_what_was_found_and_wanted() {
-        let layout = FrameLayout::new(1).unwrap();
+        let layout = FrameLayout::new(1, 0).unwrap();
         let mut image = FrameImage::new(layout);
         let quality = &mut image.head_mut().quality;
         quality.freshness = 0.25;
         quality.reasons = 1 << 1;
         quality.age_depth = 5_250_000_000;
         quality.age_quote = crate::UNDEF;
-        let findings = layout.schema(90).validate(image.words(), &Require::default());
+        let findings =
+            layout.schema(WindowRows::default(), &[]).validate(image.words(), &Require::default());
         let text = findings.iter().find(|f| f.block == "quality.freshness").unwrap().to_string();
         assert_eq!(
             text,
@@ -321,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_a_schema_lacks_is_listed() {
-        let schema = FrameLayout::new(1).unwrap().schema(90);
+        let schema = FrameLayout::new(1, 0).unwrap().schema(WindowRows::default(), &[]);
         let require = Require {
             blocks: vec!["book".to_owned(), "soul".to_owned()],
             rows: vec![("ticks".to_owned(), 1), ("souls".to_owned(), 1)],

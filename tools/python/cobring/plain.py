@@ -209,15 +209,17 @@ class Reader:
             return [names[bit] if bit < len(names) else bit for bit in range(64) if int(value) >> bit & 1]
         if unit == "bitset":
             return [bool(int(value[bit // 64]) >> bit % 64 & 1) for bit in range(int(argument))]
-        if unit == "levels":
-            return None if np.isnan(value[:, 0]).all() else [[number(x) for x in level] for level in value]
+        if unit == "levels" and np.isnan(value[:, 0]).all():
+            return None
         if unit == "update_id":
             return int(value) or None
-        return number(value) if not field["shape"] else [number(x) for x in np.ravel(value)]
+        return number(value)
 
 
 def number(value):
-    """A number of the JSON form: NaN and UNDEF are null."""
+    """Numbers of the JSON form: NaN and UNDEF are null."""
+    if np.ndim(value):
+        return [number(element) for element in value]
     value = value.item()
     return None if value == UNDEF or isinstance(value, float) and math.isnan(value) else value
 

@@ -280,10 +280,11 @@ impl Frame {
             return true;
         };
         let valid = bits.bit_names(&meta.schema, &self.words);
-        let block = field.name.rsplit_once('.').map_or("", |(block, _)| block);
-        [block, block.strip_suffix(".open").unwrap_or(block)]
-            .iter()
-            .all(|block| valid.contains(block) || !blocks.iter().any(|marked| marked == block))
+        // `pivots.1s` marks `pivots.1s.1.trend` too.
+        let above = |block: &&String| {
+            field.name.strip_prefix(block.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        blocks.iter().filter(above).all(|block| valid.contains(&block.as_str()))
     }
 
     /// Elements of a field, each with whether it may be used: in a valid block, and for buckets in the known range.

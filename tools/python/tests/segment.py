@@ -259,7 +259,7 @@ def standard(radius=2, promised=4, capacity=8, span=4, extra=(), without=()):
           for name in ("score", "sync", "freshness", "completeness", "consistency", "coverage")],
         field("quality.reasons", "<u8", (), "bits:reasons"), field("quality.valid", "<u8", (), "bits:blocks"),
         field("quality.age_depth", "<i8", (), "ns"),
-        field("quality.valid_rows_candles_1s", "<u8", (), "count"),
+        field("quality.valid_rows.candles.1s", "<u8", (), "count"),
         *extra,
         *[field(f"top.{name}", "<f8", (), "quote") for name in ("bid_px", "bid_qty", "ask_px", "ask_qty", "mid_px")],
         field("top.update_id", "<u8", (), "update_id"), field("top.source", "|u1", (), "enum:top_source"),

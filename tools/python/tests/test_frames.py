@@ -137,9 +137,9 @@ def test_low_quality_is_refused_with_block_found_and_wanted(writer, eth):
 
 def test_what_a_handle_requires_is_checked_on_each_frame(writer, shm):
     eth = cobring.open("ETHUSDT", dir=shm, require={"candles.1s": 3, "book": True})
-    segment.good(writer, quality__valid_rows_candles_1s=3)
+    segment.good(writer, **{"quality.valid_rows.candles.1s": 3})
     assert eth.latest().seq == 1
-    segment.good(writer, quality__valid_rows_candles_1s=2, quality__valid=125)
+    segment.good(writer, **{"quality.valid_rows.candles.1s": 2, "quality.valid": 125})
     with pytest.raises(cobring.LowQuality) as caught:
         eth.latest()
     assert [(r.block, r.found, r.wanted) for r in caught.value.reasons] == [
