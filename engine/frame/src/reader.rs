@@ -250,10 +250,18 @@ impl Reader {
         }
     }
 
-    /// Another reader of the same mapping, at the same place: to wait with in another thread.
+    /// Another reader of the same mapping, at the same place and without a name: to wait with in another thread.
     #[must_use]
     pub fn twin(&self) -> Self {
-        Self { dir: self.dir.clone(), opened: self.opened.clone(), ..*self }
+        let Self { dir, opened, seen, looked_ns, asked_ns, subscriber: _ } = self;
+        Self {
+            dir: dir.clone(),
+            opened: opened.clone(),
+            seen: *seen,
+            looked_ns: *looked_ns,
+            asked_ns: *asked_ns,
+            subscriber: None,
+        }
     }
 
     /// Symbol of the segment.
