@@ -61,6 +61,13 @@ impl Setup {
         assert!(known.is_some(), "the configuration has no {key}");
     }
 
+    /// Lets the engine take the outputs of a model for all symbols.
+    pub fn add_model(&mut self, name: &str, settings: Table) {
+        let models = self.settings.entry("models").or_insert_with(|| Table::new().into());
+        let models = models.as_table_mut().expect("a table");
+        models.insert(name.to_owned(), settings.into());
+    }
+
     /// As [`Self::set`], for chains.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Setting>) -> Self {

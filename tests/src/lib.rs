@@ -8,6 +8,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 
 mod engine;
+mod model;
 mod process;
 mod program;
 mod sim;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use engine::{Engine, Setup};
+pub use model::{Model, Said};
 pub use process::{Finished, Process};
 pub use program::{cobring, program, replay_hash};
 pub use sim::{Market, Sim, Truth};

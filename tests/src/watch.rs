@@ -15,6 +15,8 @@ use crate::{SOON, wait_until};
 pub struct Frame {
     pub epoch: u64,
     pub seq: u64,
+    /// The last input folded in.
+    pub input_seq: u64,
     pub trigger: String,
     pub book_state: String,
     /// `None` without a book.
@@ -37,6 +39,7 @@ impl Frame {
         Self {
             epoch: count("epoch"),
             seq: count("seq"),
+            input_seq: count("input_seq"),
             trigger: text(&frame["trigger"]),
             book_state: text(&book["book_state"]),
             update_id: book["update_id"].as_u64(),
@@ -63,9 +66,20 @@ impl Watch {
     /// Reads every frame of a symbol; waits for an engine that is not there yet.
     #[must_use]
     pub fn start(dir: &Path, symbol: &str) -> Self {
+        Self::start_with(dir, symbol, &[])
+    }
+
+    /// The same, listed by a name.
+    #[must_use]
+    pub fn start_named(dir: &Path, symbol: &str, name: &str) -> Self {
+        Self::start_with(dir, symbol, &["--name", name])
+    }
+
+    fn start_with(dir: &Path, symbol: &str, options: &[&str]) -> Self {
         let frames = Arc::new(Mutex::new(Vec::new()));
         let dir = dir.to_str().expect("paths of tests are text");
-        let process = Process::start_with(["frame", "watch", symbol, "--jsonl", "--dir", dir], {
+        let args = ["frame", "watch", symbol, "--jsonl", "--dir", dir];
+        let process = Process::start_with(args.iter().chain(options), {
             let frames = Arc::clone(&frames);
             move |line: String| {
                 let frame = Frame::parse(&line);

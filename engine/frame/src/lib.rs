@@ -35,7 +35,9 @@ pub use writer::{FrameRing, RawWindow, Retire};
 // ── end of the word layer ──
 
 // ── typed layer: what the words mean ──
+mod access;
 mod blocks;
+mod heatmap;
 mod image;
 mod model_poller;
 mod model_watch;
@@ -43,6 +45,7 @@ mod render;
 mod rows;
 mod schema;
 mod typed;
+mod validate;
 mod windows;
 
 pub use blocks::{
@@ -50,6 +53,7 @@ pub use blocks::{
     PRICE_SOURCES, PivotBounds, PivotLevel, Price, Quality, REASONS, TOP_SOURCES, TRIGGERS, Times,
     Top, Trigger,
 };
+pub use heatmap::{COB_ROWS, Heatmap, HeatmapError, Metric};
 pub use image::{FrameArraysMut, FrameHead, FrameImage, FrameLayout, MAX_FRAME_SIZE_BYTES};
 pub use model_poller::{ModelCounters, ModelPoller, ModelRules};
 pub use model_watch::{ModelWatch, Written};
@@ -61,6 +65,7 @@ pub use rows::{
 };
 pub use schema::{Field, FieldDef, Names, Record, RecordSchema, Scalar, Schema, WindowSchema};
 pub use typed::Window;
+pub use validate::{Finding, MIN_QUALITY, Require, Severity};
 pub use windows::{
     AnyWindow, BAR_INTERVALS, BAR_INTERVALS_NS, BOOK_STATES_PROMISED, CANDLES_PROMISED,
     COB_ROWS_PROMISED, MODELS_MAX, PIVOT_LEVELS, STUDIED_INTERVALS, TICKS_PROMISED, WINDOWS,

@@ -88,7 +88,7 @@ impl From<[u64; 2]> for Cursor {
 }
 
 /// A segment, opened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Opened {
     path: PathBuf,
     layout: Arc<Layout>,
@@ -96,7 +96,7 @@ struct Opened {
     /// None: no right to it.
     bell: Option<WordsMut>,
     /// None inside the writer's process.
-    file: Option<File>,
+    file: Option<Arc<File>>,
 }
 
 impl Opened {
@@ -126,7 +126,7 @@ impl Opened {
         let memory = Words::map_read_only(&file, layout.size_bytes)
             .map_err(|error| FrameError::io(&path, "map the segment", error))?;
         let bell = map_bell(&bell_path(dir, symbol));
-        Ok(Self { path, layout: Arc::new(layout), memory, bell, file: Some(file) })
+        Ok(Self { path, layout: Arc::new(layout), memory, bell, file: Some(Arc::new(file)) })
     }
 
     /// What was published before the flag was set is seen after it.
@@ -250,6 +250,12 @@ impl Reader {
         }
     }
 
+    /// Another reader of the same mapping, at the same place: to wait with in another thread.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        Self { dir: self.dir.clone(), opened: self.opened.clone(), ..*self }
+    }
+
     /// Symbol of the segment.
     #[must_use]
     pub fn symbol(&self) -> &str {
@@ -308,6 +314,19 @@ impl Reader {
     #[must_use]
     pub fn heartbeat_ns(&self) -> u64 {
         self.opened.memory.load(HEARTBEAT)
+    }
+
+    /// How long ago that was.
+    #[must_use]
+    pub fn heartbeat_age_ns(&self) -> u64 {
+        mono_ns().saturating_sub(self.heartbeat_ns())
+    }
+
+    /// Whether the engine stopped cleanly or another one has replaced it: one load, against the system call
+    /// of [`Reader::liveness`].
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.opened.retired()
     }
 
     /// `CLOCK_MONOTONIC` minus the time of frames.
@@ -609,6 +628,12 @@ impl WindowReader {
     pub fn cursor(&self) -> Cursor {
         let (done, revision) = self.window().rows.cursor(&self.memory);
         Cursor { done, revision }
+    }
+
+    /// Index of the oldest row that is still there, and was ever written.
+    #[must_use]
+    pub fn oldest(&self) -> u64 {
+        self.window().rows.oldest(&self.memory)
     }
 
     /// The last `count` rows before a frame's cursor, at its revision.

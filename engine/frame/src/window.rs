@@ -99,6 +99,13 @@ impl Rows {
         (done, revision)
     }
 
+    /// Index of the oldest row that is still held.
+    pub(crate) fn oldest<M: Memory>(&self, memory: &M) -> u64 {
+        let (done, _) = self.cursor(memory);
+        let begun = memory.load(self.state_at + BEGUN).max(done);
+        memory.load(self.state_at + FIRST).max(begun.saturating_sub(self.capacity))
+    }
+
     /// Whether rows `from..from + count`, at `revision`, may be looked at. They count only if [`Rows::good`]
     /// says so after use.
     pub(crate) fn admit<M: Memory>(

@@ -5,7 +5,7 @@
 
 mod history;
 
-pub(crate) use history::{Told, second_of};
+pub(crate) use history::second_of;
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -209,23 +209,34 @@ impl Candles {
         let was_hole = self.closed[at].unobserved;
         self.closed[at].add(trade);
         self.rewrite(at, out);
-        self.after_repair(at, was_hole, out);
+        self.after_repair(at..=at, was_hole, out);
         TradeEffect::Repaired
     }
 
-    /// What follows from new prices or volumes of the closed bar at `changed`.
-    fn after_repair(&mut self, changed: usize, was_hole: bool, out: &mut BarOutput<'_>) {
+    /// What follows from new prices or volumes of closed bars, the first and the last of them at these places.
+    fn after_repair(
+        &mut self,
+        changed: RangeInclusive<usize>,
+        was_hole: bool,
+        out: &mut BarOutput<'_>,
+    ) {
+        let (first, last) = changed.into_inner();
         if was_hole {
             let trailing = self.closed.iter().rev().take_while(|bar| !bar.unobserved).count();
             self.valid_rows = self.valid_rows.max(trailing as u64);
         }
-        let close = self.closed[changed].close;
+        let mut close = self.closed[first].close;
         let mut carried = true;
-        for at in changed + 1..self.closed.len() {
+        for at in first + 1..self.closed.len() {
             let bar = &mut self.closed[at];
             carried = bar.trade_count == 0 && !bar.settled;
             if !carried {
-                break;
+                if at > last {
+                    break;
+                }
+                close = bar.close;
+                carried = true;
+                continue;
             }
             *bar = Bar { open: close, high: close, low: close, close, ..*bar };
             // A hole shows no price: there is nothing to mend.
@@ -237,7 +248,7 @@ impl Candles {
             *open = Bar { open: close, high: close, low: close, close, ..*open };
         }
         self.count_repaired();
-        out.recompute(&self.closed, changed);
+        out.recompute(&self.closed, first);
     }
 
     /// Place among the closed bars.

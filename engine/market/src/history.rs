@@ -253,13 +253,13 @@ impl History {
         matches!(self.phase, Phase::Loading { splice, next, .. } if next == splice)
     }
 
-    /// Own bars begin: where, and the seconds kept meanwhile.
-    pub(crate) fn begin(&mut self) -> Option<(Nanos, &[Bar])> {
+    /// Own bars begin: where, the seconds kept meanwhile, and whether trades were missed since.
+    pub(crate) fn begin(&mut self) -> Option<(Nanos, &[Bar], bool)> {
         let Phase::Loading { splice, .. } = self.phase else { return None };
         self.phase = Phase::Running;
         self.wanted = None;
         self.asked = None;
-        Some((splice, &self.seconds))
+        Some((splice, &self.seconds, std::mem::take(&mut self.missed)))
     }
 
     /// Whether the venue has no older bars of that interval than those that were loaded.

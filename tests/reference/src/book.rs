@@ -3,9 +3,11 @@
 //! Does not: request snapshots; a recording holds the answers only.
 
 use crate::decimal::Dec;
-use crate::message::{Depth, Level, Quote, Snapshot};
+use crate::message::{Depth, Level, Nanos, Quote, Snapshot};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+pub(crate) const LEVEL_COUNT: usize = 10;
 const SNAPSHOT_LIMITS: [usize; 8] = [5, 10, 20, 50, 100, 500, 1000, 5000];
 
 /// What a line recording can show; `stale` and `halted` are inputs of cobring's own log only.
@@ -74,6 +76,15 @@ impl Book {
         self.asks.first_key_value().map(|(&px, &qty)| Level { px, qty })
     }
 
+    /// The best ten of a side: bids, asks.
+    pub(crate) fn best_ten(&self) -> [Vec<Level>; 2] {
+        let level = |(&px, &qty): (&Dec, &Dec)| Level { px, qty };
+        [
+            self.bids.iter().rev().take(LEVEL_COUNT).map(level).collect(),
+            self.asks.iter().take(LEVEL_COUNT).map(level).collect(),
+        ]
+    }
+
     fn is_crossed(&self) -> bool {
         match (self.best_bid(), self.best_ask()) {
             (Some(bid), Some(ask)) => bid.px >= ask.px,
@@ -90,6 +101,37 @@ fn set_levels(side: &mut BTreeMap<Dec, Dec>, levels: &[Level]) {
         } else {
             side.insert(level.px, level.qty);
         }
+    }
+}
+
+/// A row of the window book_states.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct BookRow {
+    pub ts_event: Nanos,
+    pub ts_recv: Nanos,
+    /// None: a gap, there is no book.
+    pub update_id: Option<u64>,
+    /// Live after the event.
+    pub valid: bool,
+    bids: Vec<Level>,
+    asks: Vec<Level>,
+}
+
+impl BookRow {
+    /// `levels`: ten of ask_px, ask_qty, bid_px, bid_qty.
+    pub(crate) fn json(&self) -> Value {
+        let pair = |side: &[Level], index: usize| match side.get(index) {
+            Some(level) => [Some(level.px.to_f64()), Some(level.qty.to_f64())],
+            None => [None, None],
+        };
+        let level = |index: usize| [pair(&self.asks, index), pair(&self.bids, index)].concat();
+        json!({
+            "ts_event": self.ts_event,
+            "ts_recv": self.ts_recv,
+            "update_id": self.update_id,
+            "valid": self.valid,
+            "levels": (0..LEVEL_COUNT).map(level).collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -120,12 +162,16 @@ pub struct BookCounts {
 pub struct BookSync {
     pub state: BookState,
     book: Option<Book>,
-    /// Events waiting for a snapshot, in order of arrival.
-    buffer: Vec<Depth>,
+    /// The levels that crossed, while the state is so.
+    crossed: Option<Book>,
+    /// When the input came that the book was last changed by.
+    pub(crate) changed_at: Option<Nanos>,
+    /// Events waiting for a snapshot with their receive times, in order of arrival.
+    buffer: Vec<(Nanos, Depth)>,
     /// Snapshot newer than the live book.
     pending: Option<Snapshot>,
-    /// `valid` of each row of the window book_states.
-    pub rows_valid: Vec<bool>,
+    /// The window book_states.
+    pub(crate) rows: Vec<BookRow>,
     /// From a disagreement with bookTicker to the next live book.
     pub mismatch_unrepaired: bool,
     quotes: BTreeMap<u64, Quote>,
@@ -139,9 +185,11 @@ impl Default for BookSync {
         BookSync {
             state: BookState::Empty,
             book: None,
+            crossed: None,
+            changed_at: None,
             buffer: Vec::new(),
             pending: None,
-            rows_valid: Vec::new(),
+            rows: Vec::new(),
             mismatch_unrepaired: false,
             quotes: BTreeMap::new(),
             tops: Vec::new(),
@@ -156,16 +204,40 @@ impl BookSync {
         self.book.as_ref()
     }
 
-    pub(crate) fn on_quote(&mut self, quote: Quote) {
-        self.quotes.insert(quote.update_id, quote);
+    /// The live book, or the levels that crossed.
+    pub(crate) fn shown(&self) -> Option<&Book> {
+        self.book.as_ref().or(self.crossed.as_ref().filter(|_| self.state == BookState::Crossed))
     }
 
-    pub(crate) fn on_depth(&mut self, event: Depth) {
+    pub(crate) fn on_quote(&mut self, quote: Quote) {
+        self.quotes.insert(quote.update_id, quote);
+        if self.is_contradicted() {
+            self.lose_book_without_event(BookState::Gapped);
+        }
+    }
+
+    /// Does a bookTicker of the last applied event's update id show other best levels? Whichever came first: ids
+    /// are compared, never arrivals.
+    fn is_contradicted(&mut self) -> bool {
+        let applied = self.tops.last().map(|(update_id, ..)| *update_id);
+        let Some(book) = self.book.as_ref().filter(|book| applied == Some(book.update_id)) else {
+            return false;
+        };
+        let Some(quote) = self.quotes.get(&book.update_id) else { return false };
+        if (Some(quote.bid), Some(quote.ask)) == (book.best_bid(), book.best_ask()) {
+            return false;
+        }
+        self.counts.quote_mismatches += 1;
+        self.mismatch_unrepaired = true;
+        true
+    }
+
+    pub(crate) fn on_depth(&mut self, ts_recv: Nanos, event: Depth) {
         let Some(book) = &mut self.book else {
             if self.state == BookState::Empty {
                 self.state = BookState::Syncing;
             }
-            self.buffer.push(event);
+            self.buffer.push((ts_recv, event));
             return;
         };
         if event.last_id <= book.update_id {
@@ -174,21 +246,36 @@ impl BookSync {
         }
         if event.first_id > book.update_id + 1 {
             self.counts.gaps += 1;
-            self.rows_valid.push(false);
-            self.lose_book(BookState::Gapped, event);
+            self.rows.push(BookRow {
+                ts_event: event.event_time,
+                ts_recv,
+                update_id: None,
+                valid: false,
+                bids: Vec::new(),
+                asks: Vec::new(),
+            });
+            self.lose_book(BookState::Gapped, ts_recv, event);
             return;
         }
         book.apply(&event);
         self.counts.applied += 1;
+        self.changed_at = self.changed_at.max(Some(ts_recv));
         self.adopt_pending(&event);
         let lost = self.fault();
-        self.rows_valid.push(lost.is_none());
+        self.add_row(ts_recv, &event, lost.is_none());
         if let Some(state) = lost {
-            self.lose_book(state, event);
+            self.lose_book(state, ts_recv, event);
         }
     }
 
-    pub(crate) fn on_snapshot(&mut self, snapshot: Snapshot) -> SnapshotUse {
+    fn add_row(&mut self, ts_recv: Nanos, event: &Depth, valid: bool) {
+        let Some(book) = &self.book else { return };
+        let [bids, asks] = book.best_ten();
+        let (ts_event, update_id) = (event.event_time, Some(book.update_id));
+        self.rows.push(BookRow { ts_event, ts_recv, update_id, valid, bids, asks });
+    }
+
+    pub(crate) fn on_snapshot(&mut self, ts_recv: Nanos, snapshot: Snapshot) -> SnapshotUse {
         let last_update_id = snapshot.last_update_id;
         if let Some(book) = &mut self.book {
             if last_update_id < book.update_id {
@@ -206,24 +293,25 @@ impl BookSync {
             }
             return SnapshotUse::Background;
         }
-        let kept_first = self.buffer.iter().find(|event| event.last_id > last_update_id);
-        if kept_first.is_some_and(|event| event.first_id > last_update_id + 1) {
+        let kept_first = self.buffer.iter().find(|(_, event)| event.last_id > last_update_id);
+        if kept_first.is_some_and(|(_, event)| event.first_id > last_update_id + 1) {
             self.counts.snapshots_passed_over += 1;
             self.state = BookState::Syncing;
             return SnapshotUse::PassedOver;
         }
         self.counts.restarts += 1;
         self.book = Some(Book::from_snapshot(&snapshot));
+        self.changed_at = Some(ts_recv);
         self.state = BookState::Live;
         self.mismatch_unrepaired = false;
-        let kept: Vec<Depth> =
-            self.buffer.drain(..).filter(|event| event.last_id > last_update_id).collect();
+        let kept: Vec<(Nanos, Depth)> =
+            self.buffer.drain(..).filter(|(_, event)| event.last_id > last_update_id).collect();
         if kept.is_empty() && self.book.as_ref().is_some_and(Book::is_crossed) {
             self.counts.crossed += 1;
             self.lose_book_without_event(BookState::Crossed);
         }
-        for event in kept {
-            self.on_depth(event);
+        for (ts_recv, event) in kept {
+            self.on_depth(ts_recv, event);
         }
         SnapshotUse::Restart
     }
@@ -260,23 +348,18 @@ impl BookSync {
             self.counts.crossed += 1;
             return Some(BookState::Crossed);
         }
-        let quote = self.quotes.get(&book.update_id)?;
-        if (quote.bid, quote.ask) == (bid, ask) {
-            return None;
-        }
-        self.counts.quote_mismatches += 1;
-        self.mismatch_unrepaired = true;
-        Some(BookState::Syncing)
+        self.is_contradicted().then_some(BookState::Gapped)
     }
 
-    fn lose_book(&mut self, state: BookState, event: Depth) {
+    fn lose_book(&mut self, state: BookState, ts_recv: Nanos, event: Depth) {
         self.lose_book_without_event(state);
-        self.buffer.push(event);
+        self.buffer.push((ts_recv, event));
     }
 
     fn lose_book_without_event(&mut self, state: BookState) {
         self.state = state;
-        self.book = None;
+        let lost = self.book.take();
+        self.crossed = lost.filter(|_| state == BookState::Crossed);
         self.pending = None;
         self.buffer.clear();
     }
@@ -325,7 +408,7 @@ mod tests {
                         bids: vec![level(100, 1), level(99, 1)],
                         asks: vec![level(101, 1), level(102, 1)],
                     };
-                    sync.on_snapshot(snapshot);
+                    sync.on_snapshot(0, snapshot);
                 }
                 "quote" => sync.on_quote(Quote {
                     update_id: words[1].parse().unwrap(),
@@ -341,13 +424,14 @@ mod tests {
                         };
                         words[2..].iter().filter_map(parse).collect()
                     };
-                    sync.on_depth(Depth {
+                    let event = Depth {
                         event_time: 0,
                         first_id: first.parse().unwrap(),
                         last_id: last.parse().unwrap(),
                         bids: side('b'),
                         asks: side('a'),
-                    });
+                    };
+                    sync.on_depth(0, event);
                 }
             }
         }
@@ -360,7 +444,7 @@ mod tests {
             let px = |level: Option<Level>| level.unwrap().px.0;
             format!(" {} {}/{}", book.update_id, px(book.best_bid()), px(book.best_ask()))
         });
-        let rows: String = sync.rows_valid.iter().map(|&v| if v { '+' } else { '-' }).collect();
+        let rows: String = sync.rows.iter().map(|row| if row.valid { '+' } else { '-' }).collect();
         assert_eq!(format!("{}{book} {rows}", sync.state.name()), expected, "{steps:?}");
     }
 
@@ -394,10 +478,15 @@ mod tests {
         check(&["snap 10", "depth 11-11 a101=0 a102=0"], "crossed -");
         check(&["snap 10", "depth 11-11 b101=1", "snap 11"], "live 11 100/101 -");
         check(&["snap 10", "quote 11 100 101", "depth 11-11"], "live 11 100/101 +");
-        check(&["snap 10", "quote 11 99 101", "depth 11-11"], "syncing -");
+        check(&["snap 10", "quote 11 99 101", "depth 11-11"], "gapped -");
         assert!(feed(&["snap 10", "quote 11 99 101", "depth 11-11"]).mismatch_unrepaired);
         let late = feed(&["snap 10", "depth 11-11", "quote 11 99 101"]);
-        assert_eq!((late.state, late.quote_agreement()), (BookState::Live, (1, 1)));
+        assert_eq!((late.state, late.quote_agreement()), (BookState::Gapped, (1, 1)));
+        check(&["snap 10", "depth 11-11", "quote 11 99 101", "depth 12-12"], "gapped +");
+        check(&["snap 10", "depth 11-11", "depth 12-12", "quote 11 99 101"], "live 12 100/101 ++");
+        check(&["snap 10", "quote 10 99 101"], "live 10 100/101 ");
+        let crossed = feed(&["snap 10", "depth 11-11 b101=1"]);
+        assert_eq!(crossed.shown().unwrap().best_bid(), crossed.shown().unwrap().best_ask());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Candles {
 }
 
 /// Prices of a bar: open, high, low, close.
-type Prices = [Dec; 4];
+pub(crate) type Prices = [Dec; 4];
 
 impl Candles {
     pub(crate) fn new(duration: Nanos) -> Candles {
@@ -49,7 +49,7 @@ impl Candles {
 
     /// `trades`: all trades, the new one last. `id_gap`: trade times on both sides of missing ids.
     pub(crate) fn on_trade(&mut self, trades: &[TradeRecord], id_gap: Option<(Nanos, Nanos)>) {
-        let Some((new, earlier)) = trades.split_last() else { return };
+        let Some(new) = trades.last() else { return };
         let time = new.trade.trade_time;
         if self.bars.is_empty() {
             let open_time = time.div_euclid(self.duration) * self.duration;
@@ -70,21 +70,17 @@ impl Candles {
         let index = usize::try_from((time - self.bars[0].open_time) / self.duration)
             .expect("invariant: the trade is not before the first bar");
         if index < self.closed_count() {
-            self.repair(index, earlier, trades);
+            self.repair(index, trades);
         }
     }
 
-    /// A late trade: its bar, and the flat bars after it if its close changed.
-    fn repair(&mut self, index: usize, before: &[TradeRecord], after: &[TradeRecord]) {
-        self.bars[index].repaired = true;
-        if self.close_px(index, before) == self.close_px(index, after) {
-            return;
-        }
-        for later in index + 1..self.closed_count() {
-            if self.prices(later, after).is_some() || self.is_in_hole(later) {
-                return;
-            }
-            self.bars[later].repaired = true;
+    /// A late trade: its bar, and the flat bars after it.
+    fn repair(&mut self, index: usize, trades: &[TradeRecord]) {
+        let rows = self.rows(trades);
+        let is_flat = |row: &&Row| row.trade_count == 0 && !row.is_hole;
+        let flat = rows[index + 1..self.closed_count()].iter().take_while(is_flat).count();
+        for bar in &mut self.bars[index..][..=flat] {
+            bar.repaired = true;
         }
     }
 
@@ -127,68 +123,47 @@ impl Candles {
         self.holes.iter().any(|&(from, to)| start < to && from < start + self.duration)
     }
 
-    /// The bar's trades by id, as the venue orders them.
-    fn trades_of<'a>(&self, index: usize, trades: &'a [TradeRecord]) -> Vec<&'a Trade> {
-        let start = self.bars[index].open_time;
-        let within = |t: &&Trade| start <= t.trade_time && t.trade_time < start + self.duration;
-        let mut found: Vec<&Trade> =
-            trades.iter().map(|record| &record.trade).filter(within).collect();
-        found.sort_by_key(|trade| trade.id);
-        found
-    }
-
-    /// None: no trade in the bar.
-    fn prices(&self, index: usize, trades: &[TradeRecord]) -> Option<Prices> {
-        let own = self.trades_of(index, trades);
-        let (first, last) = (own.first()?, own.last()?);
-        let high = own.iter().map(|trade| trade.px).max()?;
-        let low = own.iter().map(|trade| trade.px).min()?;
-        Some([first.px, high, low, last.px])
-    }
-
-    /// None: no trade since a hole.
-    fn close_px(&self, index: usize, trades: &[TradeRecord]) -> Option<Dec> {
-        for index in (0..=index).rev() {
-            if let Some([_, _, _, close]) = self.prices(index, trades) {
-                return Some(close);
-            }
-            if self.is_in_hole(index) {
-                return None;
+    /// The trades of each bar by id, as the venue orders them.
+    fn trades_by_bar<'a>(&self, trades: &'a [TradeRecord]) -> Vec<Vec<&'a Trade>> {
+        let mut by_bar = vec![Vec::new(); self.bars.len()];
+        for TradeRecord { trade, .. } in trades {
+            let since_first = |first: &Bar| trade.trade_time - first.open_time;
+            let index = self.bars.first().map_or(-1, since_first).div_euclid(self.duration);
+            if let Some(own) = usize::try_from(index).ok().and_then(|index| by_bar.get_mut(index)) {
+                own.push(trade);
             }
         }
-        None
+        for own in &mut by_bar {
+            own.sort_by_key(|trade| trade.id);
+        }
+        by_bar
     }
 
-    /// How many of the last `count` closed rows are flagged `repaired`.
-    pub(crate) fn repaired_among_last(&self, count: usize) -> usize {
-        let closed = &self.bars[..self.closed_count()];
-        closed[closed.len().saturating_sub(count)..].iter().filter(|bar| bar.repaired).count()
+    /// All rows, the open bar last.
+    pub(crate) fn rows(&self, trades: &[TradeRecord]) -> Vec<Row> {
+        let mut rows = Vec::new();
+        // None: no trade yet, or none since a hole.
+        let mut close = None;
+        for (index, own) in self.trades_by_bar(trades).into_iter().enumerate() {
+            let row = self.row(index, &own, close);
+            close = row.close();
+            rows.push(row);
+        }
+        rows
     }
 
-    pub(crate) fn json(&self, trades: &[TradeRecord]) -> Value {
-        let row = |index: usize| self.row(index, trades);
-        json!({
-            "open": self.bars.len().checked_sub(1).map(row),
-            "last": self.bars.len().checked_sub(2).map(row),
-            "closed_count": self.closed_count(),
-        })
-    }
-
-    fn row(&self, index: usize, trades: &[TradeRecord]) -> Value {
+    fn row(&self, index: usize, own: &[&Trade], close_before: Option<Dec>) -> Row {
         let bar = self.bars[index];
-        let own = self.trades_of(index, trades);
         let is_hole = own.is_empty() && self.is_in_hole(index);
-        let flat_px = self.close_px(index, trades).filter(|_| !is_hole);
-        let prices = self.prices(index, trades).or(flat_px.map(|px| [px; 4]));
-        let [open, high, low, close] = match prices {
-            Some(prices) => prices.map(|px| json!(px.to_f64())),
-            None => [Value::Null, Value::Null, Value::Null, Value::Null],
+        let prices = match (own.first(), own.last()) {
+            (Some(first), Some(last)) => {
+                let px = || own.iter().map(|trade| trade.px);
+                let (high, low) = (px().fold(first.px, Dec::max), px().fold(first.px, Dec::min));
+                Some([first.px, high, low, last.px])
+            }
+            _ => close_before.filter(|_| !is_hole).map(|px| [px; 4]),
         };
         let bought = || own.iter().filter(|trade| trade.taker_buy);
-        let sum = |mantissa: i128, places: u32| {
-            if is_hole { Value::Null } else { json!(decimal_to_f64(mantissa, places)) }
-        };
-        let trade_count: u64 = own.iter().map(|t| t.last_trade_id - t.first_trade_id + 1).sum();
         let incomplete = self.id_gaps.iter().any(|&gap| self.touches(index, gap))
             || (self.is_cut_by_hole(index) && !is_hole);
         let flags = [
@@ -198,21 +173,80 @@ impl Candles {
             ("repaired", bar.repaired),
             ("hole", is_hole),
         ];
-        let flags: Vec<&str> =
-            flags.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+        Row {
+            open_time: bar.open_time,
+            ts_closed: bar.ts_closed,
+            prices,
+            volume: own.iter().map(|t| t.qty.0).sum(),
+            quote_volume: own.iter().map(|t| t.px.times(t.qty)).sum(),
+            taker_buy_volume: bought().map(|t| t.qty.0).sum(),
+            taker_buy_quote_volume: bought().map(|t| t.px.times(t.qty)).sum(),
+            trade_count: own.iter().map(|t| t.last_trade_id - t.first_trade_id + 1).sum(),
+            flags: flags.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect(),
+            is_hole,
+        }
+    }
+
+    /// How many of the last `count` closed rows are flagged `repaired`.
+    pub(crate) fn repaired_among_last(&self, count: usize) -> usize {
+        let closed = &self.bars[..self.closed_count()];
+        closed[closed.len().saturating_sub(count)..].iter().filter(|bar| bar.repaired).count()
+    }
+}
+
+/// `rows`: those of [`Candles::rows`].
+pub(crate) fn json(rows: &[Row]) -> Value {
+    json!({
+        "open": rows.last().map(Row::json),
+        "last": rows.len().checked_sub(2).map(|index| rows[index].json()),
+        "closed_count": rows.len().saturating_sub(1),
+    })
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Row {
+    pub open_time: Nanos,
+    /// None: open.
+    pub ts_closed: Option<Nanos>,
+    /// None: a hole, or flat before the first trade after one.
+    pub prices: Option<Prices>,
+    /// Units of 10^-8.
+    pub volume: i128,
+    /// Units of 10^-16.
+    pub quote_volume: i128,
+    pub taker_buy_volume: i128,
+    pub taker_buy_quote_volume: i128,
+    pub trade_count: u64,
+    pub flags: Vec<&'static str>,
+    /// Nobody watched, so that volumes are unknown too.
+    pub is_hole: bool,
+}
+
+impl Row {
+    fn close(&self) -> Option<Dec> {
+        self.prices.map(|[_, _, _, close]| close)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        let [open, high, low, close] = match self.prices {
+            Some(prices) => prices.map(|px| Some(px.to_f64())),
+            None => [None; 4],
+        };
+        let known =
+            |value: i128, places: u32| (!self.is_hole).then(|| decimal_to_f64(value, places));
         json!({
-            "open_time": bar.open_time,
-            "ts_closed": bar.ts_closed,
+            "open_time": self.open_time,
+            "ts_closed": self.ts_closed,
             "open": open,
             "high": high,
             "low": low,
             "close": close,
-            "volume": sum(own.iter().map(|t| t.qty.0).sum(), PLACES),
-            "quote_volume": sum(own.iter().map(|t| t.px.times(t.qty)).sum(), 2 * PLACES),
-            "taker_buy_volume": sum(bought().map(|t| t.qty.0).sum(), PLACES),
-            "taker_buy_quote_volume": sum(bought().map(|t| t.px.times(t.qty)).sum(), 2 * PLACES),
-            "trade_count": trade_count,
-            "flags": flags,
+            "volume": known(self.volume, PLACES),
+            "quote_volume": known(self.quote_volume, 2 * PLACES),
+            "taker_buy_volume": known(self.taker_buy_volume, PLACES),
+            "taker_buy_quote_volume": known(self.taker_buy_quote_volume, 2 * PLACES),
+            "trade_count": self.trade_count,
+            "flags": self.flags,
         })
     }
 }
@@ -265,9 +299,11 @@ mod tests {
 
         /// `<open second>: open/high/low/close volume count flags`, a row for each bar, the open one last.
         fn check(&self, expected: &[&str]) {
-            let rows: Vec<String> = (0..self.candles.bars.len())
-                .map(|index| {
-                    let row = self.candles.row(index, &self.trades);
+            let rows = self.candles.rows(&self.trades);
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|row| {
+                    let row = row.json();
                     let px = |key: &str| row[key].as_f64().map_or("-".into(), |px| px.to_string());
                     let names: Vec<&str> = row["flags"]
                         .as_array()
@@ -324,7 +360,7 @@ mod tests {
         assert_eq!(stream.candles.repaired_among_last(300), 3);
         assert_eq!(stream.candles.repaired_among_last(1), 1);
         let same_close = Stream::new().trade(1500, 10).trade(5000, 20).trade(2500, 10);
-        assert_eq!(same_close.candles.repaired_among_last(300), 1);
+        assert_eq!(same_close.candles.repaired_among_last(300), 3, "the rows are written again");
         let before_first = Stream::new().trade(1500, 10).trade(500, 20);
         before_first.check(&["1: 10/10/10/10 2 1 partial"]);
     }

@@ -1,6 +1,6 @@
 //! Exact decimals: an `i128` counts units of 10^-8, products of two units of 10^-16.
 //! Guarantees: no rounding before the one to the nearest double; overflow panics.
-//! Does not: negative input (no price or quantity is negative).
+//! Does not: negative input but where asked for (no price or quantity is negative).
 
 use std::ops::{Add, Sub};
 
@@ -33,6 +33,14 @@ impl Dec {
         Some(Dec(whole * UNIT + fraction))
     }
 
+    /// As [`Dec::parse`], with an optional minus before it.
+    pub(crate) fn parse_signed(text: &str) -> Option<Dec> {
+        match text.strip_prefix('-') {
+            Some(rest) => Dec::parse(rest).map(|dec| Dec(-dec.0)),
+            None => Dec::parse(text),
+        }
+    }
+
     /// Product in units of 10^-16.
     pub(crate) fn times(self, other: Dec) -> i128 {
         self.0.checked_mul(other.0).expect("invariant: price x quantity fits 128 bits")
@@ -57,14 +65,23 @@ impl Sub for Dec {
     }
 }
 
-/// The double nearest to `mantissa` / 10^`places`: written out in full and read back, which the
-/// standard library rounds correctly.
-pub(crate) fn decimal_to_f64(mantissa: i128, places: u32) -> f64 {
+/// `mantissa` / 10^`places`, written out in full: the standard library reads it back as the nearest float.
+fn written_out(mantissa: i128, places: u32) -> String {
     let one = 10_i128.pow(places);
     let (whole, fraction) = (mantissa.abs() / one, mantissa.abs() % one);
     let sign = if mantissa < 0 { "-" } else { "" };
     let width = places as usize;
-    read_back(&format!("{sign}{whole}.{fraction:0width$}"))
+    format!("{sign}{whole}.{fraction:0width$}")
+}
+
+/// The double nearest to `mantissa` / 10^`places`.
+pub(crate) fn decimal_to_f64(mantissa: i128, places: u32) -> f64 {
+    read_back(&written_out(mantissa, places))
+}
+
+/// The 32-bit float nearest to `mantissa` (≥ 0) / 10^`places`, without a stop at the nearest double.
+pub(crate) fn decimal_to_f32(mantissa: i128, places: u32) -> f32 {
+    written_out(mantissa, places).parse().expect("invariant: digits, a point, digits")
 }
 
 /// The double nearest to `numerator` / `denominator` (> 0): long division to 60 decimals.
@@ -87,6 +104,11 @@ pub(crate) fn mean_of_fixed(ratios: &[i128]) -> Option<f64> {
     let count = i128::try_from(ratios.len()).expect("invariant: a count fits 128 bits");
     let sum: i128 = ratios.iter().sum();
     (count > 0).then(|| ratio_to_f64(sum, count * 10_i128.pow(RATIO_PLACES)))
+}
+
+/// Σ price × quantity (10^-16) over Σ quantity (10^-8).
+pub(crate) fn weighted_px(value: i128, quantity: i128) -> Option<f64> {
+    (quantity > 0).then(|| ratio_to_f64(value, quantity * UNIT))
 }
 
 /// Whole part and the first `places` decimals of |numerator| / denominator.
@@ -118,6 +140,8 @@ mod tests {
         assert_eq!(Dec::parse("0.00000001"), Some(Dec(1)));
         assert_eq!(Dec::parse("5"), Some(Dec(500_000_000)));
         assert_eq!(Dec::parse("1.0000000000"), Some(Dec(100_000_000)));
+        assert_eq!(Dec::parse_signed("-0.5"), Some(Dec(-50_000_000)));
+        assert_eq!(Dec::parse_signed("--1"), None);
         for bad in ["", "-1", "1.", ".5", "1.000000001", "1e3", "NaN", " 1"] {
             assert_eq!(Dec::parse(bad), None, "{bad}");
         }
@@ -128,6 +152,9 @@ mod tests {
         let bits = f64::to_bits;
         assert_eq!(bits(Dec::parse("61837.63").unwrap().to_f64()), bits(61837.63));
         assert_eq!(bits(decimal_to_f64(-25, 1)), bits(-2.5));
+        // Just above the middle of two 32-bit floats; the nearest double is that middle, whose even side is 1.
+        let above_middle = 1_000_000_059_604_644_775_390_626;
+        assert_eq!(decimal_to_f32(above_middle, 24).to_bits(), 1.000_000_1_f32.to_bits());
         assert_eq!(bits(ratio_to_f64(1, 3)), bits(1.0 / 3.0));
         assert_eq!(bits(ratio_to_f64(-2, 3)), bits(-2.0 / 3.0));
         assert_eq!(bits(ratio_to_f64(0, 7)), bits(0.0));

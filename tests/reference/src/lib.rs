@@ -4,19 +4,32 @@
 
 #![forbid(unsafe_code)]
 
+mod blocks;
 mod book;
 mod candles;
+mod cob_rows;
 mod compare;
 mod decimal;
+mod flow;
+mod heatmap;
+mod indicators;
 mod message;
+mod pivots;
 mod recording;
 mod replay;
+#[cfg(test)]
+mod scenario;
 mod symbol;
+mod ticks;
+mod top;
+mod view;
+mod windows;
 
 pub use book::{BookCounts, BookState, BookSync};
 pub use compare::{CompareError, Difference, Report, compare};
 pub use decimal::Dec;
-pub use message::{Depth, Level, Message, Nanos, Quote, Snapshot, Trade, TradeKind};
-pub use recording::{Input, RecordingError, read_all, read_text};
-pub use replay::{ReplayError, replay};
+pub use heatmap::Metric;
+pub use message::{Depth, Level, Message, Nanos, Quote, Snapshot, Ticker, Trade, TradeKind};
+pub use recording::{Input, RecordingError, load, read_all, read_text};
+pub use replay::{ReplayError, fold, replay};
 pub use symbol::{Symbol, SymbolConfig};

@@ -48,6 +48,13 @@ pub struct Trade {
     pub taker_buy: bool,
 }
 
+impl Trade {
+    /// The taker's side.
+    pub(crate) fn side(&self) -> &'static str {
+        if self.taker_buy { "buy" } else { "sell" }
+    }
+}
+
 /// `{"u":35346513501,"s":"ETHUSDT","b":"2683.8","B":"3.0292","a":"2683.81","A":"31.4395"}`
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Quote {
@@ -64,12 +71,48 @@ pub struct Snapshot {
     pub asks: Vec<Level>,
 }
 
+/// The 24 h ticker:
+/// `{"e":"24hrTicker","E":1723161256012,"p":"248.35","P":"10.197","w":"2541.6","x":"2435.45","c":"2683.8","Q":"0.002",…}`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ticker {
+    pub event_time: Nanos,
+    /// p, P, w, x, c, Q, b, B, a, A, o, h, l, v, q, as [`TICKER_DECIMALS`] names them.
+    pub decimals: [Dec; 15],
+    /// c: the price that the live price falls back on.
+    pub last_px: Dec,
+    pub open_time: Nanos,
+    pub close_time: Nanos,
+    pub first_trade_id: u64,
+    pub last_trade_id: u64,
+    pub trade_count: u64,
+}
+
+/// The venue's key and our name of each decimal of a ticker.
+pub(crate) const TICKER_DECIMALS: [(&str, &str); 15] = [
+    ("p", "price_change"),
+    ("P", "price_change_percent"),
+    ("w", "weighted_avg_px"),
+    ("x", "prev_close_px"),
+    ("c", "last_px"),
+    ("Q", "last_qty"),
+    ("b", "bid_px"),
+    ("B", "bid_qty"),
+    ("a", "ask_px"),
+    ("A", "ask_qty"),
+    ("o", "open_px"),
+    ("h", "high_px"),
+    ("l", "low_px"),
+    ("v", "volume"),
+    ("q", "quote_volume"),
+];
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
     Depth(Depth),
     Trade(Trade),
     Quote(Quote),
     Snapshot(Snapshot),
+    Ticker(Box<Ticker>),
     /// Passed over.
     Other,
 }
@@ -89,6 +132,7 @@ pub(crate) fn parse(raw: &str) -> (Option<String>, Message) {
         Some("depthUpdate") => depth(data).map(Message::Depth),
         Some("trade") => trade(data).map(Message::Trade),
         Some("aggTrade") => agg_trade(data).map(Message::Trade),
+        Some("24hrTicker") => ticker(data).map(Box::new).map(Message::Ticker),
         None if channel == "bookTicker" => quote(data).map(Message::Quote),
         _ => None,
     };
@@ -137,6 +181,23 @@ fn quote(data: &Value) -> Option<Quote> {
         update_id: data["u"].as_u64()?,
         bid: Level { px: decimal(&data["b"])?, qty: decimal(&data["B"])? },
         ask: Level { px: decimal(&data["a"])?, qty: decimal(&data["A"])? },
+    })
+}
+
+fn ticker(data: &Value) -> Option<Ticker> {
+    let mut decimals = [Dec::ZERO; 15];
+    for (decimal, (key, _)) in decimals.iter_mut().zip(TICKER_DECIMALS) {
+        *decimal = Dec::parse_signed(data[key].as_str()?)?;
+    }
+    Some(Ticker {
+        event_time: time(data, "E")?,
+        decimals,
+        last_px: decimal(&data["c"])?,
+        open_time: time(data, "O")?,
+        close_time: time(data, "C")?,
+        first_trade_id: data["F"].as_u64()?,
+        last_trade_id: data["L"].as_u64()?,
+        trade_count: data["n"].as_u64()?,
     })
 }
 
@@ -201,6 +262,11 @@ mod tests {
             (r#"{"stream":"ethusdt@kline_1s","data":{"e":"kline"}}"#, "ETHUSDT Other"),
             (
                 r#"{"stream":"ethusdt@depth20","data":{"lastUpdateId":1,"bids":[],"asks":[]}}"#,
+                "ETHUSDT Other",
+            ),
+            (include_str!("../../fixtures/binance/ws_ticker.json"), "ETHUSDT Ticker"),
+            (
+                r#"{"stream":"ethusdt@ticker","data":{"e":"24hrTicker","E":1,"c":"1"}}"#,
                 "ETHUSDT Other",
             ),
             (r#"{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}"#, " Other"),

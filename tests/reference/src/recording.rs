@@ -19,7 +19,7 @@ pub enum RecordingError {
     SnapshotSymbol { path: PathBuf, symbols: BTreeSet<String> },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Input {
     pub ts_recv: Nanos,
     /// None: a message of no symbol, which still takes its place in time.
@@ -39,7 +39,11 @@ pub fn read_all(paths: &[PathBuf]) -> Result<Vec<Input>, RecordingError> {
     Ok(inputs)
 }
 
-fn load(path: &Path) -> Result<String, RecordingError> {
+/// The text of a recording, unpacked.
+///
+/// # Errors
+/// A file that cannot be read, is damaged, or is no UTF-8.
+pub fn load(path: &Path) -> Result<String, RecordingError> {
     let io = |source| RecordingError::Io { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(io)?;
     let mut text = String::new();

@@ -32,6 +32,25 @@ pub fn replay<E: From<ReplayError>>(
     if every <= 0 || every % GRID != 0 {
         return Err(ReplayError::Every(every).into());
     }
+    fold(inputs, configs, |timer, symbols| {
+        if timer % every == 0 {
+            for symbol in symbols.values() {
+                line(symbol.json(timer))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// As [`replay`], without lines: `instant` sees the symbols after each timer but one at the first input.
+///
+/// # Errors
+/// A symbol without configuration, or what `instant` returns.
+pub fn fold<E: From<ReplayError>>(
+    inputs: Vec<Input>,
+    configs: &BTreeMap<String, SymbolConfig>,
+    mut instant: impl FnMut(Nanos, &BTreeMap<String, Symbol>) -> Result<(), E>,
+) -> Result<BTreeMap<String, Symbol>, E> {
     let mut symbols = BTreeMap::new();
     for name in inputs.iter().filter_map(|input| input.symbol.as_ref()) {
         let config = configs.get(name).ok_or_else(|| ReplayError::NotConfigured(name.clone()))?;
@@ -52,10 +71,8 @@ pub fn replay<E: From<ReplayError>>(
             for symbol in symbols.values_mut() {
                 symbol.on_timer(next_timer);
             }
-            if next_timer > first && next_timer % every == 0 {
-                for symbol in symbols.values() {
-                    line(symbol.json(next_timer))?;
-                }
+            if next_timer > first {
+                instant(next_timer, &symbols)?;
             }
             next_timer += GRID;
         }
@@ -70,59 +87,11 @@ pub fn replay<E: From<ReplayError>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decimal::Dec;
-    use crate::recording::read_text;
+    use crate::scenario::{
+        Line, SNAPSHOT, agg_trade, depth, lines, lines_each, quote, text, trade,
+    };
+    use proptest::prelude::*;
     use serde_json::json;
-    use std::path::Path;
-
-    const SNAPSHOT: &str =
-        r#"{"lastUpdateId":10,"bids":[["100","3"],["98.5","1"]],"asks":[["101","1"],["103","5"]]}"#;
-
-    fn depth(event_ms: i64, first: u64, last: u64, bids: &Value, asks: &Value) -> String {
-        let data = json!({
-            "e": "depthUpdate", "E": event_ms, "U": first, "u": last, "b": bids, "a": asks,
-        });
-        json!({"stream": "ethusdt@depth@100ms", "data": data}).to_string()
-    }
-
-    fn trade(time_ms: i64, id: u64, px: &str, qty: &str, buyer_is_maker: bool) -> String {
-        let data = json!({
-            "e": "trade", "E": time_ms, "T": time_ms, "t": id, "p": px, "q": qty,
-            "m": buyer_is_maker,
-        });
-        json!({"stream": "ethusdt@trade", "data": data}).to_string()
-    }
-
-    fn agg_trade(time_ms: i64, id: u64, first: u64, last: u64) -> String {
-        let data = json!({
-            "e": "aggTrade", "E": time_ms, "T": time_ms, "a": id, "f": first, "l": last,
-            "p": "100", "q": "1", "m": false,
-        });
-        json!({"stream": "ethusdt@aggTrade", "data": data}).to_string()
-    }
-
-    fn quote(update_id: u64, bid: [&str; 2], ask: [&str; 2]) -> String {
-        let data = json!({"u": update_id, "b": bid[0], "B": bid[1], "a": ask[0], "A": ask[1]});
-        json!({"stream": "ethusdt@bookTicker", "data": data}).to_string()
-    }
-
-    /// Inputs with receive times in ms; tick 0.5, bucket 1, range 2, R = 3; a line each second.
-    fn lines(inputs: &[(i64, String)]) -> Vec<Value> {
-        let text: String =
-            inputs.iter().map(|(ms, raw)| format!("{} {raw}\n", ms * 1_000_000)).collect();
-        let dec = |text| Dec::parse(text).unwrap();
-        let config =
-            SymbolConfig { tick: dec("0.5"), bucket: dec("1"), range: dec("2"), radius: 3 };
-        let configs = BTreeMap::from([("ETHUSDT".to_owned(), config)]);
-        let inputs = read_text(Path::new("test"), &text).unwrap();
-        let mut lines = Vec::new();
-        replay(inputs, &configs, 1_000_000_000, |line| {
-            lines.push(line);
-            Ok::<(), ReplayError>(())
-        })
-        .unwrap();
-        lines
-    }
 
     fn seconds(lines: &[Value]) -> Vec<i64> {
         lines.iter().map(|line| line["ts"].as_i64().unwrap() / 1_000_000_000).collect()
@@ -134,9 +103,9 @@ mod tests {
             .map(|ms| (ms, trade(ms, ms.unsigned_abs(), "1", "1", true)));
         let lines = lines(&inputs);
         assert_eq!(seconds(&lines), [2, 3]);
-        assert_eq!(lines[0]["flow"]["last_trade"]["id"], 1500);
-        assert_eq!(lines[0]["flow"]["trade_count_1s"], 1, "1.0 is not in (1, 2]");
-        assert_eq!(lines[1]["flow"]["last_trade"]["id"], 2000);
+        assert_eq!(lines[0]["flow"]["last_id"], 1500);
+        assert_eq!(lines[0]["flow"]["sell_count"][0], 1, "1.0 is not in (1, 2]");
+        assert_eq!(lines[1]["flow"]["last_id"], 2000);
     }
 
     #[test]
@@ -167,7 +136,7 @@ mod tests {
         assert_eq!(two["top"]["source"], "bookTicker");
         assert_eq!(two["top"]["micro_px"], 100.125);
         assert_eq!(two["imbalance"]["imbalance_samples"], json!([10, 18, 18, 18]));
-        assert_eq!(two["flow"]["ofi_1s"], 0.0, "one bookTicker before 3.0");
+        assert_eq!(two["flow"]["ofi"][0], 0.0, "one bookTicker before 3.0");
     }
 
     #[test]
@@ -182,10 +151,10 @@ mod tests {
             (2000, trade(2000, 3, "13", "2", false)),
         ]);
         let flow = &lines[0]["flow"];
-        assert_eq!(flow["ofi_1s"], -4.0, "(3 - 1) - (4 - 1) = -1, then 2 - 5");
-        assert_eq!([&flow["buy_volume_1s"], &flow["sell_volume_1s"]], [2.0, 1.0]);
-        assert_eq!(flow["vwap_5s"], 12.0);
-        assert_eq!(flow["last_trade"]["side"], "buy");
+        assert_eq!(flow["ofi"][0], -4.0, "(3 - 1) - (4 - 1) = -1, then 2 - 5");
+        assert_eq!([&flow["buy_volume"][0], &flow["sell_volume"][0]], [2.0, 1.0]);
+        assert_eq!(flow["vwap"][1], 12.0);
+        assert_eq!(flow["last_side"], "buy");
     }
 
     #[test]
@@ -198,8 +167,8 @@ mod tests {
             (3000, agg_trade(3000, 9, 25, 25)),
             (4000, agg_trade(4000, 10, 26, 26)),
         ]);
-        assert_eq!(lines[0]["flow"]["trade_count_1s"], 3);
-        assert_eq!(lines[0]["clock"]["offset_low"], 0);
+        assert_eq!(lines[0]["flow"]["buy_count"][0], 3);
+        assert_eq!(lines[0]["times"]["offset_low"], 0);
         let last = |line: &Value| line["candles"]["1s"]["last"]["flags"].clone();
         assert_eq!(last(&lines[1]), json!(["partial"]));
         assert_eq!(last(&lines[2]), json!(["incomplete"]), "trade 24 may lie in 2 or 3");
@@ -237,20 +206,85 @@ mod tests {
             "/book/update_id",
             "/book/bids",
             "/top/mid_px",
-            "/top/source",
             "/cob/centre_bucket",
             "/cob/bid_qty/0",
             "/imbalance/imbalance",
             "/imbalance/imbalance_ma_60s",
             "/imbalance/imbalance_within/0",
-            "/flow/last_trade",
-            "/flow/vwap_60s",
+            "/flow/last_px",
+            "/flow/vwap/3",
+            "/price/px",
+            "/price/age",
+            "/indicators/1s/last",
+            "/pivots/1m/5/last",
+            "/pivots/1s/1/support",
+            "/cob_rows/last",
+            "/book_states/last",
+            "/ticks/last",
+            "/ticker/last",
             "/candles/1s/open",
             "/candles/1s/last",
         ] {
             assert_eq!(line.pointer(path), Some(&Value::Null), "{path}");
         }
+        for path in ["/top/source", "/price/source", "/flow/last_side"] {
+            assert_eq!(line.pointer(path).unwrap(), "none", "{path}");
+        }
         assert_eq!(line["quality"]["score"], 0.0);
-        assert_eq!(line["clock"]["offset_low"], 0);
+        assert_eq!(line["times"]["offset_low"], 0);
+    }
+
+    /// A recording of everything that can happen: gaps, restarts, late and repeated trades, breaks.
+    fn any_recording(steps: &[(u8, i64, u64, i64)]) -> Vec<Line> {
+        let (mut now, mut update, mut trade_id) = (1000, 10, 100);
+        let mut lines = vec![(now, quote(update, ["100", "3"], ["101", "1"]))];
+        for &(kind, pause_ms, amount, late_ms) in steps {
+            now += if kind == 0 { pause_ms * 200 } else { pause_ms };
+            let px = format!("{}", 100 + amount % 4);
+            let raw = match kind {
+                0..8 => {
+                    trade_id += if kind == 1 { 3 } else { 1 };
+                    let id = if kind == 2 { trade_id - 1 } else { trade_id };
+                    trade(now - late_ms, id, &px, &format!("0.{}", amount + 1), amount % 2 == 0)
+                }
+                8..12 => {
+                    quote(update + amount % 3, ["100", "3"], ["101", &format!("{}", amount + 1)])
+                }
+                12..14 => json!({
+                    "lastUpdateId": update,
+                    "bids": [["100", "3"], ["98.5", "1"]],
+                    "asks": [["101", "1"], ["103", "5"]],
+                })
+                .to_string(),
+                14 => include_str!("../../fixtures/binance/ws_ticker.json").to_owned(),
+                _ => {
+                    let first = update + if kind == 15 { 2 } else { 1 };
+                    update = first + amount % 2;
+                    let bid = json!([["99.5", format!("{}", amount % 3)]]);
+                    depth(now, first, update, &bid, &json!([["102", format!("{amount}")]]))
+                }
+            };
+            lines.push((now, raw));
+        }
+        lines
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// No future leaks: what a cut recording shows is the beginning of what the whole one shows.
+        #[test]
+        fn a_recording_cut_at_any_line_gives_the_same_lines_so_far(
+            steps in prop::collection::vec((0..40_u8, 0..900_i64, 0..9_u64, 0..1500_i64), 1..80),
+            cut in 1..80_usize,
+        ) {
+            let recording = any_recording(&steps);
+            let cut = cut.min(recording.len());
+            let (all, early) = (lines_each(&text(&recording), 500), lines_each(&text(&recording[..cut]), 500));
+            prop_assert!(early.len() <= all.len());
+            prop_assert_eq!(&early[..], &all[..early.len()]);
+            // Not one too few: the next line of the whole comes after the last input of the cut one.
+            let last_ns = recording[cut - 1].0 * 1_000_000;
+            prop_assert!(all.get(early.len()).is_none_or(|line| line["ts"].as_i64() > Some(last_ns)));
+        }
     }
 }

@@ -68,6 +68,9 @@ struct Watch {
     /// Only the newest frame each time; what lies between is skipped.
     #[arg(long)]
     latest: bool,
+    /// Be listed by `cobring shm ls` under this name, with what was read and missed.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// End after so many frames.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -223,7 +226,11 @@ impl Watch {
     fn step(&self, open: &mut Option<Open>) -> Result<Step, FrameError> {
         let Some(held) = open else {
             let dir = self.place.dir().unwrap_or_default();
-            let reader = Reader::open(&dir, &self.place.symbol)?;
+            let symbol = &self.place.symbol;
+            let reader = match &self.name {
+                Some(name) => Reader::open_named(&dir, symbol, name)?,
+                None => Reader::open(&dir, symbol)?,
+            };
             *open = Open::of(reader).ok();
             return Ok(Step::Nothing);
         };

@@ -11,6 +11,7 @@ mod exit;
 mod frame;
 mod import_klines;
 mod output;
+mod outputs;
 mod replay;
 mod run;
 mod shm;
@@ -58,6 +59,8 @@ enum Command {
     Replay(replay::Replay),
     /// Read frames from shared memory.
     Frame(frame::Frame),
+    /// Read back from the log what a model said.
+    Outputs(outputs::Outputs),
     /// List or clean up shared memory.
     Shm(shm::Shm),
     /// Make bounds and pivots from the venue's kline archives.
@@ -84,6 +87,7 @@ fn main() -> std::process::ExitCode {
         Command::Sim(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Frame(command) => command.run(),
+        Command::Outputs(command) => command.run(),
         Command::Shm(command) => command.run(),
         Command::ImportKlines(command) => command.run(),
         Command::CheckConfig(command) => command.run(),

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use cobring_frame::{EngineDir, Liveness};
-use serde_json::json;
+use cobring_frame::{
+    EngineDir, FrameError, Liveness, SegmentInfo, SubscriberInfo, sweep_subscribers,
+};
+use serde_json::{Value, json};
 
 use crate::exit::Failure;
 use crate::output;
@@ -19,12 +21,13 @@ pub(crate) struct Shm {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List segments: size, epoch, writer and whether it lives.
+    /// List segments (size, epoch, writer and whether it lives) and who reads them by name.
     #[command(after_help = "Examples:
   cobring shm ls
-  cobring shm ls --json | jq '.[] | .symbol'")]
+  cobring shm ls --json | jq '.[] | .symbol, .subscribers'")]
     Ls(Place),
-    /// Remove the segments of an engine that is gone; refused while one runs.
+    /// Remove the segments of an engine that is gone (refused while one runs) and the files of subscribers
+    /// that are.
     #[command(after_help = "Example:
   cobring shm gc      # a new run needs no clean-up: this only gives memory back")]
     Gc(Place),
@@ -73,7 +76,9 @@ impl Shm {
 }
 
 fn list(place: &Place) -> Result<(), Failure> {
-    let segments = EngineDir::list(&place.dir()?)?;
+    let dir = place.dir()?;
+    let segments = EngineDir::list(&dir)?;
+    let subscribers = SubscriberInfo::list(&dir)?;
     let mut out = io::stdout().lock();
     if place.json {
         let rows: Vec<_> = segments
@@ -83,6 +88,7 @@ fn list(place: &Place) -> Result<(), Failure> {
                     "symbol": segment.symbol, "path": segment.path, "size_bytes": segment.size_bytes,
                     "epoch": state.epoch, "schema_id": state.schema_id, "writer_pid": state.writer_pid,
                     "frames": state.published, "state": describe(&state.liveness),
+                    "subscribers": of_segment(&subscribers, segment).map(subscriber_json).collect::<Vec<_>>(),
                 }),
                 Err(error) => json!({
                     "symbol": segment.symbol, "path": segment.path, "size_bytes": segment.size_bytes,
@@ -94,7 +100,7 @@ fn list(place: &Place) -> Result<(), Failure> {
         return Ok(());
     }
     if segments.is_empty() {
-        writeln!(io::stderr(), "no segments in {}", place.dir()?.display())?;
+        writeln!(io::stderr(), "no segments in {}", dir.display())?;
         return Ok(());
     }
     writeln!(out, "{:<14} {:>10} {:>10} {:>12}  state", "symbol", "size MB", "writer", "frames")?;
@@ -117,11 +123,53 @@ fn list(place: &Place) -> Result<(), Failure> {
             )?,
         }
     }
+    if !subscribers.is_empty() {
+        writeln!(
+            out,
+            "\n{:<14} {:<20} {:>8} {:>12} {:>10} {:>10}  state",
+            "subscriber of", "name", "pid", "last seq", "lapped", "refused"
+        )?;
+    }
+    for subscriber in &subscribers {
+        writeln!(
+            out,
+            "{:<14} {:<20} {:>8} {:>12} {:>10} {:>10}  {}",
+            subscriber.symbol,
+            subscriber.name,
+            subscriber.pid,
+            subscriber.last_seq.map_or("–".to_owned(), |seq| seq.to_string()),
+            subscriber.lapped,
+            subscriber.refused,
+            if subscriber.alive { "alive" } else { "gone" },
+        )?;
+    }
     Ok(())
 }
 
+fn of_segment<'s>(
+    subscribers: &'s [SubscriberInfo],
+    segment: &SegmentInfo,
+) -> impl Iterator<Item = &'s SubscriberInfo> {
+    subscribers.iter().filter(|subscriber| subscriber.symbol == segment.symbol)
+}
+
+fn subscriber_json(subscriber: &SubscriberInfo) -> Value {
+    json!({
+        "name": subscriber.name, "pid": subscriber.pid, "opened_ns": subscriber.opened_ns,
+        "epoch": subscriber.epoch, "last_seq": subscriber.last_seq, "lapped_total": subscriber.lapped,
+        "refused_total": subscriber.refused, "alive": subscriber.alive,
+    })
+}
+
 fn collect(place: &Place) -> Result<(), Failure> {
-    let removed = EngineDir::gc(&place.dir()?)?;
+    let dir = place.dir()?;
+    // Of subscribers also while an engine runs.
+    let mut removed = sweep_subscribers(&dir)?;
+    match EngineDir::gc(&dir) {
+        Ok(more) => removed.extend(more),
+        Err(FrameError::Locked { .. }) if !removed.is_empty() => {}
+        Err(error) => return Err(error.into()),
+    }
     let mut out = io::stdout().lock();
     if place.json {
         writeln!(out, "{}", json!({ "removed": removed }))?;

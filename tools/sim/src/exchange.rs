@@ -4,7 +4,6 @@
 //! message never contradict each other); commands are obeyed between any two messages, whatever the speed.
 
 use std::collections::VecDeque;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +13,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::archive_rows::ArchiveRows;
 use crate::book::Book;
 use crate::broadcast::{Broadcast, ClientQueue, Form};
 use crate::clock::VenueClock;
 use crate::config::{SimConfig, Speed};
 use crate::error::SimError;
 use crate::faults::{Fault, ScheduledFault};
-use crate::kline::{Interval, Kline, KlineQuery, Klines, Rows};
+use crate::kline::{Interval, Kline, KlineQuery};
 use crate::market::Market;
 use crate::messages;
 use crate::rest_faults::{RestFault, RestFaults};
@@ -393,10 +393,8 @@ impl Exchange {
         symbol: &str,
         commands: Sender<Command>,
     ) -> Option<(ArchiveRows, i64)> {
-        let market = &self.markets[self.symbol_index(symbol)?];
-        let past = market.klines().history().cloned();
-        let rows = ArchiveRows { symbol: symbol.to_owned(), past: Klines::new(past), commands };
-        Some((rows, self.venue_ms()))
+        let past = self.markets[self.symbol_index(symbol)?].klines().history().cloned();
+        Some((ArchiveRows::new(symbol, past, commands), self.venue_ms()))
     }
 
     pub(crate) fn truth(&mut self, symbol: usize) -> Truth {
@@ -506,31 +504,5 @@ impl Exchange {
             self.close_at.pop_front();
             self.broadcast.close_all(CloseCode::Away, "Server shutdown");
         }
-    }
-}
-
-/// Rows of a symbol for an archive: those of the past without asking, so that a long one does not hold up the market.
-#[derive(Debug)]
-pub(crate) struct ArchiveRows {
-    symbol: String,
-    past: Klines,
-    commands: Sender<Command>,
-}
-
-impl Rows for ArchiveRows {
-    fn rows(&mut self, interval: Interval, query: &KlineQuery) -> io::Result<Vec<Kline>> {
-        let past_end_ms = self.past.history().map_or(i64::MIN, |history| history.end_ms());
-        let rows = self.past.rows(interval, query, past_end_ms.saturating_sub(1));
-        let is_whole = |last: &Kline| {
-            last.next_open_ms <= past_end_ms
-                && (rows.len() == query.limit || query.end_ms.is_some_and(|end| end < past_end_ms))
-        };
-        if rows.last().is_some_and(is_whole) {
-            return Ok(rows);
-        }
-        let (symbol, query) = (self.symbol.clone(), *query);
-        ask(&self.commands, move |exchange| exchange.klines(&symbol, interval, &query))
-            .map(Option::unwrap_or_default)
-            .map_err(io::Error::other)
     }
 }

@@ -10,6 +10,10 @@
 //! [[faults]]
 //! at_message = 50000              # or: messages played
 //! fault = { kind = "rest_status", status = 429, requests = 3, retry_after_s = 2 }
+//!
+//! [[faults]]
+//! at_s = 60
+//! fault = { kind = "outage", for_s = 300 }
 //! ```
 //!
 //! The same tables as JSON (`{"kind":"cut"}`) are what `POST /sim/fault` takes.

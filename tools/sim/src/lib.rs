@@ -54,6 +54,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive_rows;
 mod book;
 mod broadcast;
 mod clock;
@@ -74,6 +75,7 @@ mod server;
 mod source;
 mod statistics;
 mod stats;
+mod tape;
 mod time_unit;
 mod tls;
 mod truth;

@@ -14,14 +14,11 @@ use crate::source::{
     Body, BookTicker, DepthUpdate, MarketEvent, MarketSource, Opening, SymbolSpec, Trade,
 };
 use crate::statistics::DayStatistics;
+use crate::tape::Tape;
 use crate::truth::Truth;
 
-/// Trades, and aggregate trades, that REST can still be asked about.
-const RECENT_TRADES: usize = 50_000;
 /// Depth events kept while a recording's snapshot has not come.
 const PENDING_MAX: usize = 100_000;
-/// Fills of one order lie closer together than this in a recording.
-const AGG_OPEN_NS: i64 = 2_000_000;
 /// Between the old books kept for stale snapshots.
 const HISTORY_EVERY_MS: i64 = 5_000;
 
@@ -45,15 +42,9 @@ pub(crate) struct Market {
     history_ms: i64,
     slow: Option<SlowDepth>,
     partial_second: i64,
-    agg: Option<OpenAgg>,
-    next_agg_id: u64,
-    recent_trades: VecDeque<Trade>,
-    recent_aggs: VecDeque<AggTrade>,
+    tape: Tape,
     klines: Klines,
     kline_streams: KlineStreams,
-    trade_count: u64,
-    first_trade_id: u64,
-    last_trade: Option<Trade>,
     opening: Option<Opening>,
 }
 
@@ -81,12 +72,6 @@ struct SlowDepth {
     asks: BTreeMap<Fixed, Fixed>,
 }
 
-#[derive(Debug)]
-struct OpenAgg {
-    agg: AggTrade,
-    last_at_ns: i64,
-}
-
 impl Market {
     /// With a past of `listed_days` where the source says how it ends.
     pub(crate) fn new(index: usize, source: &dyn MarketSource, listed_days: u32) -> Self {
@@ -104,9 +89,6 @@ impl Market {
         Self {
             klines: Klines::new(history),
             kline_streams: KlineStreams::new(&spec.name, source.start_ms(), first_id, kline_stream),
-            trade_count: 0,
-            first_trade_id: 0,
-            last_trade: None,
             opening,
             streams: Streams::of(&spec.stream_name(), source),
             book_known: book.is_some(),
@@ -117,10 +99,7 @@ impl Market {
             history_ms: 0,
             slow: None,
             partial_second: 0,
-            agg: None,
-            next_agg_id: 1,
-            recent_trades: VecDeque::new(),
-            recent_aggs: VecDeque::new(),
+            tape: Tape::default(),
         }
     }
 
@@ -141,14 +120,14 @@ impl Market {
     /// Ends what waits for more: called with each event's position, whatever its symbol.
     pub(crate) fn pass_time(&mut self, at_ns: i64, venue_ms: i64, sink: &mut dyn Sink) {
         self.kline_streams.pass_time(venue_ms, &self.klines, sink);
-        if self.agg.as_ref().is_some_and(|open| at_ns > open.last_at_ns + AGG_OPEN_NS) {
-            self.send_agg(sink);
-        }
+        let ended = self.tape.pass_time(at_ns);
+        self.send_agg(ended, sink);
     }
 
     /// The market's end.
     pub(crate) fn finish(&mut self, sink: &mut dyn Sink) {
-        self.send_agg(sink);
+        let ended = self.tape.end_agg();
+        self.send_agg(ended, sink);
         self.send_slow_depth(sink);
     }
 
@@ -188,13 +167,13 @@ impl Market {
         let open_ms = to_ms - DAY_MS;
         let sums = self.klines.sum(open_ms, to_ms).unwrap_or(Sums::flat(0));
         let before = self.klines.sum(open_ms - SECOND_MS, open_ms);
-        let first_played = self.opening.map_or(self.first_trade_id, |opening| opening.trade_id);
+        let first_played = self.opening.map_or(self.tape.first_id(), |opening| opening.trade_id);
         let (first_id, last_id) = kline::ids(sums.trade_count, sums.last_id, first_played);
         DayStatistics {
             open_ms,
             sums,
             previous_close: Fixed(before.map_or(sums.open, |before| before.close)),
-            last_qty: self.last_trade.map_or(Fixed::ZERO, |trade| trade.qty),
+            last_qty: self.tape.last().map_or(Fixed::ZERO, |trade| trade.qty),
             first_id,
             last_id,
         }
@@ -204,30 +183,8 @@ impl Market {
         &self.klines
     }
 
-    /// The last `limit` trades, or the first `limit` from an id on; oldest first.
-    pub(crate) fn recent_trades(&self, from_id: Option<u64>, limit: usize) -> Vec<Trade> {
-        let from = from_id.map(|from_id| self.recent_trades.partition_point(|t| t.id < from_id));
-        let from = from.unwrap_or(self.recent_trades.len().saturating_sub(limit));
-        self.recent_trades.iter().skip(from).take(limit).copied().collect()
-    }
-
-    /// Aggregate trades between two times, or from an id on; the last `limit` where neither id nor start is given.
-    pub(crate) fn recent_aggs(
-        &self,
-        from_id: Option<u64>,
-        start_ms: Option<i64>,
-        end_ms: Option<i64>,
-        limit: usize,
-    ) -> Vec<AggTrade> {
-        let aggs = &self.recent_aggs;
-        let end = end_ms
-            .map_or(aggs.len(), |end_ms| aggs.partition_point(|a| a.trade.trade_ms <= end_ms));
-        let from = match (from_id, start_ms) {
-            (Some(from_id), _) => aggs.partition_point(|agg| agg.id < from_id),
-            (None, Some(start_ms)) => aggs.partition_point(|a| a.trade.trade_ms < start_ms),
-            (None, None) => end.saturating_sub(limit),
-        };
-        aggs.iter().take(end).skip(from).take(limit).copied().collect()
+    pub(crate) fn tape(&self) -> &Tape {
+        &self.tape
     }
 
     pub(crate) fn truth(&self, venue_ms: i64, finished: bool) -> Truth {
@@ -238,9 +195,9 @@ impl Market {
             update_id: self.book.update_id,
             bids: self.book.top(crate::Side::Bid, usize::MAX),
             asks: self.book.top(crate::Side::Ask, usize::MAX),
-            trade_count: self.trade_count,
-            first_trade_id: self.first_trade_id,
-            last_trade_id: self.last_trade.map_or(0, |trade| trade.id),
+            trade_count: self.tape.count(),
+            first_trade_id: self.tape.first_id(),
+            last_trade_id: self.tape.last().map_or(0, |trade| trade.id),
             bars_1s,
             bars_1m,
             venue_ms,
@@ -353,41 +310,13 @@ impl Market {
         }
         self.klines.add(trade);
         self.kline_streams.after_trade(trade.trade_ms, venue_ms, &self.klines, sink);
-        if self.trade_count == 0 {
-            self.first_trade_id = trade.id;
-        }
-        self.trade_count += 1;
-        self.last_trade = Some(*trade);
-        if self.recent_trades.len() == RECENT_TRADES {
-            self.recent_trades.pop_front();
-        }
-        self.recent_trades.push_back(*trade);
-        self.join_agg(trade, at_ns, venue_ms, sink);
+        let ended = self.tape.add(trade, at_ns, venue_ms);
+        self.send_agg(ended, sink);
     }
 
-    fn join_agg(&mut self, trade: &Trade, at_ns: i64, venue_ms: i64, sink: &mut dyn Sink) {
-        if let Some(open) = self.agg.as_mut().filter(|open| open.agg.is_same_order(trade)) {
-            open.agg.trade.qty.0 += trade.qty.0;
-            open.agg.last_id = trade.id;
-            open.agg.event_ms = venue_ms;
-            open.last_at_ns = at_ns;
-            return;
-        }
-        self.send_agg(sink);
-        let agg =
-            AggTrade { id: self.next_agg_id, event_ms: venue_ms, trade: *trade, last_id: trade.id };
-        self.next_agg_id += 1;
-        self.agg = Some(OpenAgg { agg, last_at_ns: at_ns });
-    }
-
-    fn send_agg(&mut self, sink: &mut dyn Sink) {
-        let Some(OpenAgg { agg, .. }) = self.agg.take() else { return };
-        if self.recent_aggs.len() == RECENT_TRADES {
-            self.recent_aggs.pop_front();
-        }
-        self.recent_aggs.push_back(agg);
-        if let Some(stream) = self.streams.agg_trade.as_deref().filter(|stream| sink.wants(stream))
-        {
+    fn send_agg(&mut self, ended: Option<AggTrade>, sink: &mut dyn Sink) {
+        let (Some(agg), Some(stream)) = (ended, &self.streams.agg_trade) else { return };
+        if sink.wants(stream) {
             sink.send(stream, &messages::agg_trade(&self.spec.name, &agg));
         }
     }
@@ -397,16 +326,6 @@ impl Market {
         if sink.wants(stream) {
             sink.send(stream, &messages::book_ticker(&self.spec.name, ticker));
         }
-    }
-}
-
-impl AggTrade {
-    /// Same order where the source knows it; otherwise the fills that look like one: same price, side and time.
-    fn is_same_order(&self, next: &Trade) -> bool {
-        let Trade { px, trade_ms, is_buyer_maker, taker_order, .. } = self.trade;
-        next.id == self.last_id + 1
-            && (next.px, next.trade_ms, next.is_buyer_maker, next.taker_order)
-                == (px, trade_ms, is_buyer_maker, taker_order)
     }
 }
 

@@ -5,15 +5,6 @@ use cobring_types::{Nanos, Px};
 
 use super::{Bar, BarOutput, Candles, Settled, settle};
 
-/// What klines did to the bars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Told {
-    /// Closed rows were rewritten.
-    pub(crate) repaired: u64,
-    /// One of them had seemed whole.
-    pub(crate) mismatch: bool,
-}
-
 impl Candles {
     /// Appends a bar of the history, and holes for what the venue left out before it. Bars run forward; what is
     /// not behind the newest is passed over.
@@ -95,38 +86,48 @@ impl Candles {
         }
     }
 
-    /// The venue's closed bar. A bar that is still open here is compared when it closes.
+    /// The venue's closed bars. A bar that is still open here is compared when it closes. `mismatch` hears the open
+    /// time of each that had seemed whole and was not.
     pub(crate) fn tell(
         &mut self,
-        venue: &Bar,
+        venue: impl Iterator<Item = Bar>,
         from_rest: bool,
-        told: &mut Told,
         out: &mut BarOutput<'_>,
-    ) {
-        if self.open.is_some_and(|open| open.open_time == venue.open_time) {
-            self.told = Some(*venue);
-            return;
-        }
-        let Some(at) = self.position(venue.open_time) else { return };
-        let before = self.closed[at];
-        if before.settled || before.open_time != venue.open_time {
-            return;
-        }
-        let bar = &mut self.closed[at];
-        match settle(bar, venue, out.instrument) {
-            Settled::Same => return,
-            Settled::Filled => {}
-            Settled::Mismatch => {
-                self.mismatches += 1;
-                told.mismatch = true;
+        mut mismatch: impl FnMut(Nanos),
+    ) -> u64 {
+        let mut changed: Option<(usize, usize)> = None;
+        let mut was_hole = false;
+        let mut told = 0;
+        for venue in venue {
+            if self.open.is_some_and(|open| open.open_time == venue.open_time) {
+                self.told = Some(venue);
+                continue;
             }
+            let Some(at) = self.position(venue.open_time) else { continue };
+            let bar = &mut self.closed[at];
+            if bar.settled || bar.open_time != venue.open_time {
+                continue;
+            }
+            was_hole |= bar.unobserved;
+            match settle(bar, &venue, out.instrument) {
+                Settled::Same => continue,
+                Settled::Filled => {}
+                Settled::Mismatch => {
+                    self.mismatches += 1;
+                    mismatch(venue.open_time);
+                }
+            }
+            if from_rest {
+                bar.flags |= CANDLE_REST;
+            }
+            self.rewrite(at, out);
+            changed = Some(changed.map_or((at, at), |(first, _)| (first, at)));
+            told += 1;
         }
-        if from_rest {
-            bar.flags |= CANDLE_REST;
+        if let Some((first, last)) = changed {
+            self.after_repair(first..=last, was_hole, out);
         }
-        self.rewrite(at, out);
-        self.after_repair(at, before.unobserved, out);
-        told.repaired += 1;
+        told
     }
 
     /// A shorter bar at `time` lacked trades: so may the one of this interval that it lies in.

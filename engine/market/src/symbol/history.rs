@@ -3,11 +3,13 @@
 use cobring_types::{BarInterval, Kline, KlineSource};
 
 use super::{
-    Dirty, KlinesWanted, Nanos, Publish, SymbolMarket, Trade, TradeEffect, Trigger, bar_outputs,
+    Candles, Dirty, KlinesWanted, Nanos, Publish, SymbolMarket, Trade, TradeEffect, Trigger,
+    bar_outputs,
 };
 use crate::bar::Bar;
-use crate::candles::Told;
 use crate::history::Answer;
+
+const FOUR: &str = "invariant: a place among the four intervals";
 
 impl SymbolMarket {
     /// A counted trade, for the bars.
@@ -86,7 +88,7 @@ impl SymbolMarket {
         let state = &mut self.state;
         let mut outputs =
             bar_outputs(&self.config.instrument, &mut state.studies, &mut self.windows);
-        let Some((splice, seconds)) = state.history.begin() else { return };
+        let Some((splice, seconds, missed)) = state.history.begin() else { return };
         for at in 0..outputs.len() {
             let (shorter, rest) = state.candles.split_at_mut(at);
             rest[0].splice(splice, shorter.last(), ts, &mut outputs[at]);
@@ -95,6 +97,10 @@ impl SymbolMarket {
             for (candles, out) in state.candles.iter_mut().zip(&mut outputs) {
                 candles.absorb(second, ts, out);
             }
+        }
+        if missed {
+            // What happened until the next trade is unknown.
+            state.candles.iter_mut().for_each(Candles::on_break);
         }
     }
 
@@ -162,18 +168,16 @@ impl SymbolMarket {
         let state = &mut self.state;
         let instrument = &self.config.instrument;
         let mut outputs = bar_outputs(instrument, &mut state.studies, &mut self.windows);
-        let mut told = Told::default();
-        let at = interval.at();
-        for row in rows {
-            let bar = Bar::of_kline(row, instrument);
-            state.candles[at].tell(&bar, from_rest, &mut told, &mut outputs[at]);
-            if std::mem::take(&mut told.mismatch) {
-                for longer in at + 1..outputs.len() {
-                    state.candles[longer].doubt(row.open_time, &mut outputs[longer]);
-                }
+        let (shorter, longer) = state.candles.split_at_mut(interval.at() + 1);
+        let (output, longer_outputs) = outputs[interval.at()..].split_first_mut().expect(FOUR);
+        let venue = rows.iter().map(|row| Bar::of_kline(row, instrument));
+        let candles = shorter.last_mut().expect(FOUR);
+        let told = candles.tell(venue, from_rest, output, |open_time| {
+            for (candles, out) in longer.iter_mut().zip(&mut *longer_outputs) {
+                candles.doubt(open_time, out);
             }
-        }
-        state.counters.bars_told += told.repaired;
+        });
+        state.counters.bars_told += told;
     }
 
     /// Open bars that lack trades are made anew from shorter ones that no longer do.

@@ -10,7 +10,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::interval::{DAY_MS, Interval, SECOND_MS};
+use super::interval::{DAY_MS, HOUR_MS, Interval, MINUTE_MS, SECOND_MS};
 use super::klines::{KlineQuery, Klines};
 use super::shapes::{Placed, Shapes};
 use super::sums::{Scale, Sums};
@@ -19,9 +19,9 @@ use crate::random::{self, Random};
 use crate::source::SymbolSpec;
 use crate::statistics::Bar;
 
-const MINUTE_S: i64 = 60;
-const HOUR_S: i64 = 3_600;
-const DAY_S: i64 = 86_400;
+const MINUTE_S: i64 = MINUTE_MS / SECOND_MS;
+const HOUR_S: i64 = HOUR_MS / SECOND_MS;
+const DAY_S: i64 = DAY_MS / SECOND_MS;
 
 /// The klines of one symbol before a market is played.
 #[derive(Debug)]
@@ -134,13 +134,13 @@ impl KlineHistory {
         let seconds = usize::try_from(self.end_s - hour * HOUR_S).unwrap_or(usize::MAX);
         let close = self.shapes.close_after(shape, seconds);
         let mut step = (1 + random.below_i64(3)) * if random.percent(50) { 1 } else { -1 };
-        // Between half and about twice the last price the walk is free; beyond it turns back.
+        // Between half and about twice the last price the walk, backwards, is free; beyond it turns.
         let (lowest, highest) = (-self.px_ticks * 45 / 100, self.px_ticks * 110 / 100);
         let leads_down = close * step > 0;
         if (end < lowest && leads_down) || (end > highest && !leads_down) {
             step = -step;
         }
-        // Quiet at night, as markets are: from 1 to 6 times the shape's quantities.
+        // Quiet at night, as markets are: from 1 to 5 times the shape's quantities.
         let size =
             1 + random.below_i64(3) * if (6..22).contains(&hour.rem_euclid(24)) { 2 } else { 1 };
         Placed { shape, scale: Scale { origin: end - step * close, step, size } }
@@ -196,5 +196,3 @@ impl Walker<'_> {
         }
     }
 }
-
-const _: () = assert!(DAY_S * SECOND_MS == DAY_MS);

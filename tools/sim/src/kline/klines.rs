@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::history::{KlineHistory, Walker};
-use super::interval::{DAY_MS, HOUR_MS, Interval, MINUTE_MS, SECOND_MS};
+use super::interval::{HOUR_MS, Interval, MINUTE_MS, SECOND_MS};
 use super::sums::Sums;
 use crate::source::Trade;
 use crate::statistics::{Bar, Bars};
@@ -191,8 +191,6 @@ impl Klines {
                 .is_none_or(|past| interval.next_open_ms(open_ms) > past.end_ms())
     }
 }
-
-const _: () = assert!(DAY_MS % HOUR_MS == 0);
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::{Answer, Body, Shared, whole};
-use crate::exchange::ArchiveRows;
+use crate::archive_rows::ArchiveRows;
 use crate::kline::{ArchivePeriod, Interval, KlineQuery, Rows as _, archive_interval, write_zip};
 
 /// Pieces made and not yet sent.

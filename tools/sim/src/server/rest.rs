@@ -101,11 +101,11 @@ fn look_up(query: &Query, unit: TimeUnit, exchange: &mut Exchange) -> Result<Str
         // Asked for by `depth`, which may have to wait, and `klines`, which writes many rows.
         Query::Depth { .. } | Query::Klines { .. } => Ok(String::new()),
         Query::Trades { symbol, from_id, limit } => {
-            let trades = one(symbol, exchange)?.recent_trades(*from_id, *limit);
+            let trades = one(symbol, exchange)?.tape().trades(*from_id, *limit);
             Ok(list(trades.iter().map(|trade| messages::rest_trade(trade, unit))))
         }
         Query::AggTrades { symbol, from_id, range: KlineQuery { start_ms, end_ms, limit } } => {
-            let aggs = one(symbol, exchange)?.recent_aggs(*from_id, *start_ms, *end_ms, *limit);
+            let aggs = one(symbol, exchange)?.tape().aggs(*from_id, *start_ms, *end_ms, *limit);
             Ok(list(aggs.iter().map(|agg| messages::rest_agg_trade(agg, unit))))
         }
         Query::DayTicker(names) => each(names.as_deref(), exchange, |market| {
