@@ -113,17 +113,27 @@ impl Sim {
         self.post("/sim/resume", "");
     }
 
-    fn get(&self, path: &str) -> Value {
-        let mut answer =
-            ureq::get(format!("{}{path}", self.rest_url)).call().expect("the simulator answers");
-        let text = answer.body_mut().read_to_string().expect("an answer of text");
-        serde_json::from_str(&text).expect("an answer of JSON")
+    /// The JSON at a path.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Value {
+        serde_json::from_slice(&self.download(path)).expect("an answer of JSON")
+    }
+
+    /// The bytes at a path.
+    #[must_use]
+    pub fn download(&self, path: &str) -> Vec<u8> {
+        let answer = ureq::get(format!("{}{path}", self.rest_url)).call();
+        let mut answer = answer.expect("the simulator answers");
+        answer.body_mut().with_config().limit(DOWNLOAD_BYTES_MAX).read_to_vec().expect("a body")
     }
 
     fn post(&self, path: &str, body: &str) {
         ureq::post(format!("{}{path}", self.rest_url)).send(body).expect("the simulator obeys");
     }
 }
+
+/// A month of seconds, zipped.
+const DOWNLOAD_BYTES_MAX: u64 = 256 << 20;
 
 fn number(text: &Value) -> f64 {
     text.as_str().and_then(|text| text.parse().ok()).expect("a decimal in quotes")

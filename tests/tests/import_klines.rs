@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
-use cobring_tests::cobring;
+use cobring_tests::{Market, Sim, cobring};
 use serde_json::{Value, json};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
@@ -97,6 +97,26 @@ fn archives_in_any_order_become_bounds() {
         assert!(resistance.as_f64().unwrap() > close, "level {}: {resistance}", level + 1);
     }
     assert!(fs::metadata(bounds_dir.join("ETHUSDT.bounds")).unwrap().len() > 0);
+}
+
+#[test]
+fn the_bounds_of_a_days_archive_are_those_of_the_venues_daily_bar() {
+    let sim = Sim::start(&Market::Seed(31));
+    let days = sim.get("/api/v3/klines?symbol=ETHUSDT&interval=1d&limit=2");
+    let day = &days[0];
+    let start_ms = day[0].as_i64().unwrap();
+    // The synthetic market begins with 2026.
+    assert_eq!(start_ms, (START_S - 86_400) * 1_000);
+    let name = "ETHUSDT-1s-2025-12-31.zip";
+    let archive = sim.download(&format!("/data/spot/daily/klines/ETHUSDT/1s/{name}"));
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join(name), archive).unwrap();
+    let found = import(&[&dir.path().join(name)], dir.path(), "ETHUSDT").succeeded().json();
+    let number = |text: &Value| text.as_str().unwrap().parse::<f64>().unwrap();
+    assert_eq!(found["price_max"], number(&day[2]));
+    assert_eq!(found["price_min"], number(&day[3]));
+    assert_eq!((&found["bar_count"], &found["bars_missing"]), (&json!(86_400), &json!(0)));
+    assert_eq!(found["period_end"], START_S * 1_000_000_000);
 }
 
 #[test]
