@@ -130,6 +130,14 @@ impl Setup {
         let dir = path_text(self.shared_memory_dir());
         cobring(["frame", "show", symbol, "--json", "--dir", &dir])
     }
+
+    /// `frame rows` of a window of a symbol.
+    #[must_use]
+    pub fn rows(&self, symbol: &str, window: &str) -> Vec<Value> {
+        let dir = path_text(self.shared_memory_dir());
+        let text = cobring(["frame", "rows", symbol, window, "--dir", &dir]).succeeded().stdout;
+        text.lines().map(|line| serde_json::from_str(line).expect("a row of JSON")).collect()
+    }
 }
 
 impl Default for Setup {

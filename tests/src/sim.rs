@@ -17,6 +17,8 @@ pub enum Market {
     Seed(u64),
     /// The same at that speed, with the faults of a file.
     SeedAt(u64, &'static str, PathBuf),
+    /// The same at that speed, without faults.
+    SeedFast(u64, &'static str),
 }
 
 /// A running simulator.
@@ -64,6 +66,10 @@ impl Sim {
                 args.extend(["--seed".into(), seed.to_string().into(), "--speed".into()]);
                 args.extend([(*speed).into(), "--faults".into(), faults.into()]);
             }
+            Market::SeedFast(seed, speed) => {
+                args.extend(["--seed".into(), seed.to_string().into(), "--speed".into()]);
+                args.push((*speed).into());
+            }
             Market::Seed(seed) => args.extend(["--seed".into(), seed.to_string().into()]),
         }
         let mut process = Process::start(args);
@@ -98,6 +104,15 @@ impl Sim {
         };
         let update_id = truth["update_id"].as_u64().expect("an id");
         Truth { update_id, bids: side("bids"), asks: side("asks") }
+    }
+
+    /// The simulator's own bars of a symbol from `start_ms` on, at most `limit`, oldest first.
+    #[must_use]
+    pub fn klines(&self, symbol: &str, interval: &str, start_ms: i64, limit: usize) -> Vec<Value> {
+        let bars = self.get(&format!(
+            "/sim/klines?symbol={symbol}&interval={interval}&startTime={start_ms}&limit={limit}"
+        ));
+        bars.as_array().expect("a list of bars").clone()
     }
 
     /// A fault, in force for all that is sent from now on.

@@ -16,6 +16,7 @@ use cobring_types::{
 use cobring_venue::{BookSync, DepthBufferCapacity, DepthVerdict, SnapshotVerdict, SyncState};
 use serde::{Deserialize, Serialize};
 
+use self::append::{KeptTimes, book_state_row};
 use crate::book::{Book, UNBOUNDED};
 use crate::candles::{Candles, TradeEffect};
 use crate::clock_offset::ClockOffset;
@@ -97,6 +98,7 @@ struct State {
     studies: [Study; STUDIED_INTERVALS],
     history: History,
     cob_second: CobSecond,
+    kept_times: KeptTimes,
     /// The last book state row shows a proven book.
     book_states_live: bool,
     flow: Flow,
@@ -129,6 +131,7 @@ impl State {
         self.studies.iter_mut().for_each(Study::reserve);
         self.history.reserve();
         self.cob_second.reserve();
+        self.kept_times.reserve();
     }
 }
 
@@ -199,6 +202,7 @@ impl SymbolMarket {
                 studies: [Study::new(), Study::new()],
                 history: History::default(),
                 cob_second: CobSecond::default(),
+                kept_times: KeptTimes::default(),
                 book_states_live: false,
                 flow: Flow::default(),
                 ticker: None,

@@ -9,6 +9,7 @@ use cobring_frame::{FrameError, Next, Reader, Schema};
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
+use crate::frame_rows::Rows;
 use crate::output;
 use crate::signals::Signals;
 
@@ -34,10 +35,15 @@ enum Action {
   cobring frame watch ETHUSDT --jsonl --count 100      # each frame, a line of JSON
   cobring frame watch ETHUSDT --jsonl --latest         # skips what it has no time for")]
     Watch(Watch),
+    /// Print the newest rows of a window, oldest first, each a line of JSON.
+    #[command(after_help = "Examples:
+  cobring frame rows ETHUSDT candles.1m --last 60
+  cobring frame rows ETHUSDT pivots.1s.3 | jq -c '[.open_time, .kind, .price]'")]
+    Rows(Rows),
 }
 
 #[derive(Debug, Args)]
-struct Place {
+pub(crate) struct Place {
     /// The symbol.
     #[arg(value_name = "SYMBOL")]
     symbol: String,
@@ -99,19 +105,20 @@ impl Frame {
         match self.action {
             Action::Show(show) => show.run(),
             Action::Watch(watch) => watch.run(),
+            Action::Rows(rows) => rows.run(),
         }
     }
 }
 
 /// A reader with room for its frames and their description.
-struct Open {
-    reader: Reader,
-    schema: Schema,
+pub(crate) struct Open {
+    pub(crate) reader: Reader,
+    pub(crate) schema: Schema,
     words: Vec<u64>,
 }
 
 impl Open {
-    fn new(place: &Place) -> Result<Self, Failure> {
+    pub(crate) fn new(place: &Place) -> Result<Self, Failure> {
         let reader = Reader::open(&place.dir()?, &place.symbol)?;
         Self::of(reader)
     }

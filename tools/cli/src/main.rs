@@ -9,6 +9,7 @@ mod completion;
 mod demo;
 mod exit;
 mod frame;
+mod frame_rows;
 mod import_klines;
 mod output;
 mod outputs;

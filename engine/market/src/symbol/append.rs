@@ -1,12 +1,18 @@
 //! Rows that the symbol appends to its windows, candles and what follows from them apart.
 
+use std::collections::VecDeque;
+
 use cobring_frame::{BookStateRow, CobRow, ModelRow, TICK_QUOTE, TICK_TRADE, TickerRow};
+
+use cobring_types::Instrument;
+use serde::{Deserialize, Serialize};
 
 use super::{
     CobFacts, Dirty, Nanos, Side, SymbolMarket, TickRow, Ticker, Trade, place, side_number, values,
 };
 use cobring_types::{ModelIndex, ModelOutput};
 
+use crate::book::Book;
 use crate::top::TopSource;
 
 impl SymbolMarket {
@@ -68,25 +74,12 @@ impl SymbolMarket {
         TickRow { ts_recv: ts_recv.0, bid_px, bid_qty, ask_px, ask_qty, ..TickRow::NONE }
     }
 
-    /// The best levels after an applied depth message.
-    pub(super) fn append_book_state(&mut self, ts_recv: Nanos, ts_event: Nanos) {
-        let live = self.is_live();
-        let instrument = &self.config.instrument;
-        let mut row = BookStateRow {
-            ts_event: ts_event.0,
-            ts_recv: ts_recv.0,
-            update_id: self.state.sync.update_id().unwrap_or(0),
-            levels: [[f64::NAN; 4]; 10],
-            valid: u8::from(live),
-            pad: [0; 7],
-        };
-        let book = &self.state.book;
-        for (place, side) in [(0, Side::Sell), (2, Side::Buy)] {
-            for (cells, level) in row.levels.iter_mut().zip(book.side(side).iter()) {
-                cells[place] = instrument.px_f64(level.px);
-                cells[place + 1] = instrument.qty_f64(level.qty);
-            }
-        }
+    /// The best levels after an applied depth message, which left the book `sound` or not.
+    pub(super) fn append_book_state(&mut self, ts_recv: Nanos, ts_event: Nanos, sound: bool) {
+        let live = sound && self.is_live();
+        let update_id = self.state.sync.update_id().unwrap_or(0);
+        let times = (ts_recv, ts_event, update_id);
+        let row = book_state_row(&self.state.book, &self.config.instrument, times, live);
         self.windows.book_states.append(&row);
         self.count_valid(place::BOOK_STATES, live);
         self.state.book_states_live = live;
@@ -180,5 +173,64 @@ impl SymbolMarket {
     pub(super) fn count_valid(&mut self, window: usize, valid: bool) {
         let rows = &mut self.image.head_mut().valid_rows[window];
         *rows = if valid { *rows + 1 } else { 0 };
+    }
+}
+
+/// The row of a depth message with these times (ours, the venue's) and update id.
+pub(super) fn book_state_row(
+    book: &Book,
+    instrument: &Instrument,
+    (ts_recv, ts_event, update_id): (Nanos, Nanos, u64),
+    valid: bool,
+) -> BookStateRow {
+    let mut row = BookStateRow {
+        ts_event: ts_event.0,
+        ts_recv: ts_recv.0,
+        update_id,
+        levels: [[f64::NAN; 4]; 10],
+        valid: u8::from(valid),
+        pad: [0; 7],
+    };
+    for (place, side) in [(0, Side::Sell), (2, Side::Buy)] {
+        for (cells, level) in row.levels.iter_mut().zip(book.side(side).iter()) {
+            cells[place] = instrument.px_f64(level.px);
+            cells[place + 1] = instrument.qty_f64(level.qty);
+        }
+    }
+    row
+}
+
+/// When the depth messages came that wait for a snapshot, by their last update id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct KeptTimes(VecDeque<(u64, Nanos)>);
+
+impl Default for KeptTimes {
+    fn default() -> Self {
+        Self(VecDeque::with_capacity(KEPT_TIMES_MAX))
+    }
+}
+
+/// As many as the sync rule keeps messages.
+const KEPT_TIMES_MAX: usize = 1 << 12;
+
+impl KeptTimes {
+    /// Reserves all memory that it will need (again).
+    pub(super) fn reserve(&mut self) {
+        self.0.reserve_exact(KEPT_TIMES_MAX.saturating_sub(self.0.len()));
+    }
+
+    pub(super) fn push(&mut self, update_id: u64, ts_recv: Nanos) {
+        if self.0.back().is_some_and(|&(last, _)| update_id <= last) {
+            self.0.clear();
+        }
+        if self.0.len() == KEPT_TIMES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((update_id, ts_recv));
+    }
+
+    pub(super) fn of(&self, update_id: u64) -> Option<Nanos> {
+        let at = self.0.binary_search_by_key(&update_id, |&(id, _)| id).ok()?;
+        self.0.get(at).map(|&(_, ts_recv)| ts_recv)
     }
 }

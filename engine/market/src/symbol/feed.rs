@@ -6,8 +6,17 @@ use super::{
     AUDIT_INTERVAL, BookState, Candles, Control, DepthSnapshot, DepthUpdate, DepthVerdict, Dirty,
     FIRST_DEPTH_WAIT, KlinesWanted, LastTrade, LinkScope, Nanos, Publish, Quote, RESYNC_INTERVAL,
     SnapshotVerdict, SnapshotWanted, SymbolMarket, SyncState, Ticker, Trade, Trigger, best_of,
-    values,
+    book_state_row, place, values,
 };
+
+/// What a whole event can leave wrong.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Bid at or above ask, or a side empty.
+    Crossed,
+    /// Another best price than bookTicker's at the same id.
+    Contradicted,
+}
 
 impl SymbolMarket {
     pub(super) fn on_depth(
@@ -22,11 +31,13 @@ impl SymbolMarket {
         state.last_depth_recv = ts_recv;
         state.depth_stalled = false;
         let verdict = state.sync.on_depth(update);
+        if !matches!(verdict, DepthVerdict::Apply { .. } | DepthVerdict::Ignore) {
+            state.kept_times.push(update.last_update_id, ts_recv);
+        }
         match verdict {
             DepthVerdict::Apply { audit } => {
                 dirty.book = true;
-                self.apply(update, audit);
-                self.append_book_state(ts_recv, update.ts_event);
+                self.apply(ts_recv, update, audit);
                 return Some(Trigger::Depth);
             }
             DepthVerdict::Ignore => state.counters.depth_old += 1,
@@ -57,7 +68,7 @@ impl SymbolMarket {
     }
 
     /// Applies an update to the book, and what it means for the second one; then checks the whole event.
-    fn apply(&mut self, update: &DepthUpdate<'_>, audit: Audit) {
+    fn apply(&mut self, ts_recv: Nanos, update: &DepthUpdate<'_>, audit: Audit) {
         let state = &mut self.state;
         state.counters.depth_applied += 1;
         state.book.apply(update.bids, update.asks);
@@ -67,31 +78,44 @@ impl SymbolMarket {
         if audit != Audit::None {
             self.adopt_second();
         }
-        self.check_whole_event(update.last_update_id);
+        let fault = self.fault_at(update.last_update_id);
+        self.append_book_state(ts_recv, update.ts_event, fault.is_none());
+        self.lose_by(fault);
     }
 
-    fn check_whole_event(&mut self, update_id: u64) {
-        let state = &mut self.state;
-        if state.book.is_crossed() {
-            state.counters.crossed += 1;
-            state.crossed = true;
-            state.sync.restart();
-            self.want_resync();
-        } else if let Some(quote) = state.quotes.at(update_id).copied() {
-            self.check_quote(&quote);
+    /// What a whole event, the last one up to this id, left wrong.
+    fn fault_at(&mut self, update_id: u64) -> Option<Fault> {
+        if self.state.book.is_crossed() {
+            return Some(Fault::Crossed);
         }
+        let quote = *self.state.quotes.at(update_id)?;
+        self.contradicts(&quote).then_some(Fault::Contradicted)
     }
 
-    /// Book and bookTicker are at the same update id: they must agree.
-    fn check_quote(&mut self, quote: &Quote) {
+    /// Book and bookTicker are at the same update id: whether they disagree.
+    fn contradicts(&mut self, quote: &Quote) -> bool {
         let state = &mut self.state;
-        let Some(best) = best_of(&state.book, quote.update_id) else { return };
+        let Some(best) = best_of(&state.book, quote.update_id) else { return false };
         state.counters.quote_checks += 1;
-        if values(&best) != values(quote) {
-            state.counters.quote_mismatches += 1;
-            state.sync.restart();
-            self.lose_book();
-            self.state.audit_mismatch = true;
+        values(&best) != values(quote)
+    }
+
+    fn lose_by(&mut self, fault: Option<Fault>) {
+        let state = &mut self.state;
+        match fault {
+            None => {}
+            Some(Fault::Crossed) => {
+                state.counters.crossed += 1;
+                state.crossed = true;
+                state.sync.restart();
+                self.want_resync();
+            }
+            Some(Fault::Contradicted) => {
+                state.counters.quote_mismatches += 1;
+                state.sync.restart();
+                self.lose_book();
+                self.state.audit_mismatch = true;
+            }
         }
     }
 
@@ -158,16 +182,28 @@ impl SymbolMarket {
                 state.quotes.drop_newest();
                 state.second.clear();
                 state.book.load(snapshot);
-                let book = &mut state.book;
+                let (book, kept_times) = (&mut state.book, &state.kept_times);
+                let (instrument, rows) = (&self.config.instrument, &mut self.windows.book_states);
                 let mut applied = 0;
+                // The row of the last one waits for what it leaves wrong.
+                let mut last = None;
                 state.sync.take_kept(|update| {
+                    if let Some(last) = last {
+                        rows.append(&book_state_row(book, instrument, last, true));
+                    }
                     book.apply(update.bids, update.asks);
+                    let ts_recv = kept_times.of(update.last_update_id).unwrap_or(ts_recv);
+                    last = Some((ts_recv, update.ts_event, update.last_update_id));
                     applied += 1;
                 });
                 state.counters.depth_applied += applied;
-                if let Some(update_id) = state.sync.update_id() {
-                    self.check_whole_event(update_id);
+                let valid_rows = &mut self.image.head_mut().valid_rows[place::BOOK_STATES];
+                *valid_rows += applied.saturating_sub(1);
+                let fault = state.sync.update_id().and_then(|update_id| self.fault_at(update_id));
+                if let Some((ts_recv, ts_event, _)) = last {
+                    self.append_book_state(ts_recv, ts_event, fault.is_none());
                 }
+                self.lose_by(fault);
             }
             SnapshotVerdict::AuditNow => {
                 state.last_snapshot_recv = ts_recv;
@@ -175,9 +211,9 @@ impl SymbolMarket {
                 let second = &mut state.second;
                 state.sync.take_kept(|update| second.apply(update.bids, update.asks));
                 self.adopt_second();
-                if let Some(update_id) = self.state.sync.update_id() {
-                    self.check_whole_event(update_id);
-                }
+                let update_id = self.state.sync.update_id();
+                let fault = update_id.and_then(|update_id| self.fault_at(update_id));
+                self.lose_by(fault);
             }
             SnapshotVerdict::AuditLater => {
                 state.last_snapshot_recv = ts_recv;
@@ -210,9 +246,9 @@ impl SymbolMarket {
         state.flow.on_quote(ts_recv, quote);
         if state.sync.update_id() == Some(quote.update_id) {
             let before = self.book_state();
-            self.check_quote(quote);
+            let fault = self.contradicts(quote).then_some(Fault::Contradicted);
+            self.lose_by(fault);
             dirty.book |= self.book_state() != before;
-            self.append_lost_book(ts_recv, Nanos::UNDEF);
         }
         Some(Trigger::Quote)
     }
