@@ -195,7 +195,7 @@ pub struct Reader {
     /// When `wait` last asked whether the writer lives.
     asked_ns: u64,
     /// Of a reader with a name.
-    subscriber: Option<Subscriber>,
+    subscriber: Option<Arc<Subscriber>>,
 }
 
 impl Reader {
@@ -231,13 +231,14 @@ impl Reader {
     pub fn open_named(dir: &Path, symbol: &str, name: &str) -> Result<Self, FrameError> {
         let mut reader = Self::open(dir, symbol)?;
         sweep_subscribers(dir)?;
-        reader.subscriber = Some(Subscriber::create(dir, symbol, name, reader.epoch())?);
+        let subscriber = Subscriber::create(dir, symbol, name, reader.epoch())?;
+        reader.subscriber = Some(Arc::new(subscriber));
         Ok(reader)
     }
 
     /// Counts frames that the caller has refused, for a reader with a name.
-    pub fn count_refused(&mut self, frames: u64) {
-        if let Some(subscriber) = &mut self.subscriber {
+    pub fn count_refused(&self, frames: u64) {
+        if let Some(subscriber) = &self.subscriber {
             subscriber.refused(frames);
         }
     }
@@ -245,23 +246,17 @@ impl Reader {
     #[inline]
     fn saw(&mut self, seq: u64) {
         self.seen = seq + 1;
-        if let Some(subscriber) = &mut self.subscriber {
+        if let Some(subscriber) = &self.subscriber {
             subscriber.saw(seq);
         }
     }
 
-    /// Another reader of the same mapping, at the same place and without a name: to wait with in another thread.
+    /// Another reader of the same mapping, at the same place, under the same name: to wait with in another
+    /// thread.
     #[must_use]
     pub fn twin(&self) -> Self {
-        let Self { dir, opened, seen, looked_ns, asked_ns, subscriber: _ } = self;
-        Self {
-            dir: dir.clone(),
-            opened: opened.clone(),
-            seen: *seen,
-            looked_ns: *looked_ns,
-            asked_ns: *asked_ns,
-            subscriber: None,
-        }
+        let (dir, opened) = (self.dir.clone(), self.opened.clone());
+        Self { dir, opened, subscriber: self.subscriber.clone(), ..*self }
     }
 
     /// Symbol of the segment.
@@ -414,7 +409,7 @@ impl Reader {
                 let oldest =
                     slots.oldest(&self.opened.memory, self.opened.published()).max(seq + 1);
                 self.seen = oldest;
-                if let Some(subscriber) = &mut self.subscriber {
+                if let Some(subscriber) = &self.subscriber {
                     subscriber.lapped(oldest - seq);
                 }
                 Ok(Next::Lapped { lost: oldest - seq })
@@ -514,7 +509,7 @@ impl Reader {
         }
         self.opened = opened;
         self.seen = 0;
-        if let Some(subscriber) = &mut self.subscriber {
+        if let Some(subscriber) = &self.subscriber {
             subscriber.follow(self.opened.layout.epoch);
         }
         Ok(true)

@@ -13,6 +13,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::dir::names;
 use crate::error::FrameError;
@@ -48,8 +49,8 @@ pub(crate) struct Subscriber {
     file: File,
     /// A forked child holds the same file and must not remove it.
     pid: u32,
-    lapped: u64,
-    refused: u64,
+    lapped: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Subscriber {
@@ -79,7 +80,8 @@ impl Subscriber {
                 epoch,
             ]);
             memory.copy_in(0, &words);
-            return Ok(Self { memory, path, file, pid, lapped: 0, refused: 0 });
+            let (lapped, refused) = Default::default();
+            return Ok(Self { memory, path, file, pid, lapped, refused });
         }
         Err(FrameError::Io {
             path,
@@ -89,22 +91,26 @@ impl Subscriber {
     }
 
     #[inline]
-    pub(crate) fn saw(&mut self, seq: u64) {
+    pub(crate) fn saw(&self, seq: u64) {
         self.memory.store(SEEN, seq + 1);
     }
 
-    pub(crate) fn lapped(&mut self, frames: u64) {
-        self.lapped += frames;
-        self.memory.store(LAPPED, self.lapped);
+    pub(crate) fn lapped(&self, frames: u64) {
+        self.add(&self.lapped, frames, LAPPED);
     }
 
-    pub(crate) fn refused(&mut self, frames: u64) {
-        self.refused += frames;
-        self.memory.store(REFUSED, self.refused);
+    pub(crate) fn refused(&self, frames: u64) {
+        self.add(&self.refused, frames, REFUSED);
+    }
+
+    /// Twins of a reader may count in several threads; the file is at worst one count behind.
+    fn add(&self, count: &AtomicU64, frames: u64, at: usize) {
+        let before = count.fetch_add(frames, Ordering::Relaxed);
+        self.memory.store(at, before + frames);
     }
 
     /// The reader has followed a new engine.
-    pub(crate) fn follow(&mut self, epoch: u64) {
+    pub(crate) fn follow(&self, epoch: u64) {
         self.memory.store(SEEN, 0);
         self.memory.store(EPOCH, epoch);
     }
@@ -271,7 +277,7 @@ mod tests {
             let sweeper = scope
                 .spawn(|| (0..2_000).map(|_| sweep_subscribers(dir).unwrap().len()).sum::<usize>());
             for round in 0..500 {
-                let mut subscriber = Subscriber::create(dir, "ETHUSDT", "cnn", 1).unwrap();
+                let subscriber = Subscriber::create(dir, "ETHUSDT", "cnn", 1).unwrap();
                 subscriber.saw(round);
                 let listed = SubscriberInfo::list(dir).unwrap();
                 let seen: Vec<_> = listed.iter().map(|one| (one.alive, one.last_seq)).collect();
