@@ -208,6 +208,7 @@ impl Frames {
                 return Ok(Some(frame));
             }
             self.refused += 1;
+            self.reader.count_refused(1);
             if self.on_low == OnLow::Raise {
                 self.given_in = span;
                 return Err(refuse(py, frame, &self.require, self.min_quality));

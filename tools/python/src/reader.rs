@@ -161,6 +161,7 @@ impl Handle {
             return Ok(frame);
         }
         self.refused += 1;
+        self.reader.count_refused(1);
         Err(refuse(py, frame, &self.require, min_quality))
     }
 }
@@ -427,7 +428,11 @@ pub(crate) fn open(
     let limit = timeout_of(timeout)?;
     let begun = Instant::now();
     let reader = loop {
-        match Reader::open(&dir, symbol) {
+        let opened = match &name {
+            Some(name) => Reader::open_named(&dir, symbol, name),
+            None => Reader::open(&dir, symbol),
+        };
+        match opened {
             Ok(reader) => break reader,
             Err(error) => {
                 let absent = matches!(
