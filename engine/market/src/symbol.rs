@@ -110,6 +110,8 @@ struct State {
     /// The last one of the counting stream.
     last_trade: Option<LastTrade>,
     last_depth_recv: Nanos,
+    /// The last message or snapshot that the book took.
+    last_book_recv: Nanos,
     last_quote_recv: Nanos,
     last_trade_recv: Nanos,
     last_snapshot_recv: Nanos,
@@ -210,6 +212,7 @@ impl SymbolMarket {
                 trade_stream: None,
                 last_trade: None,
                 last_depth_recv: Nanos::UNDEF,
+                last_book_recv: Nanos::UNDEF,
                 last_quote_recv: Nanos::UNDEF,
                 last_trade_recv: Nanos::UNDEF,
                 last_snapshot_recv: Nanos::UNDEF,

@@ -71,6 +71,7 @@ impl SymbolMarket {
     fn apply(&mut self, ts_recv: Nanos, update: &DepthUpdate<'_>, audit: Audit) {
         let state = &mut self.state;
         state.counters.depth_applied += 1;
+        state.last_book_recv = ts_recv;
         state.book.apply(update.bids, update.asks);
         if audit == Audit::ApplyAndCompare {
             state.second.apply(update.bids, update.asks);
@@ -179,6 +180,7 @@ impl SymbolMarket {
                 state.wanted = None;
                 state.want_at = Nanos::UNDEF;
                 state.last_snapshot_recv = ts_recv;
+                state.last_book_recv = ts_recv;
                 state.quotes.drop_newest();
                 state.second.clear();
                 state.book.load(snapshot);

@@ -317,7 +317,7 @@ impl SymbolMarket {
         } else if let Some(trade) = trade {
             (PriceSource::Trade, instrument.px_f64(trade.px), age_trade)
         } else if let Some(best) = depth() {
-            (PriceSource::Depth, mid(&best), age(state.last_depth_recv))
+            (PriceSource::Depth, mid(&best), age(state.last_book_recv))
         } else if let Some((px, since)) = state.ticker {
             (PriceSource::Ticker, instrument.px_f64(px), age(since))
         } else {
