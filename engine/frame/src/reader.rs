@@ -250,6 +250,16 @@ impl Reader {
         }
     }
 
+    /// Counts what a [`Reader::twin`] of this one has read and missed, for a reader with a name.
+    pub fn count_read(&mut self, seq: u64, lapped: u64) {
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.saw(seq);
+            if lapped > 0 {
+                subscriber.lapped(lapped);
+            }
+        }
+    }
+
     /// Another reader of the same mapping, at the same place and without a name: to wait with in another thread.
     #[must_use]
     pub fn twin(&self) -> Self {
