@@ -37,8 +37,7 @@ def test_methods_and_their_parameters_are_those_of_the_class(name):
     if name == "Frame":
         stub = {key: node for key, node in stub.items() if key not in BLOCKS}
     for method, node in stub.items():
-        real = getattr(given, method)
-        if method.startswith("__") or not callable(real):
+        if method.startswith("__") or not callable(real := getattr(given, method)):
             continue
         assert [p for p in inspect.signature(real).parameters if p != "self"] == parameters(node), method
     if given.__module__ == "cobring":  # compiled: nothing is left out
