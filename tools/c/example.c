@@ -17,8 +17,8 @@ static uint64_t unsigned_at(const uint64_t *frame, const struct CobringField *fi
 
 /* The shortest decimal that reads as this number. */
 static void print_double(double value) {
-  if (isnan(value)) {
-    printf("null");
+  if (!isfinite(value)) {
+    printf("null"); /* unknown, or without bound */
     return;
   }
   char text[40];

@@ -251,12 +251,28 @@ impl Reader {
         }
     }
 
-    /// Another reader of the same mapping, at the same place, under the same name: to wait with in another
-    /// thread.
+    /// Counts what a [`Reader::twin`] of this one has read and missed, for a reader with a name.
+    pub fn count_read(&mut self, seq: u64, lapped: u64) {
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.saw(seq);
+            if lapped > 0 {
+                subscriber.lapped(lapped);
+            }
+        }
+    }
+
+    /// Another reader of the same mapping, at the same place and without a name: to wait with in another thread.
     #[must_use]
     pub fn twin(&self) -> Self {
-        let (dir, opened) = (self.dir.clone(), self.opened.clone());
-        Self { dir, opened, subscriber: self.subscriber.clone(), ..*self }
+        let Self { dir, opened, seen, looked_ns, asked_ns, subscriber: _ } = self;
+        Self {
+            dir: dir.clone(),
+            opened: opened.clone(),
+            seen: *seen,
+            looked_ns: *looked_ns,
+            asked_ns: *asked_ns,
+            subscriber: None,
+        }
     }
 
     /// Symbol of the segment.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cobring_frame::{FrameRing, Segment, Trigger, Windows};
+use cobring_frame::{FrameRing, Reader, Segment, Trigger, Windows};
 use cobring_market::{
     KlinesWanted, MarketCounters, RestoreError, SnapshotWanted, SymbolConfig, SymbolMarket,
 };
@@ -23,6 +23,8 @@ use crate::sequencer::TimerGrid;
 pub trait Observer {
     /// Timer `g` of all symbols is folded, and no input received at or after it.
     fn after_timer(&mut self, g: Nanos, symbols: &[SymbolFold]);
+    /// The symbol at `at` has published a frame; its windows are as that frame's cursors say.
+    fn after_frame(&mut self, _at: usize, _symbols: &[SymbolFold]) {}
     /// A checkpoint is due: the inputs up to `input_seq` are folded.
     fn at_checkpoint(&mut self, input_seq: u64, fold: FoldState<'_>);
 }
@@ -76,6 +78,8 @@ pub struct SymbolFold {
     ring: FrameRing,
     hash: Option<FrameHash>,
     frames: u64,
+    /// For who looks on: it keeps no lock.
+    reader: Reader,
     /// The wanted snapshot was handed out; until it is asked for or another one arrives.
     snapshot_is_out: bool,
     /// The wanted klines that were handed out; until they are asked for.
@@ -111,16 +115,23 @@ impl SymbolFold {
         segment: Segment,
         hash: bool,
     ) -> Self {
+        let reader = segment.reader();
         let Segment { ring, windows, .. } = segment;
         let market = SymbolMarket::new(config, epoch, schema_id, Windows::new(windows));
         let hash = hash.then(|| FrameHash::new(market.image(), market.windows()));
-        Self { market, ring, hash, frames: 0, snapshot_is_out: false, klines_out: None }
+        Self { market, ring, hash, frames: 0, reader, snapshot_is_out: false, klines_out: None }
     }
 
     /// The symbol's state.
     #[must_use]
     pub fn market(&self) -> &SymbolMarket {
         &self.market
+    }
+
+    /// What readers of its segment see.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// Frames published in this epoch.
@@ -181,6 +192,10 @@ impl<O: Observer> Fold<O> {
                     symbol.ring.heartbeat(monotonic_ns.cast_unsigned());
                 }
             }
+            // With the timers of all symbols folded: rows of another symbol that closed at g are there too.
+            for at in 0..self.symbols.len() {
+                self.observer.after_frame(at, &self.symbols);
+            }
             self.observer.after_timer(g, &self.symbols);
         }
     }
@@ -220,6 +235,7 @@ impl<O: Observer> Fold<O> {
         if symbol.market.on_event(stamp, event).is_some() {
             let ts_applied = self.now();
             self.symbols[at].publish(self.clock.as_ref(), ts_applied);
+            self.observer.after_frame(at, &self.symbols);
         }
     }
 

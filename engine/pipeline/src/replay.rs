@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cobring_frame::{FrameError, Schema, Segment, SegmentSpec};
 use cobring_market::SymbolConfig;
@@ -218,10 +219,24 @@ const PROGRESS_INPUTS: u64 = 4_096;
 /// # Errors
 /// [`ReplayError`] at the first input that cannot be had.
 pub fn replay<O: Observer + Send + 'static>(
+    inputs: Inputs,
+    setup: &ReplaySetup,
+    observer: O,
+    on_progress: impl FnMut(u64, u64),
+) -> Result<(ReplayReport, O), ReplayError> {
+    replay_until(inputs, setup, observer, on_progress, &AtomicBool::new(false))
+}
+
+/// As [`replay`], and ends as if the inputs did once `stop` is set.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_until<O: Observer + Send + 'static>(
     mut inputs: Inputs,
     setup: &ReplaySetup,
     observer: O,
     mut on_progress: impl FnMut(u64, u64),
+    stop: &AtomicBool,
 ) -> Result<(ReplayReport, O), ReplayError> {
     let epoch = match &inputs {
         Inputs::Recording(_) => 0,
@@ -248,7 +263,9 @@ pub fn replay<O: Observer + Send + 'static>(
         Inputs::Recording(recording) => {
             let mut sequencer = Sequencer::default();
             let paths: Vec<PathBuf> = recording.paths().map(Path::to_owned).collect();
-            while let Some(line) = recording.next()? {
+            while !stop.load(Ordering::Relaxed)
+                && let Some(line) = recording.next()?
+            {
                 let (ts_recv, path) = (line.ts_recv, &paths[line.file]);
                 let symbol = feed.symbol_of(line.symbol, path)?;
                 if let Some(stamp) = sequencer.break_before(ts_recv) {
@@ -263,7 +280,9 @@ pub fn replay<O: Observer + Send + 'static>(
             }
         }
         Inputs::Log(log) => {
-            while let Some(input) = log.next()? {
+            while !stop.load(Ordering::Relaxed)
+                && let Some(input) = log.next()?
+            {
                 let input_seq = input.stamp.input_seq;
                 feed.input(&input)?;
                 if input_seq % PROGRESS_INPUTS == 0 {

@@ -51,6 +51,7 @@ fn write(radius: usize) -> Written {
     head.top.ask_px = 2683.81;
     head.top.spread = f64::NAN;
     head.top.micro_px = 1e-9;
+    head.book.ask_known_to = f64::INFINITY;
     head.book.bids = [[f64::NAN; 2]; 10];
     head.book.bids[0] = [2683.8, 3.0292];
     head.book.asks = [[f64::NAN; 2]; 10];

@@ -14,7 +14,9 @@ Names, units and definitions are those of the engine's frames; times are int ns 
 says whether what was read was still there, `copy()` detaches or raises Lapped.
 """
 
-from ._cobring import DIR, UNDEF, Block, Frame, Frames, Reader, __version__, open
+import os
+
+from ._cobring import DIR, UNDEF, Block, Frame, Frames, Model, Reader, Replay, __version__, _forked, open, replay
 from ._errors import (
     EpochChanged,
     Error,
@@ -42,11 +44,13 @@ __all__ = [
     "Heatmap",
     "Lapped",
     "LowQuality",
+    "Model",
     "NoWriter",
     "NotEnough",
     "Panel",
     "Reader",
     "Repaired",
+    "Replay",
     "Rows",
     "SchemaMismatch",
     "WriterGone",
@@ -54,8 +58,11 @@ __all__ = [
     "get_base_data_input",
     "get_cob_heatmap_matrix",
     "open",
+    "replay",
     "unpack_bits",
 ]
+
+os.register_at_fork(after_in_child=_forked)
 
 _readers: dict = {}
 

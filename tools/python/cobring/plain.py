@@ -217,11 +217,11 @@ class Reader:
 
 
 def number(value):
-    """Numbers of the JSON form: NaN and UNDEF are null."""
+    """Numbers of the JSON form: UNDEF and what is not finite are null."""
     if np.ndim(value):
         return [number(element) for element in value]
     value = value.item()
-    return None if value == UNDEF or isinstance(value, float) and math.isnan(value) else value
+    return None if value == UNDEF or isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ fn raise<'py>(
 pub(crate) fn of_frame(py: Python<'_>, error: &FrameError) -> PyErr {
     let message = error.to_string();
     match error {
-        FrameError::NoDirectory { .. } | FrameError::NoSuchSymbol { .. } => {
-            raise(no_writer(py), (message,))
-        }
+        FrameError::NoDirectory { .. }
+        | FrameError::NoSuchSymbol { .. }
+        | FrameError::NoSuchModel { .. } => raise(no_writer(py), (message,)),
         FrameError::WriterGone { .. } | FrameError::Retired { .. } => {
             raise(writer_gone(py), (message,))
         }
@@ -64,7 +64,9 @@ pub(crate) fn of_frame(py: Python<'_>, error: &FrameError) -> PyErr {
             raise(lapped(py), (message, oldest.saturating_sub(*from)))
         }
         FrameError::Repaired { .. } => raise(repaired(py), (message,)),
-        FrameError::BadName { .. } => PyValueError::new_err(message),
+        FrameError::BadName { .. }
+        | FrameError::BadOwnName { .. }
+        | FrameError::BadOutput { .. } => PyValueError::new_err(message),
         _ => raise(base(py), (message,)),
     }
 }
@@ -96,6 +98,11 @@ pub(crate) fn too_few(py: Python<'_>, what: &str, found: u64, wanted: u64) -> Py
 /// The segment is not what the caller needs.
 pub(crate) fn mismatch(py: Python<'_>, message: String) -> PyErr {
     raise(schema_mismatch(py), (message,))
+}
+
+/// Whatever has no class of its own.
+pub(crate) fn other(py: Python<'_>, message: String) -> PyErr {
+    raise(base(py), (message,))
 }
 
 /// Nobody writes.

@@ -13,7 +13,7 @@ use pyo3::IntoPyObjectExt as _;
 use pyo3::exceptions::{PyAttributeError, PyIndexError, PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use sha2::{Digest as _, Sha256};
 
 use crate::block::Block;
@@ -85,6 +85,12 @@ impl Frame {
 
     pub(crate) fn seq_number(&self) -> u64 {
         self.unsigned(self.meta().seq)
+    }
+
+    /// (epoch, seq, input_seq): what an output answers.
+    pub(crate) fn lineage(&self) -> (u64, u64, u64) {
+        let named = |name| self.meta().field_named(name).map_or(0, |f| f.unsigned(&self.words, 0));
+        (named("epoch"), self.seq_number(), named("input_seq"))
     }
 
     /// NaN where the segment has none, which no threshold accepts.
@@ -627,6 +633,27 @@ impl Frame {
     #[pyo3(signature = (rows = 300))]
     fn to_torch<'py>(slf: &Bound<'py, Self>, rows: usize) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("cobring._results")?.call_method1("to_torch", (slf, rows))
+    }
+
+    /// The latest output of each model by its name, as a row (see the window models.NAME) or None where it has said
+    /// nothing; `without` leaves one out, as a model does with its own.
+    #[pyo3(signature = (without = None))]
+    fn outputs<'py>(slf: &Bound<'py, Self>, without: Option<&str>) -> PyResult<Bound<'py, PyDict>> {
+        let (py, frame) = (slf.py(), slf.get());
+        let outputs = PyDict::new(py);
+        for (index, window) in frame.meta().windows.iter().enumerate() {
+            let name = window.name.strip_prefix("models.").filter(|name| Some(*name) != without);
+            let Some(name) = name else { continue };
+            let (first, end) = frame.held(py, index)?;
+            let row = if first < end {
+                let view = frame.view(py, index, end - 1, end)?;
+                rows::structured(py, view, window.dtype(py)?, 1)?.get_item(0)?
+            } else {
+                py.None().into_bound(py)
+            };
+            outputs.set_item(name, row)?;
+        }
+        Ok(outputs)
     }
 
     /// Dotted names of all fields of the frame.

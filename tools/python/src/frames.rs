@@ -29,6 +29,8 @@ enum OnLow {
 #[pyclass(module = "cobring")]
 #[derive(Debug)]
 pub(crate) struct Frames {
+    /// Told of what is read and refused: its name stands for this iteration too.
+    handle: Py<Handle>,
     reader: Reader,
     segment: Arc<Segment>,
     require: Arc<Require>,
@@ -59,14 +61,14 @@ pub(crate) struct Frames {
 
 impl Frames {
     pub(crate) fn new(
-        py: Python<'_>,
-        handle: &Handle,
+        slf: &Bound<'_, Handle>,
         on: Option<&Bound<'_, PyAny>>,
         every: Option<&Bound<'_, PyAny>>,
         (mode, on_low): (&str, &str),
         min_quality: f64,
         timeout: Option<Duration>,
     ) -> PyResult<Self> {
+        let (py, handle) = (slf.py(), slf.borrow());
         let wrong = |what: &str, found: &str, wanted: &str| {
             PyValueError::new_err(format!("{what} {found:?}: wanted one of {wanted}"))
         };
@@ -82,6 +84,7 @@ impl Frames {
         }
         let (require, given, reference) = handle.parts();
         let mut frames = Self {
+            handle: slf.clone().unbind(),
             reader: handle.reader.twin(),
             segment: Arc::clone(&handle.segment),
             require: Arc::clone(require),
@@ -173,7 +176,12 @@ impl Frames {
                     }
                     self.skipped += u64::from(newest.replace(frame).is_some());
                 }
-                Ok(Next::Lapped { lost }) => self.skipped += lost,
+                Ok(Next::Lapped { lost }) => {
+                    self.skipped += lost;
+                    let position = self.reader.position();
+                    let mut handle = self.handle.borrow_mut(py);
+                    handle.reader.count_read(position.saturating_sub(1), lost);
+                }
                 Ok(Next::Empty) => return Ok(newest),
                 Err(FrameError::EpochChanged { .. }) => {
                     self.renew(py)?;
@@ -202,13 +210,14 @@ impl Frames {
     fn take_one(&mut self, py: Python<'_>) -> PyResult<Option<Frame>> {
         while let Some(frame) = self.candidate(py)? {
             let span = self.span_of(&frame);
+            self.handle.borrow_mut(py).reader.count_read(frame.seq_number(), 0);
             let good = self.min_quality <= 0.0 || is_good(&frame, &self.require, self.min_quality);
             if good || self.on_low == OnLow::Pass {
                 self.given_in = span;
                 return Ok(Some(frame));
             }
             self.refused += 1;
-            self.reader.count_refused(1);
+            self.handle.borrow_mut(py).count_refused();
             if self.on_low == OnLow::Raise {
                 self.given_in = span;
                 return Err(refuse(py, frame, &self.require, self.min_quality));

@@ -9,9 +9,11 @@ mod frame;
 mod frames;
 mod json;
 mod meta;
+mod model;
 mod panel;
 mod reader;
 mod reference;
+mod replay;
 mod require;
 mod rows;
 
@@ -25,8 +27,12 @@ fn _cobring(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reader::Handle>()?;
     module.add_class::<frames::Frames>()?;
     module.add_class::<rows::View>()?;
+    module.add_class::<model::Model>()?;
+    module.add_class::<replay::Replay>()?;
     module.add_function(wrap_pyfunction!(reader::open, module)?)?;
+    module.add_function(wrap_pyfunction!(replay::open, module)?)?;
     module.add_function(wrap_pyfunction!(reader::reopen, module)?)?;
+    module.add_function(wrap_pyfunction!(reader::forked, module)?)?;
     module.add_function(wrap_pyfunction!(frame::restore_frame, module)?)?;
     module.add("UNDEF", cobring_frame::UNDEF)?;
     module.add("DIR", reader::DIR)?;

@@ -1,10 +1,11 @@
 //! A handle on one symbol. Guarantees: `latest` is one copy out of shared memory and one Python object; nothing is
 //! handed out that is worse than asked for without saying so; waiting holds neither the GIL nor the handle, so other
 //! threads go on; restarts of the engine are followed. Needs: nothing after a fork (the mapping is inherited, the place
-//! in the stream is each process's own). Does not: poll.
+//! in the stream is each process's own, and a handle with a name subscribes anew). Does not: poll.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cobring_frame::{FrameError, Liveness, MIN_QUALITY, Next, Reader, Require, Severity};
@@ -22,11 +23,21 @@ use crate::require::parse_require;
 /// Where an engine publishes unless told otherwise.
 pub(crate) const DIR: &str = "/dev/shm/cobring";
 /// The symbol that panels set beside their own.
-const REFERENCE: &str = "BTCUSDT";
+pub(crate) const REFERENCE: &str = "BTCUSDT";
 /// A writer whose heartbeat is older is stalled, whatever its last frame says.
 const STALLED_NS: u64 = 1_000_000_000;
 /// Between two looks for Ctrl-C while waiting.
 const SLICE: Duration = Duration::from_millis(100);
+
+/// Forks that this process is the child of, as Python tells.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+/// Called in the child of a fork.
+#[pyfunction]
+#[pyo3(name = "_forked")]
+pub(crate) fn forked() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
 
 /// Reads one symbol's frames. One handle belongs to one thread of thought: `latest` and `next` share a place in the
 /// stream, `frames` has its own.
@@ -39,6 +50,8 @@ pub(crate) struct Handle {
     /// As it was given, for schemas to come.
     require_given: Option<Py<PyAny>>,
     require: Arc<Require>,
+    /// [`FORKS`] when the reader was opened.
+    forks: u64,
     pub(crate) reader: Reader,
     pub(crate) segment: Arc<Segment>,
     /// Frames that were overwritten before `next` came to them.
@@ -124,6 +137,21 @@ impl Handle {
         Ok(())
     }
 
+    /// In the child of a fork a subscription is still the parent's.
+    #[inline]
+    fn own(&mut self) {
+        let forks = FORKS.load(Ordering::Relaxed);
+        if forks != self.forks {
+            self.forks = forks;
+            if let Some(name) = &self.name
+                && let Ok(reader) = Reader::open_named(&self.dir, self.reader.symbol(), name)
+                && reader.epoch() == self.reader.epoch()
+            {
+                self.reader = reader;
+            }
+        }
+    }
+
     fn room(&self) -> Box<[u64]> {
         vec![0; self.reader.frame_size_bytes() / 8].into_boxed_slice()
     }
@@ -150,6 +178,11 @@ impl Handle {
         ))
     }
 
+    pub(crate) fn count_refused(&mut self) {
+        self.refused += 1;
+        self.reader.count_refused(1);
+    }
+
     fn judged(
         &mut self,
         py: Python<'_>,
@@ -160,8 +193,7 @@ impl Handle {
         if min_quality <= 0.0 || is_good(&frame, &self.require, min_quality) {
             return Ok(frame);
         }
-        self.refused += 1;
-        self.reader.count_refused(1);
+        self.count_refused();
         Err(refuse(py, frame, &self.require, min_quality))
     }
 }
@@ -250,6 +282,7 @@ impl Handle {
         loop {
             {
                 let mut handle = slf.borrow_mut();
+                handle.own();
                 let mut words = handle.room();
                 match handle.reader.next(&mut words) {
                     Ok(Next::Frame { .. }) => {
@@ -292,8 +325,10 @@ impl Handle {
             Ok(there) => Ok(there),
             Err(error) => {
                 let mut handle = slf.borrow_mut();
-                if error.is_epoch_change() && handle.reader.epoch() != twin.epoch() {
-                    handle.reader = twin;
+                if error.is_epoch_change()
+                    && handle.reader.epoch() != twin.epoch()
+                    && handle.reader.follow().map_err(|error| errors::of_frame(py, &error))?
+                {
                     handle.renew(py)?;
                 }
                 Err(errors::of_frame(py, &error))
@@ -308,10 +343,8 @@ impl Handle {
     /// frames below `min_quality`; timeout: seconds without a frame after which the iteration ends.
     /// The iterator counts `skipped` (passed over for a newer one, or overwritten), `refused` (low quality) and `restarts`.
     #[pyo3(signature = (on = None, every = None, mode = "latest", on_low = "skip", *, min_quality = None, timeout = None))]
-    #[expect(clippy::too_many_arguments, reason = "keywords of a Python function")]
     fn frames(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         on: Option<&Bound<'_, PyAny>>,
         every: Option<&Bound<'_, PyAny>>,
         mode: &str,
@@ -319,8 +352,8 @@ impl Handle {
         min_quality: Option<f64>,
         timeout: Option<f64>,
     ) -> PyResult<Frames> {
-        let min_quality = min_quality.unwrap_or(self.require.min_quality);
-        Frames::new(py, self, on, every, (mode, on_low), min_quality, timeout_of(timeout)?)
+        let min_quality = min_quality.unwrap_or(slf.borrow().require.min_quality);
+        Frames::new(slf, on, every, (mode, on_low), min_quality, timeout_of(timeout)?)
     }
 
     #[getter]
@@ -456,6 +489,7 @@ pub(crate) fn open(
         reference,
         require_given: require.map(Bound::unbind),
         require: checked,
+        forks: FORKS.load(Ordering::Relaxed),
         reader,
         segment,
         lapped: 0,

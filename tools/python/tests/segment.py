@@ -73,7 +73,7 @@ class Writer:
         """`described` is what the segment says of itself, where that is to be another schema."""
         self.schema, self.symbol, self.epoch = schema, symbol, epoch
         self.directory = Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "subscribers").mkdir(parents=True, exist_ok=True)
         text = json.dumps(described or schema).encode()
         windows = schema["windows"]
         front = lambda size: -(-size // PAGE) * PAGE

@@ -29,7 +29,7 @@ def scribble(writer, generator):
             continue
         count = int(np.prod(shape, dtype=int))
         if base.kind == "f":
-            values = [generator.choice([math.nan, 0.0, -0.0, 1e-9, generator.uniform(-1e6, 1e6)]) for _ in range(count)]
+            values = [generator.choice([math.nan, math.inf, 0.0, -0.0, 1e-9, generator.uniform(-1e6, 1e6)]) for _ in range(count)]
         elif base.kind == "i":
             values = [generator.choice([segment.UNDEF, -1, 0, generator.randrange(2**63)]) for _ in range(count)]
         else:
