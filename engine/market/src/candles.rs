@@ -172,11 +172,10 @@ impl Candles {
         bar.ts_closed = ts;
         if let Some(told) = self.told.take_if(|told| told.open_time <= bar.open_time)
             && told.open_time == bar.open_time
+            && settle(&mut bar, &told, out.instrument) == Settled::Mismatch
         {
-            if settle(&mut bar, &told, out.instrument) == Settled::Mismatch {
-                bar.flags |= CANDLE_REPAIRED;
-                self.mismatches += 1;
-            }
+            bar.flags |= CANDLE_REPAIRED;
+            self.mismatches += 1;
         }
         self.push(bar, out);
         let mut next = Bar::flat(Nanos(bar.open_time.0 + self.interval.0), bar.close);

@@ -89,9 +89,9 @@ impl SymbolMarket {
         let mut outputs =
             bar_outputs(&self.config.instrument, &mut state.studies, &mut self.windows);
         let Some((splice, seconds, missed)) = state.history.begin() else { return };
-        for at in 0..outputs.len() {
+        for (at, out) in outputs.iter_mut().enumerate() {
             let (shorter, rest) = state.candles.split_at_mut(at);
-            rest[0].splice(splice, shorter.last(), ts, &mut outputs[at]);
+            rest[0].splice(splice, shorter.last(), ts, out);
         }
         for second in seconds {
             for (candles, out) in state.candles.iter_mut().zip(&mut outputs) {
