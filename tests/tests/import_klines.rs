@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
-use cobring_tests::{Market, Sim, cobring};
+use cobring_tests::{Market, SOON, Setup, Sim, cobring, replay_hash, wait_until};
 use serde_json::{Value, json};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
@@ -117,6 +117,49 @@ fn the_bounds_of_a_days_archive_are_those_of_the_venues_daily_bar() {
     assert_eq!(found["price_min"], number(&day[3]));
     assert_eq!((&found["bar_count"], &found["bars_missing"]), (&json!(86_400), &json!(0)));
     assert_eq!(found["period_end"], START_S * 1_000_000_000);
+}
+
+#[test]
+fn an_engine_begins_with_the_bounds_and_its_log_has_them() {
+    let sim = Sim::start(&Market::Seed(33));
+    let setup = Setup::of(&sim);
+    let bounds_dir = setup.file("bounds");
+    let archive = setup.file("hours.zip");
+    write_archive(&archive, 0, 9_000, 1_000);
+    let imported = import(&[&archive], &bounds_dir, "ETHUSDT").succeeded().json();
+    let setup = setup.with("bounds.dir", bounds_dir.to_str().unwrap());
+    let engine = setup.run();
+    let mut shown = Value::Null;
+    wait_until("frames with bounds", SOON, || {
+        let frame = setup.show("ETHUSDT");
+        if frame.code == Some(0) {
+            shown = frame.json();
+        }
+        !shown["pivot_bounds"]["period_end"].is_null()
+    });
+    let bounds = &shown["pivot_bounds"];
+    for name in ["period_start", "period_end", "bar_count", "price_min", "price_max"] {
+        assert_eq!(bounds[name], imported[name], "{name}");
+    }
+    for name in ["volume_min", "volume_max", "support", "resistance"] {
+        assert_eq!(bounds[name], imported[name], "{name}");
+    }
+    assert!(shown["quality"]["valid"].as_array().unwrap().contains(&json!("pivot_bounds")));
+    let other = setup.show("BTCUSDT").json();
+    assert!(other["pivot_bounds"]["period_end"].is_null());
+    let report = engine.stop();
+    assert_eq!(report["hash"], replay_hash(&setup.log_files(), "fused"));
+    assert_eq!(report["hash"], replay_hash(&setup.log_files(), "staged"));
+
+    // A damaged file stops the start, and says what to do.
+    let path = bounds_dir.join("ETHUSDT.bounds");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let refused = cobring(setup.arguments()).ended_with(1);
+    assert!(refused.stderr.contains("ETHUSDT.bounds"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("import-klines"), "{}", refused.stderr);
 }
 
 #[test]

@@ -82,6 +82,8 @@ counters! {
         trades_settled,
         /// Times that bars began without a history, because it did not come.
         histories_missed,
+        /// Bounds files that were damaged, of another instrument or of a time to come.
+        bounds_refused,
         /// Supports and resistances that gave way to nearer ones because there were too many.
         untouched_pivots_dropped,
         /// Models' outputs appended to their windows.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bar::Bar;
 use crate::indicators::{IndicatorValues, Indicators};
+use crate::pivot_bounds::BoundsTracker;
 use crate::pivots::{LEVELS, PivotKind, Structure};
 
 const _: () = assert!(LEVELS == PIVOT_LEVELS);
@@ -19,14 +20,24 @@ const _: () = assert!(LEVELS == PIVOT_LEVELS);
 pub(crate) struct Study {
     pub(crate) indicators: Indicators,
     pub(crate) structure: Structure,
+    /// Of the 1 s bars.
+    pub(crate) bounds: Option<BoundsTracker>,
+    /// The bounds are others than were shown.
+    pub(crate) bounds_changed: bool,
     /// The structure saw a bar since it was shown.
     pub(crate) changed: bool,
 }
 
 impl Study {
     /// No bar seen.
-    pub(crate) fn new() -> Self {
-        Self { indicators: Indicators::new(), structure: Structure::new(), changed: true }
+    pub(crate) fn new(bounds: Option<BoundsTracker>) -> Self {
+        Self {
+            indicators: Indicators::new(),
+            structure: Structure::new(),
+            bounds,
+            bounds_changed: false,
+            changed: true,
+        }
     }
 
     /// Reserves all memory that it will need (again).
@@ -83,6 +94,10 @@ impl BarOutput<'_> {
         let leaving = leaving.map(Bar::closed);
         let values = out.study.indicators.on_bar(&bar.closed(), leaving.as_ref(), self.instrument);
         out.indicators.append(&indicator_row(&values));
+        let study = &mut *out.study;
+        if let Some(bounds) = &mut study.bounds {
+            study.bounds_changed |= bounds.on_bar(&bar.closed(), &study.structure);
+        }
         if bar.unobserved || bar.trade_count > 0 || !out.traded_only {
             let (pivots, instrument) = (&mut *out.pivots, self.instrument);
             out.study.structure.on_bar(&bar.pivot(), &mut |pivot| {

@@ -27,6 +27,8 @@ use crate::flow::{Flow, side_number};
 use crate::history::{History, KlinesWanted};
 use crate::imbalance::{Sample, Samples, imbalance};
 use crate::links::Links;
+use crate::pivot_bounds::{BoundsError, BoundsTracker, ImportedHours};
+use crate::pivots::{PivotBar, Structure};
 use crate::quality::Facts;
 use crate::study::{Study, bar_outputs};
 use crate::top::{BestPrices, Quotes, best_of, values};
@@ -201,7 +203,7 @@ impl SymbolMarket {
                 samples: Samples::default(),
                 offset: ClockOffset::default(),
                 candles: BAR_INTERVALS_NS.map(|interval| Candles::new(Nanos(interval))),
-                studies: [Study::new(), Study::new()],
+                studies: [Study::new(Some(BoundsTracker::new())), Study::new(None)],
                 history: History::default(),
                 cob_second: CobSecond::default(),
                 kept_times: KeptTimes::default(),
@@ -253,6 +255,8 @@ impl SymbolMarket {
             Event::Klines { interval, source, rows } => {
                 self.on_klines(ts_recv, *interval, *source, rows, &mut dirty)
             }
+            // What the file holds comes by [`Self::import_bounds`].
+            Event::Bounds { .. } => None,
             Event::ServerTime { server, sent } => {
                 self.state.offset.on_server_time(*server, *sent);
                 None
@@ -302,6 +306,39 @@ impl SymbolMarket {
         times.ts_parsed = Nanos::UNDEF.0;
         self.complete(Trigger::Timer, g, Dirty { candles: true, ..Dirty::default() });
         Trigger::Timer
+    }
+
+    /// Takes hours and pivots of the venue's archives at `ts`; shows in the next frame. Where own 1 s bars have
+    /// begun, their structure stays.
+    ///
+    /// # Errors
+    /// [`BoundsError`] for hours that cannot be, seen from `ts`; nothing changes then.
+    pub fn import_bounds(
+        &mut self,
+        ts: Nanos,
+        imported: &ImportedHours,
+        structure: Structure,
+    ) -> Result<(), BoundsError> {
+        let [study, _] = &mut self.state.studies;
+        if let Some(bounds) = &mut study.bounds {
+            bounds.import(imported, ts)?;
+        }
+        if !study.structure.origin().is_defined() {
+            study.structure = structure;
+            study.structure.reserve();
+            // Nobody watched between the archive's end and the first own bar.
+            let (high, low) = (Px::UNDEF, Px::UNDEF);
+            let hole = PivotBar { open_time: ts, ts_closed: ts, high, low, hole: true };
+            study.structure.on_bar(&hole, &mut |_| {});
+        }
+        study.changed = true;
+        study.bounds_changed = true;
+        Ok(())
+    }
+
+    /// A bounds file was none: counted.
+    pub fn refuse_bounds(&mut self) {
+        self.state.counters.bounds_refused += 1;
     }
 
     /// The frame's image.

@@ -40,6 +40,8 @@ pub struct Config {
     pub engine: EngineSettings,
     /// `[log]`
     pub log: LogSettings,
+    /// `[bounds]`
+    pub bounds: BoundsSettings,
     /// `[venue.binance]`
     pub binance: BinanceSettings,
     /// `[quality]`
@@ -73,6 +75,13 @@ pub struct EngineSettings {
     pub frame_hash: bool,
     /// Whether to `mlockall`.
     pub lock_memory: bool,
+}
+
+/// What `cobring import-klines` made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundsSettings {
+    /// Directory of its files.
+    pub dir: PathBuf,
 }
 
 /// The input log.

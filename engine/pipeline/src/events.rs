@@ -39,6 +39,7 @@ const CHECKPOINT: u64 = 16;
 const STOP: u64 = 17;
 const KLINES: u64 = 18;
 const KLINES_REQUESTED: u64 = 19;
+const BOUNDS: u64 = 21;
 const MODEL: u64 = 20;
 
 /// Head: kind and symbol, the stamp's four words, up to eight of the event's own.
@@ -137,6 +138,12 @@ pub(crate) fn push_event(
         Event::ServerTime { server, sent } => &[SERVER_TIME, word(server.0), word(sent.0)],
         Event::Instrument { status, tick_matches } => {
             &[INSTRUMENT, u64::from(*status == InstrumentStatus::Halted), u64::from(*tick_matches)]
+        }
+        Event::Bounds { bytes } => {
+            // The ring holds whole words.
+            let padding = bytes.len().next_multiple_of(8) - bytes.len();
+            body = [bytes, &[0; 8][..padding]];
+            &[BOUNDS, bytes.len() as u64]
         }
         Event::Model { model, output } => {
             body = [output.as_bytes(), &[]];
@@ -261,6 +268,10 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
             status: if own[0] == 0 { InstrumentStatus::Trading } else { InstrumentStatus::Halted },
             tick_matches: own[1] != 0,
         },
+        BOUNDS => {
+            let length = usize::try_from(own[0]).expect("invariant: a length was pushed");
+            Event::Bounds { bytes: &bytemuck::cast_slice(body)[..length] }
+        }
         MODEL => Event::Model {
             model: ModelIndex(u8::try_from(own[0]).expect("invariant: 8 bits were pushed")),
             output: bytemuck::from_bytes(bytemuck::cast_slice(body)),
@@ -386,6 +397,9 @@ mod tests {
         }
         let (interval, source) = (BarInterval::Second, KlineSource::Stream);
         check(&Event::Klines { interval, source, rows: &rows[..1] });
+        for length in [0, 1, 8, 4_097] {
+            check(&Event::Bounds { bytes: &vec![7; length] });
+        }
         check(&Event::ServerTime { server: Nanos(1), sent: Nanos(2) });
         check(&Event::Instrument { status: InstrumentStatus::Halted, tick_matches: true });
         let output = cobring_types::ModelOutput::answering(1, 2, 3).with_value(4.0);

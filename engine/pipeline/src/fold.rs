@@ -14,6 +14,7 @@ use cobring_types::{Control, Event, Nanos, Stamp, SymbolIndex};
 use cobring_venue::EventSink;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds_file::BoundsFile;
 use crate::clock::EngineClock;
 use crate::frame_hash::{FrameDigest, FrameHash};
 use crate::log::Checkpoint;
@@ -152,6 +153,18 @@ impl SymbolFold {
         self.hash.as_ref().map(FrameHash::digest)
     }
 
+    /// A file that is none changes nothing: it was checked before it became an input, but for a log from elsewhere.
+    fn import_bounds(&mut self, ts: Nanos, bytes: &[u8]) {
+        let instrument = &self.market.config().instrument;
+        let Ok(file) = BoundsFile::decode(bytes, instrument, "the logged bounds") else {
+            return self.market.refuse_bounds();
+        };
+        let BoundsFile { imported, structure, .. } = file;
+        if self.market.import_bounds(ts, &imported, structure).is_err() {
+            self.market.refuse_bounds();
+        }
+    }
+
     fn publish(&mut self, clock: Option<&EngineClock>, ts_applied: Nanos) {
         let seq = self.frames;
         self.frames += 1;
@@ -231,6 +244,9 @@ impl<O: Observer> Fold<O> {
         }
         if matches!(event, Event::Control(Control::KlinesRequested { .. })) {
             symbol.klines_out = None;
+        }
+        if let Event::Bounds { bytes } = event {
+            symbol.import_bounds(stamp.ts_recv, bytes);
         }
         if symbol.market.on_event(stamp, event).is_some() {
             let ts_applied = self.now();

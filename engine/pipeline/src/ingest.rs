@@ -124,6 +124,8 @@ pub(crate) struct Parts<O> {
     pub(crate) clock: EngineClock,
     pub(crate) models: Models,
     pub(crate) symbols: Vec<Symbol>,
+    /// Files of bounds, the first inputs of the run.
+    pub(crate) bounds: Vec<(SymbolIndex, Vec<u8>)>,
     pub(crate) plans: Vec<ConnectionPlan>,
     pub(crate) backoff: BackoffConfig,
     pub(crate) seed: u64,
@@ -204,6 +206,7 @@ pub(crate) struct Ingest<O> {
     symbols: Vec<Symbol>,
     links: Vec<Link>,
     snapshots: Vec<Snapshot>,
+    bounds: Vec<(SymbolIndex, Vec<u8>)>,
     klines: Vec<Klines>,
     websocket_url: String,
     rest_url: String,
@@ -257,6 +260,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             links: links.collect(),
             snapshots: snapshots.collect(),
             klines: klines.collect(),
+            bounds: parts.bounds,
             poll: parts.poll,
             outlet: Outlet {
                 sequencer: Sequencer::default(),
@@ -289,6 +293,11 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         mut self,
         mut check: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Ended<O>, E> {
+        for (symbol, bytes) in std::mem::take(&mut self.bounds) {
+            let stamp = self.outlet.stamp(Nanos::UNDEF);
+            let input = own_input(stamp, InputKind::Bounds);
+            self.outlet.hand_on(&Input { symbol, bytes: &bytes, ..input });
+        }
         let mut events = Events::with_capacity(256);
         self.models.register(self.poll.registry(), MODELS_TOKEN)?;
         while !self.stop.load(Ordering::Relaxed) && !self.outlet.stages.is_broken() {

@@ -12,6 +12,7 @@ use cobring_types::{LinkScope, Nanos, Symbol, SymbolIndex};
 use cobring_venue::binance::{self, Decoder};
 use mio::{Poll, Waker};
 
+use crate::bounds_file::{BoundsFile, BoundsFileError};
 use crate::clock::EngineClock;
 use crate::config::Config;
 use crate::cores;
@@ -41,6 +42,9 @@ pub enum RunError {
     /// TLS.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// A file of bounds.
+    #[error("{0}; run `cobring import-klines` again or remove the file")]
+    Bounds(#[from] BoundsFileError),
     /// The system.
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
@@ -204,6 +208,7 @@ pub fn run(
         rest,
         clock,
         models,
+        bounds: read_bounds(config)?,
         plans: binance::plan_connections(&names, &groups(config), config.binance.trade_stream),
         symbols: names,
         backoff: backoff(config),
@@ -289,6 +294,20 @@ fn retire_on_panic(segments: Vec<Retire>) {
         }
         report(info);
     }));
+}
+
+/// The files of `cobring import-klines`, each good for its symbol.
+fn read_bounds(config: &Config) -> Result<Vec<(SymbolIndex, Vec<u8>)>, BoundsFileError> {
+    let mut files = Vec::new();
+    for (index, symbol) in (0..).map(SymbolIndex).zip(&config.symbols) {
+        let name = symbol.instrument.symbol.as_str();
+        if let Some(bytes) = BoundsFile::read(&config.bounds.dir, name)? {
+            let path = BoundsFile::path(&config.bounds.dir, name);
+            BoundsFile::decode(&bytes, &symbol.instrument, &path.display().to_string())?;
+            files.push((index, bytes));
+        }
+    }
+    Ok(files)
 }
 
 fn groups(config: &Config) -> Vec<LinkScope> {

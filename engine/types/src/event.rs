@@ -361,6 +361,11 @@ pub enum Event<'a> {
         /// Its statement.
         output: &'a ModelOutput,
     },
+    /// Bounds and pivots from the venue's archives, as their file holds them.
+    Bounds {
+        /// The file.
+        bytes: &'a [u8],
+    },
     /// The engine's own decision.
     Control(Control),
 }

@@ -34,6 +34,8 @@ pub enum InputKind {
     /// An accepted output of a model: `symbol`, `aux` = number of the model among the symbol's, in order of
     /// names, `ts_aux` = the model's clock, bytes = a [`crate::ModelOutput`].
     Model = 7,
+    /// A file of `cobring import-klines` for `symbol`.
+    Bounds = 8,
     /// A connection is subscribed and delivers: `connection`, `aux` = what it carries ([`crate::LinkScope`]).
     LinkUp = 16,
     /// A connection is lost: as [`InputKind::LinkUp`].
@@ -71,6 +73,7 @@ impl InputKind {
             5 => Self::RestExchangeInfo,
             6 => Self::RestKlines,
             7 => Self::Model,
+            8 => Self::Bounds,
             16 => Self::LinkUp,
             17 => Self::LinkDown,
             18 => Self::SnapshotRequested,
@@ -113,7 +116,7 @@ mod tests {
     #[test]
     fn logged_numbers_come_back_as_their_kind() {
         let known: Vec<u8> = (0..=u8::MAX).filter(|&n| InputKind::from_u8(n).is_some()).collect();
-        assert_eq!(known.len(), 18);
+        assert_eq!(known.len(), 19);
         for number in known {
             assert_eq!(InputKind::from_u8(number).map(|kind| kind as u8), Some(number));
         }

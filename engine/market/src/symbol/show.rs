@@ -10,6 +10,7 @@ use super::{
 use crate::book::Book;
 use crate::config::RequiredRows;
 use crate::ladder::Ladder;
+use crate::pivot_bounds::BoundsTracker;
 use crate::top::TopSource;
 
 /// A bookTicker this old still is the live price, and a trade this old where there is none.
@@ -55,6 +56,9 @@ impl SymbolMarket {
         }
         if dirty.top {
             self.write_top();
+        }
+        if self.state.studies[0].bounds_changed {
+            self.write_bounds();
         }
         let structure_changed = self.state.studies.iter().any(|study| study.changed);
         if dirty.top || structure_changed {
@@ -165,6 +169,29 @@ impl SymbolMarket {
             block.imbalance_px_ma_60s,
         ] = averages.imbalance_px;
         block.imbalance_samples = averages.samples;
+    }
+
+    fn write_bounds(&mut self) {
+        let instrument = &self.config.instrument;
+        let study = &mut self.state.studies[0];
+        study.bounds_changed = false;
+        let Some(bounds) = study.bounds.as_ref().and_then(BoundsTracker::bounds) else { return };
+        let px = |px: &Option<Px>| px.map_or(f64::NAN, |px| instrument.px_f64(px));
+        let mut block = cobring_frame::PivotBounds {
+            period_start: bounds.period_start.0,
+            period_end: bounds.period_end.0,
+            bar_count: bounds.bar_count,
+            price_min: instrument.px_f64(bounds.price_min),
+            price_max: instrument.px_f64(bounds.price_max),
+            volume_min: instrument.qty_sum_f64(bounds.volume_min),
+            volume_max: instrument.qty_sum_f64(bounds.volume_max),
+            ..cobring_frame::PivotBounds::NONE
+        };
+        for level in 0..PIVOT_LEVELS {
+            block.support[level] = px(&bounds.nearest.support[level]);
+            block.resistance[level] = px(&bounds.nearest.resistance[level]);
+        }
+        self.image.head_mut().pivot_bounds = block;
     }
 
     /// Trend, and the nearest support and resistance around `top`'s mid.

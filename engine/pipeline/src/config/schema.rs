@@ -15,8 +15,8 @@ use super::rules::{
     url,
 };
 use super::{
-    BinanceSettings, Config, ConfigError, EngineSettings, LogSettings, QualitySettings,
-    SymbolDefaults,
+    BinanceSettings, BoundsSettings, Config, ConfigError, EngineSettings, LogSettings,
+    QualitySettings, SymbolDefaults,
 };
 use crate::idle::Idle;
 use crate::stages::Layout;
@@ -36,6 +36,7 @@ pub(super) fn read(text: &str, name: &str, base: Option<&Config>) -> Result<Conf
         let mut root = Section::root(&source, root.get_ref());
         let engine = engine(root.section("engine"), base.map(|base| base.engine.clone()));
         let log = log(root.section("log"), base.map(|base| base.log.clone()));
+        let bounds = bounds(root.section("bounds"), base.map(|base| base.bounds.clone()));
         let quality = quality(root.section("quality"), base.map(|base| base.quality.clone()));
         let symbol_defaults =
             symbol_defaults(root.section("symbol_defaults"), base.map(|base| base.symbol_defaults));
@@ -49,7 +50,17 @@ pub(super) fn read(text: &str, name: &str, base: Option<&Config>) -> Result<Conf
             binance(venue.section("binance"), base.map(|base| base.binance.clone()), &symbols);
         venue.finish();
         root.finish();
-        Config { engine, log, binance, quality, symbol_defaults, model_defaults, models, symbols }
+        Config {
+            engine,
+            log,
+            bounds,
+            binance,
+            quality,
+            symbol_defaults,
+            model_defaults,
+            models,
+            symbols,
+        }
     });
     source.finish(name, config)
 }
@@ -116,6 +127,12 @@ fn log(mut table: Section<'_, '_>, base: Option<LogSettings>) -> LogSettings {
             size_bytes(MIB..=GIB * KIB),
         ),
     };
+    table.finish();
+    settings
+}
+
+fn bounds(mut table: Section<'_, '_>, base: Option<BoundsSettings>) -> BoundsSettings {
+    let settings = BoundsSettings { dir: table.get("dir", base.map(|base| base.dir), path) };
     table.finish();
     settings
 }

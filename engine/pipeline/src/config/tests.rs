@@ -88,7 +88,7 @@ fn every_key_of_the_shipped_file_tells_its_default() {
         }
         assert!(line.chars().count() <= 120, "{line}");
     }
-    assert_eq!(keys, 48);
+    assert_eq!(keys, 49);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn unknown_names_are_refused_with_the_nearest() {
     check(
         "\"a\\nb\" = 1",
         &[
-            "f.toml:1:1: \"a\\nb\": unknown key, known here: engine, log, quality, symbol_defaults, model_defaults, models, symbols, venue",
+            "f.toml:1:1: \"a\\nb\": unknown key, known here: engine, log, bounds, quality, symbol_defaults, model_defaults, models, symbols, venue",
         ],
     );
     check_symbol(

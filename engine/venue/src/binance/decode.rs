@@ -88,6 +88,11 @@ impl Decoder {
             InputKind::RestExchangeInfo => self.rest_exchange_info(input, out),
             InputKind::RestKlines => self.rest_klines(input, out),
             InputKind::Model => self.model(input, out),
+            InputKind::Bounds => {
+                self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
+                out.on_event(&input.stamp, input.symbol, &Event::Bounds { bytes: input.bytes });
+                Ok(Decoded::Events(1))
+            }
             InputKind::LinkUp
             | InputKind::LinkDown
             | InputKind::SnapshotRequested
@@ -313,7 +318,8 @@ impl Decoder {
             | InputKind::RestTime
             | InputKind::RestExchangeInfo
             | InputKind::RestKlines
-            | InputKind::Model => return Ok(Decoded::UnknownEvent),
+            | InputKind::Model
+            | InputKind::Bounds => return Ok(Decoded::UnknownEvent),
         };
         self.counters.controls += 1;
         out.on_event(&input.stamp, input.symbol, &Event::Control(control));

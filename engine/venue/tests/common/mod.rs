@@ -49,6 +49,7 @@ pub(crate) enum Owned {
     },
     /// With the record's bytes.
     Model(ModelIndex, Vec<u8>),
+    Bounds(Vec<u8>),
     Control(Control),
 }
 
@@ -76,6 +77,7 @@ impl From<&Event<'_>> for Owned {
             }
             Event::ServerTime { server, sent } => Self::ServerTime { server, sent },
             Event::Instrument { status, tick_matches } => Self::Instrument { status, tick_matches },
+            Event::Bounds { bytes } => Self::Bounds(bytes.to_vec()),
             Event::Model { model, output } => Self::Model(model, output.as_bytes().to_vec()),
             Event::Control(control) => Self::Control(control),
         }
