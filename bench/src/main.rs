@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod path;
+mod publish;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -33,11 +34,29 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Publishing a frame: windows of 300 and of 1,500 rows, against a bare copy.
+    #[command(after_help = "Example:
+  cargo run --release -p bench -- publish")]
+    Publish {
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+        /// Only publish, with windows of so many rows: what callgrind counts.
+        #[arg(long, hide = true)]
+        count: Option<u64>,
+        /// So many frames, with --count.
+        #[arg(long, hide = true, default_value_t = 1_000)]
+        frames: u64,
+    },
 }
 
 fn main() -> ExitCode {
-    let Command::Path { files, rounds, json } = Cli::parse().command;
-    match path::run(&files, rounds, json) {
+    let result = match Cli::parse().command {
+        Command::Path { files, rounds, json } => path::run(&files, rounds, json),
+        Command::Publish { count: Some(rows), frames, .. } => publish::count(rows, frames),
+        Command::Publish { count: None, json, .. } => publish::run(json),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing can be done where even stderr is closed.

@@ -263,7 +263,7 @@ record! {
         buy_count: [u64; 4] = "count",
         /// Fills that takers sold.
         sell_count: [u64; 4] = "count",
-        /// The taker's side of the last trade, see [`SIDES`].
+        /// The taker's side of the last trade, see [`crate::SIDES`].
         last_side: u8 = "enum:side",
     }
     pad 7

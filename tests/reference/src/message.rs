@@ -76,7 +76,7 @@ pub struct Snapshot {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Ticker {
     pub event_time: Nanos,
-    /// p, P, w, x, c, Q, b, B, a, A, o, h, l, v, q, as [`TICKER_DECIMALS`] names them.
+    /// p, P, w, x, c, Q, b, B, a, A, o, h, l, v, q, as `TICKER_DECIMALS` names them.
     pub decimals: [Dec; 15],
     /// c: the price that the live price falls back on.
     pub last_px: Dec,
