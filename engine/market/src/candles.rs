@@ -59,6 +59,8 @@ pub(crate) struct Candles {
     valid_rows: u64,
     /// Whether trades would reach us now.
     observed: bool,
+    /// Trades reach us again, but not from the next bar's beginning.
+    resumed: bool,
     /// Timers were missed: nothing is known until the next trade.
     broken: bool,
     /// The venue's word on a bar that is not closed here yet.
@@ -80,6 +82,7 @@ impl Candles {
             repaired: 0,
             valid_rows: 0,
             observed: true,
+            resumed: false,
             broken: false,
             told: None,
             doubtful: false,
@@ -181,6 +184,8 @@ impl Candles {
         let mut next = Bar::flat(Nanos(bar.open_time.0 + self.interval.0), bar.close);
         if !self.observed {
             next.unobserved = true;
+        }
+        if !self.observed || std::mem::take(&mut self.resumed) {
             next.flags |= CANDLE_INCOMPLETE;
         }
         self.open = Some(next);
@@ -288,8 +293,14 @@ impl Candles {
         self.repaired = u32::try_from(repaired).expect("invariant: at most 300");
     }
 
-    /// Trades reach us (again), or no longer do.
-    pub(crate) fn set_observed(&mut self, observed: bool) {
+    /// Trades reach us (again), or no longer do; `venue_now` is the venue's clock, where it is known.
+    pub(crate) fn set_observed(&mut self, observed: bool, venue_now: Nanos) {
+        // Behind a bar that waits for its last trades the next one has begun unseen.
+        let ended = |open: Bar| match venue_now.get() {
+            Some(now) => now >= open.open_time.0 + self.interval.0,
+            None => self.interval == Nanos::SECOND,
+        };
+        self.resumed = observed && !self.observed && self.open.is_some_and(ended);
         self.observed = observed;
         if let Some(open) = &mut self.open {
             open.unobserved &= !observed;

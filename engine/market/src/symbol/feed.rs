@@ -359,7 +359,11 @@ impl SymbolMarket {
             if self.config.klines {
                 state.history.on_link_up(ts_recv, !state.candles[0].is_empty());
             }
-            state.candles.iter_mut().for_each(|candles| candles.set_observed(true));
+            let low = state.offset.low().get();
+            let venue_now = low.map_or(Nanos::UNDEF, |low| Nanos(ts_recv.0.saturating_add(low)));
+            for candles in &mut state.candles {
+                candles.set_observed(true, venue_now);
+            }
         }
         let needed = matches!(state.sync.state(), SyncState::Empty | SyncState::Gapped)
             && state.wanted.is_none()
@@ -375,7 +379,9 @@ impl SymbolMarket {
         state.links.down(connection);
         if scope.carries(LinkScope::TRADE) && !state.links.carry(LinkScope::TRADE) {
             state.history.on_missed();
-            state.candles.iter_mut().for_each(|candles| candles.set_observed(false));
+            for candles in &mut state.candles {
+                candles.set_observed(false, Nanos::UNDEF);
+            }
         }
         if scope.carries(LinkScope::DEPTH) && !state.links.carry(LinkScope::DEPTH) {
             state.sync.reset();
