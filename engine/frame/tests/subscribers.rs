@@ -74,13 +74,13 @@ fn a_reader_with_a_name_says_what_it_reads_misses_and_refuses() {
     cnn.latest(&mut out).unwrap();
     cnn.count_refused(1);
     cnn.count_refused(2);
-    // A twin counts under the same name, and keeps it.
+    // A twin has no name of its own: what it reads is told to its reader.
     let twin = cnn.twin();
     twin.count_refused(1);
-    drop(cnn);
+    cnn.count_read(199, 5);
     let second = Reader::open_named(dir, "ETHUSDT", "cnn").unwrap();
-    assert_eq!(list(dir), [row("cnn", Some(199), lost, 4), row("cnn", None, 0, 0)]);
-    drop((twin, second));
+    assert_eq!(list(dir), [row("cnn", Some(199), lost + 5, 3), row("cnn", None, 0, 0)]);
+    drop((cnn, twin, second));
     assert_eq!(list(dir), []);
     let error = Reader::open_named(dir, "ETHUSDT", "c.n").unwrap_err();
     assert!(matches!(error, FrameError::BadOwnName { what: "subscriber", .. }), "{error}");
