@@ -139,21 +139,21 @@ record! {
     pub struct IndicatorRow {
         /// Start of the bar.
         open_time: i64 = "ns",
-        /// Relative strength index over 14 bars.
+        /// Wilder's relative strength over 14 bars, 0 … 100; 0 while no price changes.
         rsi_14: f64 = "percent",
-        /// MACD 12, 26: fast average less slow average.
+        /// Average of 12 bars less that of 26, both exponential.
         macd: f64 = "quote",
-        /// Its average over 9 bars.
+        /// Its exponential average over 9 bars; the three begin together.
         macd_signal: f64 = "quote",
         /// MACD less its signal.
         macd_hist: f64 = "quote",
-        /// Bollinger band over 20 bars, two deviations above.
+        /// `sma_20` plus 2 population deviations of the last 20 closes.
         bb_upper: f64 = "quote",
-        /// Their mean.
+        /// `sma_20`.
         bb_middle: f64 = "quote",
-        /// Two deviations below.
+        /// `sma_20` less 2 deviations.
         bb_lower: f64 = "quote",
-        /// Average true range over 14 bars.
+        /// Wilder's average true range over 14 bars.
         atr_14: f64 = "quote",
         /// Mean close of 20 bars.
         sma_20: f64 = "quote",
@@ -163,10 +163,35 @@ record! {
         ema_21: f64 = "quote",
         /// Of 50 bars.
         ema_50: f64 = "quote",
-        /// Volume-weighted average price of the bar's UTC day so far.
+        /// Quote volume by volume of the bars of the bar's UTC day so far; NaN while that volume is 0.
         vwap_day: f64 = "quote",
-        /// Root of the sum of the last 60 squared simple returns.
+        /// Root of the sum, oldest first, of the last 60 squares of close / previous close − 1; NaN before 60 exist.
         realised_vol_60: f64 = "ratio",
+    }
+}
+
+impl IndicatorRow {
+    /// The row of a bar of which nothing is known yet.
+    #[must_use]
+    pub const fn unknown(open_time: i64) -> Self {
+        let unknown = f64::NAN;
+        Self {
+            open_time,
+            rsi_14: unknown,
+            macd: unknown,
+            macd_signal: unknown,
+            macd_hist: unknown,
+            bb_upper: unknown,
+            bb_middle: unknown,
+            bb_lower: unknown,
+            atr_14: unknown,
+            sma_20: unknown,
+            ema_9: unknown,
+            ema_21: unknown,
+            ema_50: unknown,
+            vwap_day: unknown,
+            realised_vol_60: unknown,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod averages;
 #[cfg(test)]
 mod tests;
 
+use cobring_frame::IndicatorRow;
 use cobring_types::{Instrument, Nanos, Px};
 use serde::{Deserialize, Serialize};
 
@@ -43,66 +44,6 @@ pub struct ClosedBar {
     pub quote_volume: i128,
     /// The interval was not observed: none of the figures counts.
     pub hole: bool,
-}
-
-/// The indicators after a closed bar, in quote units where they are prices; what is not seeded yet is NaN.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct IndicatorValues {
-    /// Of the bar, ns.
-    pub open_time: i64,
-    /// Wilder's relative strength, 0 … 100; 0 while no price changes.
-    pub rsi_14: f64,
-    /// EMA 12 − EMA 26 of closes.
-    pub macd: f64,
-    /// EMA 9 of `macd`; the three begin together.
-    pub macd_signal: f64,
-    /// `macd` − `macd_signal`.
-    pub macd_hist: f64,
-    /// `sma_20` + 2 population deviations of the last 20 closes.
-    pub bb_upper: f64,
-    /// `sma_20`.
-    pub bb_middle: f64,
-    /// `sma_20` − 2 deviations.
-    pub bb_lower: f64,
-    /// Wilder's average true range.
-    pub atr_14: f64,
-    /// Mean of the last 20 closes.
-    pub sma_20: f64,
-    /// Exponential averages of closes.
-    pub ema_9: f64,
-    /// Likewise.
-    pub ema_21: f64,
-    /// Likewise.
-    pub ema_50: f64,
-    /// Quote volume by volume of the bars of the bar's UTC day so far; NaN while that volume is 0.
-    pub vwap_day: f64,
-    /// √ of the sum, oldest first, of the last 60 squares of close / previous close − 1; NaN before 60 exist.
-    pub realised_vol_60: f64,
-}
-
-impl IndicatorValues {
-    /// The row of a hole.
-    #[must_use]
-    pub fn hole(open_time: Nanos) -> Self {
-        let nan = f64::NAN;
-        Self {
-            open_time: open_time.0,
-            rsi_14: nan,
-            macd: nan,
-            macd_signal: nan,
-            macd_hist: nan,
-            bb_upper: nan,
-            bb_middle: nan,
-            bb_lower: nan,
-            atr_14: nan,
-            sma_20: nan,
-            ema_9: nan,
-            ema_21: nan,
-            ema_50: nan,
-            vwap_day: nan,
-            realised_vol_60: nan,
-        }
-    }
 }
 
 /// The indicators of one bar stream, with what it takes to repair their rows.
@@ -148,7 +89,7 @@ impl Indicators {
         bar: &ClosedBar,
         leaving: Option<&ClosedBar>,
         instrument: &Instrument,
-    ) -> IndicatorValues {
+    ) -> IndicatorRow {
         if let Some(leaving) = leaving {
             self.oldest.on_bar(leaving, instrument);
             self.left += 1;
@@ -170,7 +111,7 @@ impl Indicators {
         kept: impl ExactSizeIterator<Item = ClosedBar>,
         changed: usize,
         instrument: &Instrument,
-        mut rewrite: impl FnMut(usize, IndicatorValues),
+        mut rewrite: impl FnMut(usize, IndicatorRow),
     ) {
         assert!(
             kept.len() as u64 == self.bars - self.left,
@@ -210,7 +151,7 @@ impl Indicators {
         &mut self,
         kept: impl Iterator<Item = ClosedBar>,
         instrument: &Instrument,
-        mut rewrite: impl FnMut(usize, IndicatorValues),
+        mut rewrite: impl FnMut(usize, IndicatorRow),
     ) {
         (self.now, self.bars) = (State::default(), 0);
         (self.oldest, self.left) = (State::default(), 0);
@@ -235,13 +176,13 @@ struct State {
 }
 
 impl State {
-    fn on_bar(&mut self, bar: &ClosedBar, instrument: &Instrument) -> IndicatorValues {
+    fn on_bar(&mut self, bar: &ClosedBar, instrument: &Instrument) -> IndicatorRow {
         if bar.hole {
             self.series = Series::default();
-            return IndicatorValues::hole(bar.open_time);
+            return IndicatorRow::unknown(bar.open_time.0);
         }
         let vwap_day = self.day.on_bar(bar, instrument);
-        IndicatorValues { vwap_day, ..self.series.on_bar(bar, instrument) }
+        IndicatorRow { vwap_day, ..self.series.on_bar(bar, instrument) }
     }
 }
 
@@ -290,9 +231,9 @@ struct Series {
 }
 
 impl Series {
-    fn on_bar(&mut self, bar: &ClosedBar, instrument: &Instrument) -> IndicatorValues {
+    fn on_bar(&mut self, bar: &ClosedBar, instrument: &Instrument) -> IndicatorRow {
         let close = instrument.px_f64(bar.close);
-        let mut values = IndicatorValues::hole(bar.open_time);
+        let mut values = IndicatorRow::unknown(bar.open_time.0);
         if let Some(previous) = self.previous.replace(close) {
             self.on_change(bar, previous, close, instrument, &mut values);
         }
@@ -314,7 +255,7 @@ impl Series {
         previous: f64,
         close: f64,
         instrument: &Instrument,
-        values: &mut IndicatorValues,
+        values: &mut IndicatorRow,
     ) {
         // TA-Lib's difference of doubles: their rounding shows in the eleventh digit of the strength.
         let change = close - previous;

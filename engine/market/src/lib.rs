@@ -31,7 +31,7 @@ pub use config::{RequiredRows, SymbolConfig};
 pub use counters::MarketCounters;
 pub use history::KlinesWanted;
 pub use imbalance::GRID;
-pub use indicators::{ClosedBar, IndicatorValues, Indicators};
+pub use indicators::{ClosedBar, Indicators};
 pub use pivot_bounds::{
     BoundsError, BoundsTracker, HourAggregate, ImportedHours, NearestPivots, PERIOD_HOURS,
     PivotBounds,

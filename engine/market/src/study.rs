@@ -9,7 +9,7 @@ use cobring_types::{Instrument, Px};
 use serde::{Deserialize, Serialize};
 
 use crate::bar::Bar;
-use crate::indicators::{IndicatorValues, Indicators};
+use crate::indicators::Indicators;
 use crate::pivot_bounds::BoundsTracker;
 use crate::pivots::{LEVELS, PivotKind, Structure};
 
@@ -92,8 +92,8 @@ impl BarOutput<'_> {
         self.candles.append(&bar.row(self.instrument));
         let Some(out) = &mut self.study else { return };
         let leaving = leaving.map(Bar::closed);
-        let values = out.study.indicators.on_bar(&bar.closed(), leaving.as_ref(), self.instrument);
-        out.indicators.append(&indicator_row(&values));
+        let row = out.study.indicators.on_bar(&bar.closed(), leaving.as_ref(), self.instrument);
+        out.indicators.append(&row);
         let study = &mut *out.study;
         if let Some(bounds) = &mut study.bounds {
             study.bounds_changed |= bounds.on_bar(&bar.closed(), &study.structure);
@@ -132,45 +132,8 @@ impl BarOutput<'_> {
         let first = out.indicators.done() - kept.len() as u64;
         let indicators = &mut *out.indicators;
         let bars = kept.iter().map(Bar::closed);
-        out.study.indicators.on_repair(bars, changed, self.instrument, |at, values| {
-            indicators.rewrite(first + at as u64, &indicator_row(&values));
+        out.study.indicators.on_repair(bars, changed, self.instrument, |at, row| {
+            indicators.rewrite(first + at as u64, &row);
         });
-    }
-}
-
-fn indicator_row(values: &IndicatorValues) -> IndicatorRow {
-    let IndicatorValues {
-        open_time,
-        rsi_14,
-        macd,
-        macd_signal,
-        macd_hist,
-        bb_upper,
-        bb_middle,
-        bb_lower,
-        atr_14,
-        sma_20,
-        ema_9,
-        ema_21,
-        ema_50,
-        vwap_day,
-        realised_vol_60,
-    } = *values;
-    IndicatorRow {
-        open_time,
-        rsi_14,
-        macd,
-        macd_signal,
-        macd_hist,
-        bb_upper,
-        bb_middle,
-        bb_lower,
-        atr_14,
-        sma_20,
-        ema_9,
-        ema_21,
-        ema_50,
-        vwap_day,
-        realised_vol_60,
     }
 }

@@ -2,13 +2,12 @@
 //! late answers. Whatever happens, the closed rows end as the venue's bars.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+mod common;
+
 use std::collections::BTreeMap;
 
-use cobring_frame::{
-    CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CandleRow, FrameLayout, Segment, SegmentSpec,
-    Window, WindowRows, Windows,
-};
-use cobring_market::{KlinesWanted, RequiredRows, SymbolConfig, SymbolMarket};
+use cobring_frame::{CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CandleRow, Window};
+use cobring_market::{KlinesWanted, SymbolConfig, SymbolMarket};
 use cobring_types::{
     BarInterval, Control, DepthUpdate, Event, Instrument, Kline, KlineSource, LinkScope, Nanos, Px,
     Qty, Side, Stamp, Trade, TradeStream,
@@ -21,32 +20,8 @@ const S: i64 = 1_000 * MS;
 const START: i64 = 20_000 * 86_400 * S - 300 * MS;
 
 fn market() -> SymbolMarket {
-    let config = SymbolConfig {
-        instrument: Instrument::new("X", "0.01", 8).unwrap(),
-        bucket_ticks: 7,
-        range_ticks: 15,
-        layout: FrameLayout::new(4, 0).unwrap(),
-        freshness_limit: Nanos(3 * S),
-        max_levels: 1_000,
-        rows: WindowRows { ticks: 64, ..WindowRows::default() },
-        models: Vec::new(),
-        klines: true,
-        required: RequiredRows::DEFAULT.to_vec(),
-        snapshot_levels: 20,
-        resync_levels: 10,
-    };
-    let schema = config.schema();
-    let spec = SegmentSpec {
-        symbol: "X".into(),
-        epoch: 1,
-        schema: schema.to_json(),
-        schema_id: schema.id(),
-        frame_size_bytes: config.layout.size_bytes(),
-        slot_count: 2,
-        windows: schema.window_specs(),
-    };
-    let windows = Windows::new(Segment::private(&spec).unwrap().windows);
-    SymbolMarket::new(config, 1, schema.id(), windows)
+    let instrument = Instrument::new("X", "0.01", 8).unwrap();
+    common::market(SymbolConfig { instrument, klines: true, ..common::config(4, &[]) })
 }
 
 /// The venue: all trades ever, and its own bars before the first of them, the same price throughout.

@@ -1,38 +1,14 @@
 //! Outputs of models on their way into their windows.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use cobring_frame::{FrameImage, FrameLayout, Segment, SegmentSpec, WindowRows, Windows};
-use cobring_market::{RequiredRows, SymbolConfig, SymbolMarket};
-use cobring_types::{Event, Instrument, ModelIndex, ModelOutput, Nanos, Stamp};
+mod common;
+
+use cobring_frame::FrameImage;
+use cobring_market::SymbolMarket;
+use cobring_types::{Event, ModelIndex, ModelOutput, Nanos, Stamp};
 
 fn market(models: &[&str]) -> SymbolMarket {
-    let layout = FrameLayout::new(2, models.len()).unwrap();
-    let config = SymbolConfig {
-        instrument: Instrument::new("X", "0.01", 2).unwrap(),
-        bucket_ticks: 10,
-        range_ticks: 20,
-        layout,
-        freshness_limit: Nanos(3_000_000_000),
-        max_levels: 1_000,
-        rows: WindowRows { ticks: 64, ..WindowRows::default() },
-        klines: false,
-        models: models.iter().map(|&name| name.to_owned()).collect(),
-        required: RequiredRows::DEFAULT.to_vec(),
-        snapshot_levels: 20,
-        resync_levels: 10,
-    };
-    let schema = config.schema();
-    let spec = SegmentSpec {
-        symbol: "X".into(),
-        epoch: 1,
-        schema: schema.to_json(),
-        schema_id: schema.id(),
-        frame_size_bytes: layout.size_bytes(),
-        slot_count: 2,
-        windows: schema.window_specs(),
-    };
-    let windows = Windows::new(Segment::private(&spec).unwrap().windows);
-    SymbolMarket::new(config, 1, schema.id(), windows)
+    common::market(common::config(2, models))
 }
 
 fn say(market: &mut SymbolMarket, ms: i64, model: u8, output: &ModelOutput) {

@@ -3,16 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 #![allow(clippy::cast_precision_loss, reason = "small whole numbers")]
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cobring_frame::{
-    AnyWindow, CANDLE_FLAT, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CANDLE_REPAIRED, FrameLayout,
-    Record, Segment, SegmentSpec, Window, WindowRows, Windows,
+    AnyWindow, CANDLE_FLAT, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CANDLE_REPAIRED, Record, Window,
 };
-use cobring_market::{RequiredRows, SymbolConfig, SymbolMarket};
+use cobring_market::{SymbolConfig, SymbolMarket};
 use cobring_types::{
-    Control, DepthSnapshot, DepthUpdate, Event, Instrument, Level, LinkScope, Nanos, Px, Qty,
-    Quote, Side, Stamp, Trade, TradeStream,
+    Control, DepthSnapshot, DepthUpdate, Event, Level, LinkScope, Nanos, Px, Qty, Quote, Side,
+    Stamp, Trade, TradeStream,
 };
 use proptest::prelude::*;
 
@@ -23,33 +24,8 @@ const START: i64 = 1_000_000_000_000;
 const MS: i64 = 1_000_000;
 
 fn market() -> SymbolMarket {
-    let layout = FrameLayout::new(usize::try_from(RADIUS).unwrap(), 0).unwrap();
-    let config = SymbolConfig {
-        instrument: Instrument::new("X", "0.01", 2).unwrap(),
-        bucket_ticks: BUCKET,
-        range_ticks: RANGE,
-        layout,
-        freshness_limit: Nanos(3_000_000_000),
-        max_levels: 1_000,
-        rows: WindowRows { ticks: 64, ..WindowRows::default() },
-        models: Vec::new(),
-        klines: false,
-        required: RequiredRows::DEFAULT.to_vec(),
-        snapshot_levels: 20,
-        resync_levels: 10,
-    };
-    let schema = config.schema();
-    let spec = SegmentSpec {
-        symbol: "X".into(),
-        epoch: 1,
-        schema: schema.to_json(),
-        schema_id: schema.id(),
-        frame_size_bytes: layout.size_bytes(),
-        slot_count: 2,
-        windows: schema.window_specs(),
-    };
-    let windows = Windows::new(Segment::private(&spec).unwrap().windows);
-    SymbolMarket::new(config, 1, schema.id(), windows)
+    let config = common::config(usize::try_from(RADIUS).unwrap(), &[]);
+    common::market(SymbolConfig { bucket_ticks: BUCKET, range_ticks: RANGE, ..config })
 }
 
 /// The market with its clock: timers come before what is received at or after them.

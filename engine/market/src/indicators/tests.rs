@@ -22,7 +22,7 @@ fn bar(second: usize, high: i64, low: i64, close: i64) -> ClosedBar {
     }
 }
 
-fn columns(values: &IndicatorValues) -> [(&'static str, f64); 14] {
+fn columns(values: &IndicatorRow) -> [(&'static str, f64); 14] {
     [
         ("rsi_14", values.rsi_14),
         ("macd", values.macd),
@@ -41,7 +41,7 @@ fn columns(values: &IndicatorValues) -> [(&'static str, f64); 14] {
     ]
 }
 
-fn bits(values: &IndicatorValues) -> (i64, [u64; 14]) {
+fn bits(values: &IndicatorRow) -> (i64, [u64; 14]) {
     (values.open_time, columns(values).map(|(_, value)| value.to_bits()))
 }
 
@@ -120,9 +120,9 @@ fn the_days_vwap_goes_on_over_a_hole_and_ends_with_the_utc_day() {
 }
 
 /// The row after the last of `bars`, each figure by its definition over the whole history.
-fn naive(bars: &[ClosedBar]) -> IndicatorValues {
+fn naive(bars: &[ClosedBar]) -> IndicatorRow {
     let last = bars.last().unwrap();
-    let mut values = IndicatorValues::hole(last.open_time);
+    let mut values = IndicatorRow::unknown(last.open_time.0);
     if last.hole {
         return values;
     }
