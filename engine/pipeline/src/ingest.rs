@@ -3,28 +3,27 @@
 //! Guarantees: inputs are logged before they are folded; a full ring stops the reading of sockets and never
 //! drops; when nothing comes, timers are folded within a millisecond of their instant. Does not: parse.
 
+mod asks;
+mod links;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cobring_market::{KlinesWanted, SnapshotWanted};
-use cobring_types::{
-    Input, InputKind, LinkScope, MODEL_OUTPUT_SIZE_BYTES, Nanos, Stamp, Symbol, SymbolIndex,
-};
+use cobring_types::{Input, InputKind, MODEL_OUTPUT_SIZE_BYTES, Nanos, Stamp, Symbol, SymbolIndex};
 use cobring_venue::Decoded;
-use cobring_venue::binance::{self, ConnectionPlan};
+use cobring_venue::binance::ConnectionPlan;
 use mio::{Events, Poll, Token};
 
+use self::asks::{Klines, Snapshot};
+use self::links::Link;
 use crate::clock::EngineClock;
 use crate::fold::{Observer, Wanted};
 use crate::idle::{Idle, Waiter};
 use crate::log::LogProducer;
 use crate::models::{ModelReport, Models};
-use crate::net::{
-    Backoff, BackoffConfig, ConnectOutcome, ConnectRequest, Connection, Connector, Payload,
-    ReadOutcome, Received, RestHelper, RestPriority, RestReply, RestRequest, Verdict,
-};
+use crate::net::{Backoff, BackoffConfig, Connection, Connector, RestHelper};
 use crate::sequencer::{Sequencer, own_input};
 use crate::stages::{Finished, Notice, Stages};
 
@@ -32,19 +31,9 @@ use crate::stages::{Finished, Notice, Stages};
 pub(crate) const WAKE_TOKEN: Token = Token(usize::MAX);
 /// Token of writes to models' files.
 const MODELS_TOKEN: Token = Token(usize::MAX - 1);
-/// Messages that a connection may hand over before the next one has its turn.
-const MESSAGES_A_TURN: usize = 256;
-/// The venue's clock is asked for this often.
-const TIME_INTERVAL: Nanos = Nanos(60 * Nanos::SECOND.0);
-/// The venue's word on its instruments is asked for this often.
-const EXCHANGE_INFO_INTERVAL: Nanos = Nanos(600 * Nanos::SECOND.0);
 /// The host's wall clock is looked at this often, and a difference of more than this is a step.
 const CLOCK_INTERVAL: Nanos = Nanos::SECOND;
 const CLOCK_STEP: Nanos = Nanos::MILLISECOND;
-/// Above so many streams the URL gets too long: they are subscribed by messages.
-const STREAMS_IN_URL_MAX: usize = 100;
-/// Bit of `aux` of a snapshot request that is for a background re-sync.
-const BACKGROUND: u32 = 1 << 31;
 
 /// What a run counts beside the stages and the helpers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,47 +60,6 @@ pub struct IngestCounters {
     pub klines_failed: u64,
     /// Steps of the host's wall clock.
     pub clock_steps: u64,
-}
-
-/// One connection of the plan, through all its lives.
-struct Link {
-    plan: ConnectionPlan,
-    /// The plan carries all symbols: its inputs need no symbol.
-    all_symbols: bool,
-    connection: Option<Connection>,
-    is_connecting: bool,
-    retry_at: Option<Nanos>,
-    backoff: Backoff,
-}
-
-/// The snapshot of a symbol on its way.
-struct Snapshot {
-    wanted: Option<SnapshotWanted>,
-    /// Asked for and not answered yet.
-    asked: Option<SnapshotWanted>,
-    /// What the last answer was to.
-    last: Option<SnapshotWanted>,
-    retry_at: Option<Nanos>,
-    backoff: Backoff,
-}
-
-impl Snapshot {
-    /// The answer is on its way to the fold; where it turns out to say nothing, the same is asked again.
-    fn answered(&mut self) {
-        self.last = self.asked.take();
-    }
-}
-
-/// Klines of a symbol on their way.
-struct Klines {
-    wanted: Option<KlinesWanted>,
-    /// Asked for and not answered yet.
-    asked: Option<KlinesWanted>,
-    /// What the last answer was to.
-    last: Option<KlinesWanted>,
-    /// Not answered: to be asked for again then.
-    retry_at: Option<Nanos>,
-    backoff: Backoff,
 }
 
 /// What ingest is made of.
@@ -381,207 +329,6 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         });
     }
 
-    fn serve_link(&mut self, at: usize) {
-        let now = self.outlet.clock.now();
-        let link = &mut self.links[at];
-        let Some(connection) = &mut link.connection else {
-            if !link.is_connecting && link.retry_at.is_some_and(|at| at <= now) {
-                self.connect(at);
-            }
-            return;
-        };
-        if connection.next_send_at(now).is_some_and(|due| due <= now)
-            && connection.write(now).is_err()
-        {
-            return self.lose(at, "the connection broke");
-        }
-        if !connection.is_unread() {
-            return;
-        }
-        let number = connection.number();
-        let outlet = &mut self.outlet;
-        let mut received = 0;
-        let result = connection.read(now, MESSAGES_A_TURN, &mut |message: Received<'_>| {
-            let (kind, bytes) = match message.payload {
-                Payload::Text(bytes) => (InputKind::Text, bytes),
-                Payload::Binary(bytes) => (InputKind::Binary, bytes),
-                Payload::Pong => return Verdict::Taken,
-            };
-            if !outlet.has_room(bytes.len()) {
-                outlet.counters.backpressure += 1;
-                return Verdict::Refused;
-            }
-            received += 1;
-            let stamp = outlet.stamp(message.ts_kernel);
-            let symbol = SymbolIndex::NONE;
-            outlet.hand_on(&Input {
-                stamp,
-                kind,
-                symbol,
-                connection: number,
-                aux: 0,
-                ts_aux: Nanos::UNDEF,
-                bytes,
-            });
-            Verdict::Taken
-        });
-        if received > 0 {
-            link.backoff.on_data(now);
-        }
-        match result {
-            Ok(ReadOutcome::Drained | ReadOutcome::Spent | ReadOutcome::Stopped) => {}
-            Ok(ReadOutcome::Closed { code }) => self.lose(at, &format!("closed with code {code}")),
-            Err(error) => self.lose(at, &error.to_string()),
-        }
-    }
-
-    fn connect(&mut self, at: usize) {
-        let link = &mut self.links[at];
-        let path = if link.plan.streams.len() <= STREAMS_IN_URL_MAX {
-            link.plan.path()
-        } else {
-            "/stream".to_owned()
-        };
-        let number = u16::try_from(at).expect("invariant: a few connections");
-        let request = ConnectRequest {
-            connection: number,
-            url: format!("{}{path}", self.websocket_url),
-            attempt: link.backoff.failures(),
-        };
-        link.is_connecting = self.connector.request(request).is_ok();
-        link.retry_at = None;
-        if !link.is_connecting {
-            link.retry_at = Some(Nanos(self.outlet.clock.now().0 + Nanos::SECOND.0));
-        }
-    }
-
-    fn adopt(&mut self, outcome: ConnectOutcome) {
-        let at = usize::from(outcome.request.connection);
-        let now = self.outlet.clock.now();
-        let link = &mut self.links[at];
-        link.is_connecting = false;
-        match outcome.result {
-            Ok(mut connection) => {
-                if let Err(error) = connection.register(self.poll.registry(), Token(at)) {
-                    let delay = link.backoff.on_failure();
-                    link.retry_at = Some(Nanos(now.0 + delay.0));
-                    tracing::warn!("the connection could not be polled: {error}");
-                    return;
-                }
-                if link.plan.streams.len() > STREAMS_IN_URL_MAX {
-                    for text in link.plan.subscribe_texts(1) {
-                        if connection.send_text(now, text).is_err() {
-                            tracing::warn!(
-                                host = connection.host(),
-                                "a subscription could not be queued"
-                            );
-                        }
-                    }
-                }
-                tracing::info!(
-                    host = connection.host(),
-                    streams = link.plan.streams.len(),
-                    "connected"
-                );
-                link.connection = Some(connection);
-                self.tell_link(at, InputKind::LinkUp);
-                // mio is edge-triggered: what came before the registration has no event.
-                self.serve_link(at);
-            }
-            Err(error) => {
-                let delay = link.backoff.on_failure();
-                link.retry_at = Some(Nanos(now.0 + delay.0));
-                tracing::warn!(retry_in_ms = delay.0 / 1_000_000, "{error}");
-            }
-        }
-    }
-
-    fn lose(&mut self, at: usize, why: &str) {
-        let now = self.outlet.clock.now();
-        let link = &mut self.links[at];
-        if let Some(connection) = link.connection.take() {
-            let delay = link.backoff.on_failure();
-            link.retry_at = Some(Nanos(now.0 + delay.0));
-            tracing::warn!(
-                host = connection.host(),
-                retry_in_ms = delay.0 / 1_000_000,
-                "connection lost: {why}"
-            );
-            self.outlet.counters.links_lost += 1;
-            self.tell_link(at, InputKind::LinkDown);
-        }
-    }
-
-    fn tell_link(&mut self, at: usize, kind: InputKind) {
-        let link = &self.links[at];
-        let LinkScope(aux) = link.plan.scope;
-        let connection = u16::try_from(at).expect("invariant: a few connections");
-        let symbols: Vec<SymbolIndex> =
-            if link.all_symbols { vec![SymbolIndex::NONE] } else { link.plan.symbols.clone() };
-        for symbol in symbols {
-            self.outlet.put(Nanos::UNDEF, |stamp| Input {
-                symbol,
-                connection,
-                aux,
-                ..own_input(stamp, kind)
-            });
-        }
-    }
-
-    fn on_reply(&mut self, reply: RestReply) {
-        let RestReply { request, status, ts_sent, body, error, .. } = reply;
-        let now = self.outlet.clock.now();
-        if let Some(error) = &error {
-            tracing::warn!(url = request.url, status, "{error}");
-        }
-        match request.kind {
-            InputKind::RestDepth => {
-                if error.is_some() {
-                    return self.retry_snapshot(request.symbol, now);
-                }
-                self.snapshots[request.symbol.at()].answered();
-            }
-            InputKind::RestKlines => {
-                if error.is_some() {
-                    return self.retry_klines(request.symbol, now);
-                }
-                let klines = &mut self.klines[request.symbol.at()];
-                klines.last = klines.asked.take();
-            }
-            _ if error.is_some() => return,
-            InputKind::RestExchangeInfo => self.exchange_info = Some(body.clone()),
-            _ => {}
-        }
-        let stamp = self.outlet.stamp(Nanos::UNDEF);
-        self.outlet.hand_on(&Input {
-            stamp,
-            kind: request.kind,
-            symbol: request.symbol,
-            connection: 0,
-            aux: request.aux,
-            ts_aux: ts_sent,
-            bytes: &body,
-        });
-    }
-
-    fn retry_snapshot(&mut self, symbol: SymbolIndex, now: Nanos) {
-        self.outlet.counters.snapshots_failed += 1;
-        let Some(snapshot) = self.snapshots.get_mut(symbol.at()) else { return };
-        // Without an answer what was asked is still wanted, unless the fold has changed its mind.
-        snapshot.wanted = snapshot.wanted.or(snapshot.asked.take()).or(snapshot.last);
-        let delay = snapshot.backoff.on_failure();
-        snapshot.retry_at = Some(Nanos(now.0 + delay.0));
-    }
-
-    /// Without an answer what was asked is asked again, unless the fold has changed its mind.
-    fn retry_klines(&mut self, symbol: SymbolIndex, now: Nanos) {
-        self.outlet.counters.klines_failed += 1;
-        let Some(klines) = self.klines.get_mut(symbol.at()) else { return };
-        klines.last = klines.asked.take().or(klines.last);
-        let delay = klines.backoff.on_failure();
-        klines.retry_at = Some(Nanos(now.0 + delay.0));
-    }
-
     /// What parse found for us, and what the fold needs.
     fn take_notices(&mut self) {
         let Outlet { stages, notices, .. } = &mut self.outlet;
@@ -642,16 +389,6 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         }
     }
 
-    /// An answer that says nothing leaves a book or bars without: ask again.
-    fn retry_what(&mut self, notice: &Notice) {
-        let now = self.outlet.clock.now();
-        match notice.kind {
-            InputKind::RestDepth => self.retry_snapshot(notice.symbol, now),
-            InputKind::RestKlines => self.retry_klines(notice.symbol, now),
-            _ => {}
-        }
-    }
-
     fn look_at_clock(&mut self) {
         let now = self.outlet.clock.now();
         if now < self.next_clock_check {
@@ -686,113 +423,6 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         }
     }
 
-    /// Asks the venue what is due.
-    fn ask(&mut self) {
-        let now = self.outlet.clock.now();
-        for at in 0..self.snapshots.len() {
-            self.ask_snapshot(at, now);
-            self.ask_klines(at, now);
-        }
-        if self.next_time <= now {
-            self.next_time = Nanos(now.0 + TIME_INTERVAL.0);
-            self.request(
-                InputKind::RestTime,
-                RestPriority::Urgent,
-                SymbolIndex::NONE,
-                0,
-                binance::time_request(),
-            );
-        }
-        if self.next_exchange_info <= now {
-            self.next_exchange_info = Nanos(now.0 + EXCHANGE_INFO_INTERVAL.0);
-            let request = binance::exchange_info_request(&self.symbols);
-            self.request(
-                InputKind::RestExchangeInfo,
-                RestPriority::Urgent,
-                SymbolIndex::NONE,
-                0,
-                request,
-            );
-        }
-    }
-
-    fn ask_snapshot(&mut self, at: usize, now: Nanos) {
-        let snapshot = &mut self.snapshots[at];
-        let Some(wanted) = snapshot.wanted else { return };
-        if snapshot.asked.is_some() || snapshot.retry_at.is_some_and(|retry_at| now < retry_at) {
-            return;
-        }
-        let symbol = symbol_index(at);
-        let request = binance::depth_request(&self.symbols[at], wanted.limit);
-        let priority = if wanted.background { RestPriority::Background } else { RestPriority::Gap };
-        if !self.request(InputKind::RestDepth, priority, symbol, wanted.limit, request) {
-            return;
-        }
-        let snapshot = &mut self.snapshots[at];
-        snapshot.asked = snapshot.wanted.take();
-        snapshot.retry_at = None;
-        self.outlet.counters.snapshots_requested += 1;
-        let aux = wanted.limit | if wanted.background { BACKGROUND } else { 0 };
-        self.outlet.put(Nanos::UNDEF, |stamp| Input {
-            symbol,
-            aux,
-            ..own_input(stamp, InputKind::SnapshotRequested)
-        });
-    }
-
-    fn ask_klines(&mut self, at: usize, now: Nanos) {
-        let klines = &mut self.klines[at];
-        let again = klines.retry_at.is_some();
-        let Some(wanted) = klines.wanted.or(klines.last.filter(|_| again)) else { return };
-        if klines.asked.is_some() || klines.retry_at.is_some_and(|retry_at| now < retry_at) {
-            return;
-        }
-        let symbol = symbol_index(at);
-        let KlinesWanted { interval, start, limit } = wanted;
-        let request = binance::klines_request(&self.symbols[at], interval, start, limit);
-        let place = u32::try_from(interval.at()).expect("invariant: four intervals");
-        let priority = RestPriority::Background;
-        if !self.request(InputKind::RestKlines, priority, symbol, place, request) {
-            return;
-        }
-        let klines = &mut self.klines[at];
-        let is_new = klines.wanted.take().is_some();
-        klines.asked = Some(wanted);
-        klines.retry_at = None;
-        self.outlet.counters.klines_requested += 1;
-        // Asked again, it is the same request to the fold.
-        if is_new {
-            self.outlet.put(Nanos::UNDEF, |stamp| Input {
-                symbol,
-                aux: place << 16 | limit,
-                ts_aux: start,
-                ..own_input(stamp, InputKind::KlinesRequested)
-            });
-        }
-    }
-
-    fn request(
-        &mut self,
-        kind: InputKind,
-        priority: RestPriority,
-        symbol: SymbolIndex,
-        aux: u32,
-        request: binance::RestRequest,
-    ) -> bool {
-        self.next_request += 1;
-        let request = RestRequest {
-            id: self.next_request,
-            kind,
-            priority,
-            symbol,
-            aux,
-            url: format!("{}{}", self.rest_url, request.path),
-            weight: request.weight,
-            not_before: Nanos(i64::MIN),
-        };
-        self.rest.request(request).is_ok()
-    }
-
     fn end(mut self) -> Ended<O> {
         let now = self.outlet.clock.now();
         for link in &mut self.links {
@@ -810,10 +440,6 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         }
         Ended { finished: stages.finish(), counters, models, log }
     }
-}
-
-fn symbol_index(at: usize) -> SymbolIndex {
-    SymbolIndex(u16::try_from(at).expect("invariant: symbols are counted in 16 bits"))
 }
 
 fn describe(kind: InputKind) -> &'static str {

@@ -1,0 +1,225 @@
+//! What is asked over REST, and asked again where no answer comes.
+
+use cobring_market::{KlinesWanted, SnapshotWanted};
+use cobring_types::{Input, InputKind, Nanos, SymbolIndex};
+use cobring_venue::binance;
+
+use super::Ingest;
+use crate::fold::Observer;
+use crate::net::{Backoff, RestPriority, RestReply, RestRequest};
+use crate::sequencer::own_input;
+use crate::stages::Notice;
+
+/// The venue's clock is asked for this often.
+const TIME_INTERVAL: Nanos = Nanos(60 * Nanos::SECOND.0);
+/// The venue's word on its instruments is asked for this often.
+const EXCHANGE_INFO_INTERVAL: Nanos = Nanos(600 * Nanos::SECOND.0);
+/// Bit of `aux` of a snapshot request that is for a background re-sync.
+const BACKGROUND: u32 = 1 << 31;
+
+/// The snapshot of a symbol on its way.
+pub(super) struct Snapshot {
+    pub(super) wanted: Option<SnapshotWanted>,
+    /// Asked for and not answered yet.
+    pub(super) asked: Option<SnapshotWanted>,
+    /// What the last answer was to.
+    pub(super) last: Option<SnapshotWanted>,
+    pub(super) retry_at: Option<Nanos>,
+    pub(super) backoff: Backoff,
+}
+
+impl Snapshot {
+    /// The answer is on its way to the fold; where it turns out to say nothing, the same is asked again.
+    fn answered(&mut self) {
+        self.last = self.asked.take();
+    }
+}
+
+/// Klines of a symbol on their way.
+pub(super) struct Klines {
+    pub(super) wanted: Option<KlinesWanted>,
+    /// Asked for and not answered yet.
+    pub(super) asked: Option<KlinesWanted>,
+    /// What the last answer was to.
+    pub(super) last: Option<KlinesWanted>,
+    /// Not answered: to be asked for again then.
+    pub(super) retry_at: Option<Nanos>,
+    pub(super) backoff: Backoff,
+}
+
+impl<O: Observer + Send + 'static> Ingest<O> {
+    pub(super) fn on_reply(&mut self, reply: RestReply) {
+        let RestReply { request, status, ts_sent, body, error, .. } = reply;
+        let now = self.outlet.clock.now();
+        if let Some(error) = &error {
+            tracing::warn!(url = request.url, status, "{error}");
+        }
+        match request.kind {
+            InputKind::RestDepth => {
+                if error.is_some() {
+                    return self.retry_snapshot(request.symbol, now);
+                }
+                self.snapshots[request.symbol.at()].answered();
+            }
+            InputKind::RestKlines => {
+                if error.is_some() {
+                    return self.retry_klines(request.symbol, now);
+                }
+                let klines = &mut self.klines[request.symbol.at()];
+                klines.last = klines.asked.take();
+            }
+            _ if error.is_some() => return,
+            InputKind::RestExchangeInfo => self.exchange_info = Some(body.clone()),
+            _ => {}
+        }
+        let stamp = self.outlet.stamp(Nanos::UNDEF);
+        self.outlet.hand_on(&Input {
+            stamp,
+            kind: request.kind,
+            symbol: request.symbol,
+            connection: 0,
+            aux: request.aux,
+            ts_aux: ts_sent,
+            bytes: &body,
+        });
+    }
+
+    pub(super) fn retry_snapshot(&mut self, symbol: SymbolIndex, now: Nanos) {
+        self.outlet.counters.snapshots_failed += 1;
+        let Some(snapshot) = self.snapshots.get_mut(symbol.at()) else { return };
+        // Without an answer what was asked is still wanted, unless the fold has changed its mind.
+        snapshot.wanted = snapshot.wanted.or(snapshot.asked.take()).or(snapshot.last);
+        let delay = snapshot.backoff.on_failure();
+        snapshot.retry_at = Some(Nanos(now.0 + delay.0));
+    }
+
+    /// Without an answer what was asked is asked again, unless the fold has changed its mind.
+    pub(super) fn retry_klines(&mut self, symbol: SymbolIndex, now: Nanos) {
+        self.outlet.counters.klines_failed += 1;
+        let Some(klines) = self.klines.get_mut(symbol.at()) else { return };
+        klines.last = klines.asked.take().or(klines.last);
+        let delay = klines.backoff.on_failure();
+        klines.retry_at = Some(Nanos(now.0 + delay.0));
+    }
+
+    /// An answer that says nothing leaves a book or bars without: ask again.
+    pub(super) fn retry_what(&mut self, notice: &Notice) {
+        let now = self.outlet.clock.now();
+        match notice.kind {
+            InputKind::RestDepth => self.retry_snapshot(notice.symbol, now),
+            InputKind::RestKlines => self.retry_klines(notice.symbol, now),
+            _ => {}
+        }
+    }
+
+    /// Asks the venue what is due.
+    pub(super) fn ask(&mut self) {
+        let now = self.outlet.clock.now();
+        for at in 0..self.snapshots.len() {
+            self.ask_snapshot(at, now);
+            self.ask_klines(at, now);
+        }
+        if self.next_time <= now {
+            self.next_time = Nanos(now.0 + TIME_INTERVAL.0);
+            self.request(
+                InputKind::RestTime,
+                RestPriority::Urgent,
+                SymbolIndex::NONE,
+                0,
+                binance::time_request(),
+            );
+        }
+        if self.next_exchange_info <= now {
+            self.next_exchange_info = Nanos(now.0 + EXCHANGE_INFO_INTERVAL.0);
+            let request = binance::exchange_info_request(&self.symbols);
+            self.request(
+                InputKind::RestExchangeInfo,
+                RestPriority::Urgent,
+                SymbolIndex::NONE,
+                0,
+                request,
+            );
+        }
+    }
+
+    pub(super) fn ask_snapshot(&mut self, at: usize, now: Nanos) {
+        let snapshot = &mut self.snapshots[at];
+        let Some(wanted) = snapshot.wanted else { return };
+        if snapshot.asked.is_some() || snapshot.retry_at.is_some_and(|retry_at| now < retry_at) {
+            return;
+        }
+        let symbol = symbol_index(at);
+        let request = binance::depth_request(&self.symbols[at], wanted.limit);
+        let priority = if wanted.background { RestPriority::Background } else { RestPriority::Gap };
+        if !self.request(InputKind::RestDepth, priority, symbol, wanted.limit, request) {
+            return;
+        }
+        let snapshot = &mut self.snapshots[at];
+        snapshot.asked = snapshot.wanted.take();
+        snapshot.retry_at = None;
+        self.outlet.counters.snapshots_requested += 1;
+        let aux = wanted.limit | if wanted.background { BACKGROUND } else { 0 };
+        self.outlet.put(Nanos::UNDEF, |stamp| Input {
+            symbol,
+            aux,
+            ..own_input(stamp, InputKind::SnapshotRequested)
+        });
+    }
+
+    pub(super) fn ask_klines(&mut self, at: usize, now: Nanos) {
+        let klines = &mut self.klines[at];
+        let again = klines.retry_at.is_some();
+        let Some(wanted) = klines.wanted.or(klines.last.filter(|_| again)) else { return };
+        if klines.asked.is_some() || klines.retry_at.is_some_and(|retry_at| now < retry_at) {
+            return;
+        }
+        let symbol = symbol_index(at);
+        let KlinesWanted { interval, start, limit } = wanted;
+        let request = binance::klines_request(&self.symbols[at], interval, start, limit);
+        let place = u32::try_from(interval.at()).expect("invariant: four intervals");
+        let priority = RestPriority::Background;
+        if !self.request(InputKind::RestKlines, priority, symbol, place, request) {
+            return;
+        }
+        let klines = &mut self.klines[at];
+        let is_new = klines.wanted.take().is_some();
+        klines.asked = Some(wanted);
+        klines.retry_at = None;
+        self.outlet.counters.klines_requested += 1;
+        // Asked again, it is the same request to the fold.
+        if is_new {
+            self.outlet.put(Nanos::UNDEF, |stamp| Input {
+                symbol,
+                aux: place << 16 | limit,
+                ts_aux: start,
+                ..own_input(stamp, InputKind::KlinesRequested)
+            });
+        }
+    }
+
+    pub(super) fn request(
+        &mut self,
+        kind: InputKind,
+        priority: RestPriority,
+        symbol: SymbolIndex,
+        aux: u32,
+        request: binance::RestRequest,
+    ) -> bool {
+        self.next_request += 1;
+        let request = RestRequest {
+            id: self.next_request,
+            kind,
+            priority,
+            symbol,
+            aux,
+            url: format!("{}{}", self.rest_url, request.path),
+            weight: request.weight,
+            not_before: Nanos(i64::MIN),
+        };
+        self.rest.request(request).is_ok()
+    }
+}
+
+fn symbol_index(at: usize) -> SymbolIndex {
+    SymbolIndex(u16::try_from(at).expect("invariant: symbols are counted in 16 bits"))
+}
