@@ -204,23 +204,43 @@ impl RawWindow {
         held
     }
 
+    /// Whether [`Self::restore`] takes that: a fresh window, whole rows and no more of them than `done`, an even
+    /// revision.
+    #[must_use]
+    pub fn can_restore(&self, done: u64, revision: u64, rows: &[u64]) -> bool {
+        self.done == 0
+            && rows.len().is_multiple_of(self.rows.row_words)
+            && (rows.len() / self.rows.row_words) as u64 <= done
+            && revision.is_multiple_of(2)
+    }
+
+    /// Starts a fresh window with the newest rows of `other`, as many as are promised, numbered from 0.
+    ///
+    /// # Panics
+    /// Where this window is not fresh, or the other one has other rows.
+    pub fn take_over(&mut self, other: &Self) {
+        let first = other.oldest().max(other.done.saturating_sub(self.rows_promised()));
+        let mut rows = vec![0; index(other.done - first) * self.rows.row_words];
+        for (number, row) in (first..).zip(rows.chunks_exact_mut(self.rows.row_words)) {
+            other.read(number, row);
+        }
+        self.restore(other.done - first, 0, &rows);
+    }
+
     /// Starts a fresh window with rows kept elsewhere: they end at index `done - 1`, and of more than the
     /// window holds the last are taken. Earlier indices count as never held.
     ///
     /// # Panics
-    /// Where rows have been appended already, `rows` is no whole number of rows or has more than `done`, or
-    /// the revision is odd.
+    /// Where [`Self::can_restore`] says no.
     pub fn restore(&mut self, done: u64, revision: u64, rows: &[u64]) {
-        let name = self.name();
-        let count = (rows.len() / self.rows.row_words) as u64;
         assert!(
-            self.done == 0,
-            "window {name} holds {} rows: only a fresh one can be restored",
+            self.can_restore(done, revision, rows),
+            "window {}: {} words of rows that end at {done}, revision {revision}, {} rows held",
+            self.name(),
+            rows.len(),
             self.done
         );
-        assert!(rows.len().is_multiple_of(self.rows.row_words), "{} words for {name}", rows.len());
-        assert!(count <= done, "{count} rows for window {name}, of {done} appended");
-        assert!(revision.is_multiple_of(2), "revision {revision} of window {name} is odd");
+        let count = (rows.len() / self.rows.row_words) as u64;
         let kept = count.min(self.rows.capacity);
         let rows = &rows[index(count - kept) * self.rows.row_words..];
         let first = done - kept;

@@ -321,6 +321,14 @@ impl Candles {
         self.broken = self.open.is_some();
     }
 
+    /// The engine ended and another one goes on: nobody knows what happened meanwhile. Readers hold so many rows.
+    pub(crate) fn resume(&mut self, rows: u64) {
+        self.set_observed(false, Nanos::UNDEF);
+        self.on_break();
+        self.valid_rows = self.valid_rows.min(rows);
+        self.mismatches = 0;
+    }
+
     /// Bars that were not what the venue says of them.
     #[must_use]
     pub(crate) fn mismatches(&self) -> u64 {

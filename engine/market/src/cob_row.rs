@@ -47,6 +47,11 @@ pub(crate) struct CobFacts<'a> {
 }
 
 impl CobSecond {
+    /// That of the next run: rows go on a second apart.
+    pub(crate) fn resumed(&self) -> Self {
+        Self { next_end: self.next_end, ..Self::default() }
+    }
+
     /// Reserves all memory that it will need (again).
     pub(crate) fn reserve(&mut self) {
         self.traded.reserve_exact(TRADED_BUCKETS_MAX.saturating_sub(self.traded.len()));

@@ -112,6 +112,17 @@ impl History {
         }
     }
 
+    /// The history of the next run, where own bars have begun or nothing has; `None` while it loads.
+    pub(crate) fn resumed(&self, has_bars: bool) -> Option<Self> {
+        let phase = match self.phase {
+            Phase::Loading { .. } => return None,
+            Phase::Off | Phase::Waiting { .. } => Phase::Off,
+            Phase::Running => Phase::Running,
+        };
+        let missed = has_bars;
+        Some(Self { phase, missed, whole: self.whole, ..Self::default() })
+    }
+
     /// Trades no longer reach us, or timers were missed.
     pub(crate) fn on_missed(&mut self) {
         self.missed = true;

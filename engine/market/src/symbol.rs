@@ -3,6 +3,7 @@
 mod append;
 mod feed;
 mod history;
+mod resume;
 mod show;
 
 use cobring_frame::{
@@ -17,7 +18,7 @@ use cobring_venue::{BookSync, DepthBufferCapacity, DepthVerdict, SnapshotVerdict
 use serde::{Deserialize, Serialize};
 
 use self::append::{KeptTimes, book_state_row};
-use crate::book::{Book, UNBOUNDED};
+use crate::book::{Book, BookShape, UNBOUNDED};
 use crate::candles::{Candles, TradeEffect};
 use crate::clock_offset::ClockOffset;
 use crate::cob_row::{CobFacts, CobSecond};
@@ -68,6 +69,7 @@ pub struct SymbolMarket {
 /// What of a trade the next one is held against.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct LastTrade {
+    stream: TradeStream,
     id: u64,
     ts_trade: Nanos,
     px: Px,
@@ -125,6 +127,45 @@ struct State {
 }
 
 impl State {
+    /// Nothing is known yet.
+    fn new(shape: BookShape) -> Self {
+        Self {
+            sync: BookSync::new(DepthBufferCapacity::default()),
+            book: Book::new(shape),
+            second: Book::new(shape),
+            crossed: false,
+            depth_stalled: false,
+            trades_stalled: false,
+            halted: false,
+            audit_mismatch: false,
+            unlogged: false,
+            quotes: Quotes::default(),
+            best: None,
+            samples: Samples::default(),
+            offset: ClockOffset::default(),
+            candles: BAR_INTERVALS_NS.map(|interval| Candles::new(Nanos(interval))),
+            studies: [Study::new(Some(BoundsTracker::new())), Study::new(None)],
+            history: History::default(),
+            cob_second: CobSecond::default(),
+            kept_times: KeptTimes::default(),
+            book_states_live: false,
+            flow: Flow::default(),
+            ticker: None,
+            links: Links::default(),
+            trade_stream: None,
+            last_trade: None,
+            last_depth_recv: Nanos::UNDEF,
+            last_book_recv: Nanos::UNDEF,
+            last_quote_recv: Nanos::UNDEF,
+            last_trade_recv: Nanos::UNDEF,
+            last_snapshot_recv: Nanos::UNDEF,
+            last_background_wanted: Nanos::UNDEF,
+            wanted: None,
+            want_at: Nanos::UNDEF,
+            counters: MarketCounters::default(),
+        }
+    }
+
     /// Reserves all memory that the fold will need: what a checkpoint gave back holds no more than is in it.
     fn reserve(&mut self) {
         self.book.reserve();
@@ -165,8 +206,11 @@ pub enum RestoreError {
         reason: String,
     },
     /// The state belongs to other settings.
-    #[error("the checkpoint was taken with other settings for this symbol")]
+    #[error("the state was taken with other settings for this symbol")]
     OtherSettings,
+    /// A run that ended while its history came can not be gone on from.
+    #[error("the run before ended while its history was loading")]
+    Unfinished,
 }
 
 /// What of the image an input made out of date.
@@ -188,41 +232,7 @@ impl SymbolMarket {
         identity.epoch = epoch;
         identity.schema_id = schema_id;
         let mut market = Self {
-            state: State {
-                sync: BookSync::new(DepthBufferCapacity::default()),
-                book: Book::new(shape),
-                second: Book::new(shape),
-                crossed: false,
-                depth_stalled: false,
-                trades_stalled: false,
-                halted: false,
-                audit_mismatch: false,
-                unlogged: false,
-                quotes: Quotes::default(),
-                best: None,
-                samples: Samples::default(),
-                offset: ClockOffset::default(),
-                candles: BAR_INTERVALS_NS.map(|interval| Candles::new(Nanos(interval))),
-                studies: [Study::new(Some(BoundsTracker::new())), Study::new(None)],
-                history: History::default(),
-                cob_second: CobSecond::default(),
-                kept_times: KeptTimes::default(),
-                book_states_live: false,
-                flow: Flow::default(),
-                ticker: None,
-                links: Links::default(),
-                trade_stream: None,
-                last_trade: None,
-                last_depth_recv: Nanos::UNDEF,
-                last_book_recv: Nanos::UNDEF,
-                last_quote_recv: Nanos::UNDEF,
-                last_trade_recv: Nanos::UNDEF,
-                last_snapshot_recv: Nanos::UNDEF,
-                last_background_wanted: Nanos::UNDEF,
-                wanted: None,
-                want_at: Nanos::UNDEF,
-                counters: MarketCounters::default(),
-            },
+            state: State::new(shape),
             config,
             image,
             windows,
@@ -373,14 +383,18 @@ impl SymbolMarket {
     /// window, as many as are at hand, oldest first.
     ///
     /// # Errors
-    /// [`RestoreError`] where the bytes are no such state; this one is then untouched.
+    /// [`RestoreError`] where the bytes are no such state; this one is then of no use any more.
     pub fn restore<'a>(
         &mut self,
         saved: &[u8],
         rows: impl Fn(&str) -> &'a [u64],
     ) -> Result<(), RestoreError> {
-        let Saved { state, image, cursors } = postcard::from_bytes(saved)
-            .map_err(|error| RestoreError::Damaged { reason: error.to_string() })?;
+        let damaged = |reason: String| RestoreError::Damaged { reason };
+        let (Saved { state, image, cursors }, rest) =
+            postcard::take_from_bytes(saved).map_err(|error| damaged(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(damaged(format!("{} bytes behind its end", rest.len())));
+        }
         if !state.book.has_shape(self.config.book_shape())
             || cursors.len() != self.windows.iter().count()
             || !self.image.copy_from_words(&image)
@@ -391,6 +405,9 @@ impl SymbolMarket {
         self.state.reserve();
         for (window, [done, revision]) in self.windows.iter_mut().zip(cursors) {
             let rows = rows(window.raw().name());
+            if !window.raw().can_restore(done, revision, rows) {
+                return Err(RestoreError::OtherSettings);
+            }
             window.raw_mut().restore(done, revision, rows);
         }
         Ok(())

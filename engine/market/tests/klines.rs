@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use cobring_frame::{CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CandleRow, Window};
-use cobring_market::{KlinesWanted, SymbolConfig, SymbolMarket};
+use cobring_market::{KlinesWanted, RestoreError, SymbolConfig, SymbolMarket};
 use cobring_types::{
     BarInterval, Control, DepthUpdate, Event, Instrument, Kline, KlineSource, LinkScope, Nanos, Px,
     Qty, Side, Stamp, Trade, TradeStream,
@@ -133,6 +133,24 @@ impl Driver {
         }
     }
 
+    /// The engine ends, and the next one begins after `away`; the venue trades meanwhile.
+    fn restart(&mut self, away: i64) {
+        self.linked = false;
+        self.asked = None;
+        self.now += away / 2;
+        self.trade(LISTED_PX + 41, 3, false, false);
+        self.now += away - away / 2;
+        let left = std::mem::replace(&mut self.market, market());
+        match self.market.resume(&left) {
+            Ok(()) => {}
+            Err(RestoreError::Unfinished) => self.received = false,
+            Err(other) => panic!("{other}"),
+        }
+        self.seq = 0;
+        self.next_timer = Nanos(self.now).ceil_to(Nanos(100 * MS)).0;
+        self.link(true);
+    }
+
     fn link(&mut self, up: bool) {
         let (connection, scope) = (0, LinkScope::ALL);
         self.linked = up;
@@ -244,8 +262,9 @@ impl Driver {
     }
 }
 
+/// Those that readers are promised.
 fn rows(window: &Window<CandleRow>) -> Vec<CandleRow> {
-    (window.oldest()..window.done()).map(|index| window.get(index).unwrap()).collect()
+    (window.oldest().max(window.done().saturating_sub(1_500))..window.done()).map(|index| window.get(index).unwrap()).collect()
 }
 
 /// In ticks and units again, so that they compare exactly.
@@ -284,12 +303,14 @@ fn cells_of(kline: &Kline) -> [i64; 9] {
 enum Step {
     Trade { px: i64, qty: i64, buy: bool, lost: bool },
     Link(bool),
+    Restart { away_ms: i64 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
     let trade = (-40i64..40, 1i64..50, any::<bool>(), prop::bool::weighted(0.04))
         .prop_map(|(px, qty, buy, lost)| Step::Trade { px: LISTED_PX + px, qty, buy, lost });
-    let step = prop_oneof![30 => trade, 1 => any::<bool>().prop_map(Step::Link)];
+    let restart = (1i64..100_000).prop_map(|away_ms| Step::Restart { away_ms });
+    let step = prop_oneof![30 => trade, 1 => any::<bool>().prop_map(Step::Link), 1 => restart];
     prop::collection::vec((0i64..3_000, step), 1..120)
 }
 
@@ -305,6 +326,7 @@ proptest! {
             match step {
                 Step::Trade { px, qty, buy, lost } => driver.trade(px, qty, buy, lost),
                 Step::Link(up) => driver.link(up),
+                Step::Restart { away_ms } => driver.restart(away_ms * MS),
             }
         }
         // Quiet for a while: the last doubtful bars end and are asked for.
@@ -326,7 +348,7 @@ proptest! {
         }
         // A lost trade, or one missed just before a link came up, may show by the venue's bar before its id.
         let lossless = steps.iter().all(|(_, step)| {
-            !matches!(step, Step::Trade { lost: true, .. } | Step::Link(false))
+            !matches!(step, Step::Trade { lost: true, .. } | Step::Link(false) | Step::Restart { .. })
         });
         if lossless {
             prop_assert_eq!(driver.market.counters().kline_mismatches, 0);
@@ -396,4 +418,32 @@ fn a_young_symbol_has_all_there_are() {
     // A day has just ended.
     assert_eq!(done["1d"], 100);
     assert!(done["1h"] >= 1_500 && done["1s"] >= 1_500, "{done:?}");
+}
+
+#[test]
+fn a_run_goes_on_from_the_one_before_and_fills_the_hole() {
+    for away_s in [1, 59, 3_600, 2 * 86_400] {
+        let mut driver = Driver::new(200, true);
+        driver.link(true);
+        driver.advance(10 * S);
+        for step in 0..200 {
+            driver.trade(LISTED_PX + step % 17 - step % 7, 1 + step, step % 2 == 0, false);
+            driver.advance(700 * MS);
+        }
+        let before = driver.market.image().head().clone();
+        driver.restart(away_s * S);
+        let head = driver.market.image().head();
+        assert!(driver.market.windows().candles.iter().all(|window| window.done() == 1_500));
+        assert_eq!(head.pivots[0][0].trend, before.pivots[0][0].trend, "{away_s}");
+        assert!(driver.market.windows().pivots[0][0].done() > 0);
+        assert!(head.valid_rows[0] <= 1_500 && !driver.market.is_live());
+        driver.trade(LISTED_PX + 2, 5, true, false);
+        driver.advance(130 * S);
+        driver.trade(LISTED_PX + 3, 5, true, false);
+        driver.advance(70 * S);
+        for interval in BarInterval::ALL {
+            driver.check(interval).unwrap();
+            assert!(driver.market.windows().candles[interval.at()].done() >= 1_500);
+        }
+    }
 }

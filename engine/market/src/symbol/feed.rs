@@ -265,18 +265,25 @@ impl SymbolMarket {
         state.last_trade_recv = ts_recv;
         state.trades_stalled = false;
         let mut lost_since = None;
-        if let Some(LastTrade { id: last_id, ts_trade, .. }) = state.last_trade {
-            if trade.last_id <= last_id {
+        if let Some(LastTrade { stream, id: last_id, ts_trade, .. }) = state.last_trade {
+            if stream != trade.stream {
+                // The run before counted another stream, with ids of its own.
+                lost_since = Some(ts_trade);
+            } else if trade.last_id <= last_id {
                 state.counters.trades_duplicate += 1;
                 return None;
             }
-            if trade.first_id > last_id + 1 {
+            if stream == trade.stream && trade.first_id > last_id + 1 {
                 state.counters.trades_missing += trade.first_id - last_id - 1;
                 lost_since = Some(ts_trade);
             }
         }
-        state.last_trade =
-            Some(LastTrade { id: trade.last_id, ts_trade: trade.ts_trade, px: trade.px });
+        state.last_trade = Some(LastTrade {
+            stream: trade.stream,
+            id: trade.last_id,
+            ts_trade: trade.ts_trade,
+            px: trade.px,
+        });
         state.counters.trades += 1;
         let repaired = self.trade_to_bars(ts_recv, trade, lost_since);
         let state = &mut self.state;
