@@ -42,18 +42,32 @@ impl Sim {
     /// Without TLS.
     #[must_use]
     pub fn start(market: &Market) -> Self {
-        Self::start_with(market, None)
+        Self::start_with(market, None, 0)
+    }
+
+    /// Without TLS, at that port.
+    #[must_use]
+    pub fn start_at(port: u16, market: &Market) -> Self {
+        Self::start_with(market, None, port)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let port = self.rest_url.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.expect("a URL that ends in a port")
     }
 
     /// With TLS; its certificate is written to `cert_file`.
     #[must_use]
     pub fn start_tls(market: &Market, cert_file: &Path) -> Self {
-        Self::start_with(market, Some(cert_file))
+        Self::start_with(market, Some(cert_file), 0)
     }
 
-    fn start_with(market: &Market, cert_file: Option<&Path>) -> Self {
+    fn start_with(market: &Market, cert_file: Option<&Path>, port: u16) -> Self {
+        let address = format!("127.0.0.1:{port}");
         let mut args: Vec<OsString> =
-            ["sim", "--json", "--listen", "127.0.0.1:0"].map(Into::into).into();
+            ["sim", "--json", "--listen", &address].map(Into::into).into();
         if let Some(cert_file) = cert_file {
             args.extend(["--tls".into(), "--cert-file".into(), cert_file.into()]);
         }

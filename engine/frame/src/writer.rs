@@ -219,12 +219,19 @@ impl RawWindow {
     /// # Panics
     /// Where this window is not fresh, or the other one has other rows.
     pub fn take_over(&mut self, other: &Self) {
-        let first = other.oldest().max(other.done.saturating_sub(self.rows_promised()));
-        let mut rows = vec![0; index(other.done - first) * self.rows.row_words];
+        let rows = other.newest_rows();
+        self.restore((rows.len() / self.rows.row_words) as u64, 0, &rows);
+    }
+
+    /// A copy of the newest rows, as many as are promised and held, oldest first.
+    #[must_use]
+    pub fn newest_rows(&self) -> Vec<u64> {
+        let first = self.oldest().max(self.done.saturating_sub(self.rows_promised()));
+        let mut rows = vec![0; index(self.done - first) * self.rows.row_words];
         for (number, row) in (first..).zip(rows.chunks_exact_mut(self.rows.row_words)) {
-            other.read(number, row);
+            self.read(number, row);
         }
-        self.restore(other.done - first, 0, &rows);
+        rows
     }
 
     /// Starts a fresh window with rows kept elsewhere: they end at index `done - 1`, and of more than the

@@ -70,6 +70,8 @@ pub struct SymbolMarket {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct LastTrade {
     stream: TradeStream,
+    /// The run before had it: the venue may have begun to count anew.
+    resumed: bool,
     id: u64,
     ts_trade: Nanos,
     px: Px,
@@ -206,7 +208,7 @@ pub enum RestoreError {
         reason: String,
     },
     /// The state belongs to other settings.
-    #[error("the state was taken with other settings for this symbol")]
+    #[error("the state was taken with other settings for this symbol, or by another version")]
     OtherSettings,
     /// A run that ended while its history came can not be gone on from.
     #[error("the run before ended while its history was loading")]
@@ -231,12 +233,7 @@ impl SymbolMarket {
         identity.symbol = config.instrument.symbol.to_bytes();
         identity.epoch = epoch;
         identity.schema_id = schema_id;
-        let mut market = Self {
-            state: State::new(shape),
-            config,
-            image,
-            windows,
-        };
+        let mut market = Self { state: State::new(shape), config, image, windows };
         market.write_samples();
         market.write_dirty(Dirty { book: true, top: true, candles: true });
         market
@@ -395,10 +392,14 @@ impl SymbolMarket {
         if !rest.is_empty() {
             return Err(damaged(format!("{} bytes behind its end", rest.len())));
         }
+        let schema_id = self.image.head().identity.schema_id;
         if !state.book.has_shape(self.config.book_shape())
             || cursors.len() != self.windows.iter().count()
             || !self.image.copy_from_words(&image)
         {
+            return Err(RestoreError::OtherSettings);
+        }
+        if self.image.head().identity.schema_id != schema_id {
             return Err(RestoreError::OtherSettings);
         }
         self.state = state;

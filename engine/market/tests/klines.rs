@@ -264,7 +264,9 @@ impl Driver {
 
 /// Those that readers are promised.
 fn rows(window: &Window<CandleRow>) -> Vec<CandleRow> {
-    (window.oldest().max(window.done().saturating_sub(1_500))..window.done()).map(|index| window.get(index).unwrap()).collect()
+    (window.oldest().max(window.done().saturating_sub(1_500))..window.done())
+        .map(|index| window.get(index).unwrap())
+        .collect()
 }
 
 /// In ticks and units again, so that they compare exactly.
@@ -430,7 +432,7 @@ fn a_run_goes_on_from_the_one_before_and_fills_the_hole() {
             driver.trade(LISTED_PX + step % 17 - step % 7, 1 + step, step % 2 == 0, false);
             driver.advance(700 * MS);
         }
-        let before = driver.market.image().head().clone();
+        let before = *driver.market.image().head();
         driver.restart(away_s * S);
         let head = driver.market.image().head();
         assert!(driver.market.windows().candles.iter().all(|window| window.done() == 1_500));

@@ -97,6 +97,10 @@ pub struct LogSettings {
     pub sync_interval: Nanos,
     /// Size at which a new file begins.
     pub rotate_bytes: u64,
+    /// A new file begins at each multiple of this.
+    pub rotate_interval: Nanos,
+    /// A run goes on from the one before where that ended at most this long ago; 0 never.
+    pub resume_within: Nanos,
 }
 
 /// Binance spot: addresses, limits and patience.
@@ -242,6 +246,13 @@ impl Config {
     #[must_use]
     pub fn symbol_configs(&self) -> Vec<SymbolConfig> {
         self.symbols.clone()
+    }
+
+    /// Checksum of the venue's addresses, as logs carry it: never 0.
+    #[must_use]
+    pub fn venue_digest(&self) -> u32 {
+        let binance = &self.binance;
+        crc32c::crc32c(format!("{} {}", binance.websocket_url, binance.rest_url).as_bytes()).max(1)
     }
 
     /// The settings that decide what frames contain, and nothing else, in one canonical form: equal texts

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds_file::BoundsFile;
 use crate::clock::EngineClock;
 use crate::frame_hash::{FrameDigest, FrameHash};
-use crate::log::Checkpoint;
+use crate::log::{Checkpoint, CheckpointBlob};
 use crate::sequencer::TimerGrid;
 
 /// What looks on while the fold runs: the command line's `--jsonl`, a test. Called on the fold's thread.
@@ -283,10 +283,51 @@ impl<O: Observer> Fold<O> {
         Ok(())
     }
 
+    /// Goes on from the symbols of the run before, in order of names.
+    ///
+    /// # Errors
+    /// [`RestoreError`] where one has other settings; the fold is then of no use any more.
+    pub fn resume(&mut self, left: &[SymbolFold]) -> Result<(), RestoreError> {
+        if left.len() != self.symbols.len() {
+            return Err(RestoreError::OtherSettings);
+        }
+        for (symbol, left) in self.symbols.iter_mut().zip(left) {
+            symbol.market.resume(&left.market)?;
+            if symbol.hash.is_some() {
+                symbol.hash = Some(FrameHash::new(symbol.market.image(), symbol.market.windows()));
+            }
+        }
+        Ok(())
+    }
+
+    /// All of it now, as a checkpoint before the first input.
+    ///
+    /// # Panics
+    /// Never: it is plain data.
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        let state = FoldState { grid: self.grid, symbols: &self.symbols }.save();
+        let windows = self.symbols.iter().flat_map(|symbol| {
+            let name = symbol.market.config().instrument.symbol;
+            symbol.market.windows().iter().map(move |window| {
+                let bytes = bytemuck::cast_slice(&window.raw().newest_rows()).to_vec();
+                let name = window_blob_name(name.as_str(), window.raw().name());
+                CheckpointBlob { name, bytes }
+            })
+        });
+        Checkpoint { input_seq: 0, state, blobs: windows.collect() }
+    }
+
     /// What looked on, at the end.
     #[must_use]
     pub fn into_observer(self) -> O {
         self.observer
+    }
+
+    /// The symbols and what looked on, at the end.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<SymbolFold>, O) {
+        (self.symbols, self.observer)
     }
 
     /// Hands out what each symbol needs from the venue, once until it is asked for.

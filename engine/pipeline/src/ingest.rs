@@ -418,7 +418,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 ..own_input(stamp, InputKind::LogLost)
             });
         }
-        if self.outlet.log.as_ref().is_some_and(LogProducer::wants_checkpoint) {
+        if self.outlet.log.as_ref().is_some_and(|log| log.wants_checkpoint(now)) {
             self.outlet.put(Nanos::UNDEF, |stamp| own_input(stamp, InputKind::Checkpoint));
         }
     }

@@ -25,6 +25,7 @@ pub mod sequencer;
 mod source;
 pub mod stages;
 pub mod utc;
+mod warm_start;
 
 pub use frame_hash::FrameDigest;
 pub use ingest::IngestCounters;

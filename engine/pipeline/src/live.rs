@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use cobring_frame::{AnyWindow, EngineDir, FrameError, Reader, Retire, Segment};
+use cobring_market::RestoreError;
 use cobring_types::{LinkScope, Nanos, Symbol, SymbolIndex};
 use cobring_venue::binance::{self, Decoder};
 use mio::{Poll, Waker};
@@ -19,8 +20,8 @@ use crate::cores;
 use crate::fold::{Fold, FoldState, Observer, SymbolFold, SymbolSummary, window_blob_name};
 use crate::ingest::{Ended, Ingest, IngestCounters, Parts, WAKE_TOKEN};
 use crate::log::{
-    Checkpoint, CheckpointBlob, CheckpointSender, LogConfig, LogError, LogHeader, LogReport,
-    LogStart, LogWriter,
+    Checkpoint, CheckpointBlob, CheckpointSender, LogConfig, LogError, LogHeader, LogProducer,
+    LogReport, LogStart, LogWriter,
 };
 use crate::models::{ModelReport, Models};
 use crate::net::{
@@ -29,6 +30,7 @@ use crate::net::{
 };
 use crate::replay::{segment_spec, settings_digest};
 use crate::stages::{StagedSetup, Stages};
+use crate::warm_start::{self, Left};
 
 /// Why a run could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,9 @@ pub enum RunError {
     /// TLS.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// A state that is not what its checks said.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// A file of bounds.
     #[error("{0}; run `cobring import-klines` again or remove the file")]
     Bounds(#[from] BoundsFileError),
@@ -108,6 +113,17 @@ pub struct Started {
     pub layout: crate::stages::Layout,
     /// Size of all segments.
     pub segment_bytes: usize,
+    /// What the run goes on from.
+    pub resumed: Option<Resumed>,
+}
+
+/// What of the run before a run goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumed {
+    /// Stamp of its last input.
+    pub ts_end: Nanos,
+    /// Inputs behind its last checkpoint, folded anew.
+    pub inputs: u64,
 }
 
 /// Runs the engine until `stop` is set.
@@ -124,55 +140,7 @@ pub fn run(
     let symbols = config.symbol_configs();
     let names: Vec<Symbol> = symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
     let dir = EngineDir::lock(&config.engine.shared_memory_dir)?;
-    let epoch = next_epoch(&dir, &names, clock.now());
-    let (folds, models, segment_bytes) = open_segments(&dir, config, epoch, &clock)?;
-    retire_on_panic(folds.iter().map(SymbolFold::retire_handle).collect());
-
-    let settings = config.fold_digest_text();
-    let log = config
-        .log
-        .enabled
-        .then(|| {
-            let header = LogHeader {
-                epoch,
-                first_input_seq: 0,
-                ts_start: clock.now(),
-                config_digest: settings_digest(&settings),
-                config: settings,
-                symbols: names.clone(),
-            };
-            let log_config = LogConfig {
-                dir: config.log.dir.clone(),
-                ring_capacity_bytes: config.log.ring_bytes,
-                sync_interval: config.log.sync_interval,
-                rotate_bytes: config.log.rotate_bytes,
-                ..LogConfig::new(&config.log.dir)
-            };
-            LogWriter::start(log_config, header, &LogStart::Initial, move || clock.now())
-        })
-        .transpose()?;
-    let (log_writer, log_producer, checkpoints) = match log {
-        Some((writer, producer, sender)) => (Some(writer), Some(producer), Some(sender)),
-        None => (None, None, None),
-    };
-
-    let layout =
-        config.engine.layout.unwrap_or_else(|| cores::auto_layout(config.engine.cores.len()));
-    let idle =
-        config.engine.idle.unwrap_or_else(|| cores::auto_idle(layout, config.engine.cores.len()));
-    let core = |stage: usize| config.engine.cores.get(stage).copied();
-    let observer = Checkpoints { sender: checkpoints, dir: dir.path().to_owned() };
-    let staged = StagedSetup {
-        raw_ring_bytes: config.engine.raw_ring_bytes,
-        event_ring_bytes: config.engine.event_ring_bytes,
-        idle,
-        cores: [core(1), core(2)],
-    };
-    let instruments: Vec<_> = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
-    let fold = Fold::new(folds, Some(clock), observer);
-    let stages = Stages::new(layout, &staged, Decoder::new(instruments.clone()), fold, Some(clock));
-
-    let poll = Poll::new()?;
+    let mut poll = Poll::new()?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKE_TOKEN)?);
     let net = Arc::new(NetCounters::default());
     let helpers_stop = Arc::new(AtomicBool::new(false));
@@ -184,7 +152,7 @@ pub fn run(
         Arc::clone(&waker),
         Arc::clone(&helpers_stop),
     )?;
-    let rest = RestHelper::start(
+    let mut rest = RestHelper::start(
         rest_config(config),
         tls,
         Arc::new(move || clock.now()),
@@ -192,13 +160,60 @@ pub fn run(
         waker,
         helpers_stop,
     )?;
+
+    // Before the segments: readers stay with those of the run before until there is something better.
+    let left = warm_start::read_left(config, &symbols, clock.now(), &stop).and_then(|left| {
+        let asked = (&mut rest, &mut poll);
+        warm_start::check_venue(&left, config, asked, &clock, &stop).map(|()| left)
+    });
+    let epoch = next_epoch(&dir, &names, clock.now());
+    let (folds, models, segment_bytes) = open_segments(&dir, config, epoch, &clock)?;
+    retire_on_panic(folds.iter().map(SymbolFold::retire_handle).collect());
+    let observer = Checkpoints { sender: None, dir: dir.path().to_owned() };
+    let mut fold = Fold::new(folds, Some(clock), observer);
+    let (resumed, start) = match left {
+        Ok(left) => {
+            fold.resume(&left.symbols)?;
+            let checkpoint = fold.checkpoint();
+            let Left { ts_end, inputs, .. } = left;
+            (Some(Resumed { ts_end, inputs }), LogStart::Resumed(checkpoint))
+        }
+        Err(reason) => {
+            if reason.is_loss() {
+                tracing::warn!("begins without what the run before left: {reason}");
+            }
+            (None, LogStart::Initial)
+        }
+    };
+    let (log_writer, log_producer, checkpoints) =
+        match start_log(config, &names, epoch, clock, &start)? {
+            Some((writer, producer, sender)) => (Some(writer), Some(producer), Some(sender)),
+            None => (None, None, None),
+        };
+    drop(start);
+    fold.observer_mut().sender = checkpoints;
+
+    let layout =
+        config.engine.layout.unwrap_or_else(|| cores::auto_layout(config.engine.cores.len()));
+    let idle =
+        config.engine.idle.unwrap_or_else(|| cores::auto_idle(layout, config.engine.cores.len()));
+    let core = |stage: usize| config.engine.cores.get(stage).copied();
+    let staged = StagedSetup {
+        raw_ring_bytes: config.engine.raw_ring_bytes,
+        event_ring_bytes: config.engine.event_ring_bytes,
+        idle,
+        cores: [core(1), core(2)],
+    };
+    let instruments: Vec<_> = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
+    let stages = Stages::new(layout, &staged, Decoder::new(instruments.clone()), fold, Some(clock));
     if config.engine.lock_memory {
         rustix::mm::mlockall(
             rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE,
         )
         .map_err(|errno| RunError::LockMemory(errno.into()))?;
     }
-    started(&Started { epoch, shared_memory_dir: dir.path().to_owned(), layout, segment_bytes });
+    let shared_memory_dir = dir.path().to_owned();
+    started(&Started { epoch, shared_memory_dir, layout, segment_bytes, resumed });
     cores::pin(core(0));
     let ingest = Ingest::new(Parts {
         poll,
@@ -239,6 +254,37 @@ pub fn run(
         decoded: finished.decoded,
         log,
     })
+}
+
+/// The log of the run, where one is written.
+fn start_log(
+    config: &Config,
+    names: &[Symbol],
+    epoch: u64,
+    clock: EngineClock,
+    start: &LogStart,
+) -> Result<Option<(LogWriter, LogProducer, CheckpointSender)>, LogError> {
+    if !config.log.enabled {
+        return Ok(None);
+    }
+    let settings = config.fold_digest_text();
+    let header = LogHeader {
+        epoch,
+        first_input_seq: 0,
+        ts_start: clock.now(),
+        config_digest: settings_digest(&settings),
+        config: settings,
+        venue_digest: config.venue_digest(),
+        symbols: names.to_vec(),
+    };
+    let log_config = LogConfig {
+        ring_capacity_bytes: config.log.ring_bytes,
+        sync_interval: config.log.sync_interval,
+        rotate_bytes: config.log.rotate_bytes,
+        rotate_interval: config.log.rotate_interval,
+        ..LogConfig::new(&config.log.dir)
+    };
+    LogWriter::start(log_config, header, start, move || clock.now()).map(Some)
 }
 
 fn check_cores(config: &Config) -> Result<(), RunError> {

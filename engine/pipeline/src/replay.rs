@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::fold::{Fold, Observer, SymbolFold, SymbolSummary};
 use crate::idle::{Idle, Waiter};
-use crate::log::{LogError, LogFile, LogHeader, LogReader, LogStart, is_log_file};
+use crate::log::{LogError, LogFile, LogHeader, LogReader, LogStart, is_log_file, newest_run};
 use crate::recording::{Recording, RecordingError};
 use crate::ring::Full;
 use crate::sequencer::{Sequencer, own_input};
@@ -97,21 +97,29 @@ pub struct ReplayReport {
     pub torn: Vec<crate::log::Torn>,
 }
 
-/// Opens the files: all recordings or all logs.
+/// Opens the files: all recordings or all logs. A directory stands for the log of its newest run.
 ///
 /// # Errors
 /// [`ReplayError`] where they are mixed or cannot be read.
 pub fn open(paths: &[PathBuf]) -> Result<Inputs, ReplayError> {
     let mut log = None;
     let mut recording = None;
+    let mut files = Vec::with_capacity(paths.len());
     for path in paths {
+        if path.is_dir() {
+            files.extend(newest_run(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    for path in &files {
         let slot = if is_log_file(path)? { &mut log } else { &mut recording };
         slot.get_or_insert_with(|| path.clone());
     }
     match (log, recording) {
         (Some(log), Some(recording)) => Err(ReplayError::Mixed { log, recording }),
-        (Some(_), None) => Ok(Inputs::Log(Box::new(LogReader::open(paths)?))),
-        _ => Ok(Inputs::Recording(Box::new(Recording::open(paths)?))),
+        (Some(_), None) => Ok(Inputs::Log(Box::new(LogReader::open(&files)?))),
+        _ => Ok(Inputs::Recording(Box::new(Recording::open(&files)?))),
     }
 }
 
@@ -232,12 +240,24 @@ pub fn replay<O: Observer + Send + 'static>(
 /// # Errors
 /// As [`replay`].
 pub fn replay_until<O: Observer + Send + 'static>(
+    inputs: Inputs,
+    setup: &ReplaySetup,
+    observer: O,
+    on_progress: impl FnMut(u64, u64),
+    stop: &AtomicBool,
+) -> Result<(ReplayReport, O), ReplayError> {
+    let (report, fold) = replay_folds(inputs, setup, observer, on_progress, stop)?;
+    Ok((report, fold.into_observer()))
+}
+
+/// As [`replay_until`], and gives the symbols as the last input left them.
+pub(crate) fn replay_folds<O: Observer + Send + 'static>(
     mut inputs: Inputs,
     setup: &ReplaySetup,
     observer: O,
     mut on_progress: impl FnMut(u64, u64),
     stop: &AtomicBool,
-) -> Result<(ReplayReport, O), ReplayError> {
+) -> Result<(ReplayReport, Fold<O>), ReplayError> {
     let epoch = match &inputs {
         Inputs::Recording(_) => 0,
         Inputs::Log(log) => log.header().epoch,
@@ -247,7 +267,7 @@ pub fn replay_until<O: Observer + Send + 'static>(
     if let Inputs::Log(log) = &inputs {
         match log.start() {
             LogStart::Initial => {}
-            LogStart::Taken(checkpoint) => fold
+            LogStart::Taken(checkpoint) | LogStart::Resumed(checkpoint) => fold
                 .restore(checkpoint)
                 .map_err(|_| ReplayError::OtherSettings { path: log.path().to_owned() })?,
             LogStart::Missing => {
@@ -258,7 +278,11 @@ pub fn replay_until<O: Observer + Send + 'static>(
     let instruments = setup.symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
     let stages = Stages::new(setup.layout, &setup.staged, Decoder::new(instruments), fold, None);
     let names: Vec<Symbol> = setup.symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
-    let mut feed = Feed { stages, setup, names: &names, log: None, inputs: 0, span: None };
+    let start = match &inputs {
+        Inputs::Recording(_) => LogStart::Initial,
+        Inputs::Log(log) => log.start().clone(),
+    };
+    let mut feed = Feed { stages, setup, names: &names, start, log: None, inputs: 0, span: None };
     match &mut inputs {
         Inputs::Recording(recording) => {
             let mut sequencer = Sequencer::default();
@@ -306,7 +330,7 @@ pub fn replay_until<O: Observer + Send + 'static>(
         log,
         torn,
     };
-    Ok((report, finished.fold.into_observer()))
+    Ok((report, finished.fold))
 }
 
 /// Where inputs go: the stages, and the log.
@@ -314,6 +338,8 @@ struct Feed<'a, O> {
     stages: Stages<O>,
     setup: &'a ReplaySetup,
     names: &'a [Symbol],
+    /// What the log that is written begins with.
+    start: LogStart,
     log: Option<LogFile>,
     inputs: u64,
     span: Option<(Nanos, Nanos)>,
@@ -344,9 +370,10 @@ impl<O: Observer + Send + 'static> Feed<'_, O> {
                     ts_start: ts_recv,
                     config_digest: settings_digest(&self.setup.settings),
                     config: self.setup.settings.clone(),
+                    venue_digest: 0,
                     symbols: self.names.to_vec(),
                 };
-                self.log = Some(LogFile::create(dir, &header, &LogStart::Initial)?);
+                self.log = Some(LogFile::create(dir, &header, &self.start)?);
             }
             if let Some(log) = &mut self.log {
                 log.append(input)?;

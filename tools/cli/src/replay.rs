@@ -27,11 +27,11 @@ const LINES_WAITING: usize = 256;
 #[command(after_help = "Examples:
   cobring replay ethusdt.gz btcusdt.gz --jsonl --every 10s   # the state each 10 s, a line for each symbol
   cobring replay ethusdt.gz --hash                           # SHA-256 over all frames
-  cobring replay ethusdt.gz --log out && cobring replay out/*.cblog --hash
+  cobring replay ethusdt.gz --log out && cobring replay out --hash
 
 A recording holds lines '<receive ns> <raw message>', plain, .gz or .zst; several are merged by time.")]
 pub(crate) struct Replay {
-    /// Recordings (lines) or logs of cobring, not both.
+    /// Recordings (lines) or logs of cobring, not both; a directory stands for the log of its newest run.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Symbols' settings; by default the built-in ones, for logs those that they were written with.

@@ -63,6 +63,13 @@ fn announce(started: &Started) {
         "frames are published to {}",
         started.shared_memory_dir.display()
     );
+    if let Some(resumed) = started.resumed {
+        tracing::info!(
+            until = %cobring_pipeline::utc::text(resumed.ts_end),
+            inputs = resumed.inputs,
+            "goes on from the run before"
+        );
+    }
 }
 
 fn print_report(out: &mut impl Write, report: &RunReport) -> io::Result<()> {

@@ -265,21 +265,22 @@ impl SymbolMarket {
         state.last_trade_recv = ts_recv;
         state.trades_stalled = false;
         let mut lost_since = None;
-        if let Some(LastTrade { stream, id: last_id, ts_trade, .. }) = state.last_trade {
-            if stream != trade.stream {
-                // The run before counted another stream, with ids of its own.
+        if let Some(LastTrade { stream, resumed, id: last_id, ts_trade, .. }) = state.last_trade {
+            let is_old = trade.last_id <= last_id;
+            if stream != trade.stream || (resumed && is_old) {
+                // Other ids than those of the run before: nobody knows how many trades are missing.
                 lost_since = Some(ts_trade);
-            } else if trade.last_id <= last_id {
+            } else if is_old {
                 state.counters.trades_duplicate += 1;
                 return None;
-            }
-            if stream == trade.stream && trade.first_id > last_id + 1 {
+            } else if trade.first_id > last_id + 1 {
                 state.counters.trades_missing += trade.first_id - last_id - 1;
                 lost_since = Some(ts_trade);
             }
         }
         state.last_trade = Some(LastTrade {
             stream: trade.stream,
+            resumed: false,
             id: trade.last_id,
             ts_trade: trade.ts_trade,
             px: trade.px,

@@ -1,8 +1,6 @@
 //! A new run goes on from where the one before ended.
 
-use super::{
-    Dirty, Nanos, RestoreError, State, SymbolMarket, place,
-};
+use super::{Dirty, LastTrade, Nanos, RestoreError, State, SymbolMarket, place};
 
 impl SymbolMarket {
     /// Goes on from `left`, the same symbol at the end of the run before: rows, bars and what follows from them, and
@@ -29,7 +27,7 @@ impl SymbolMarket {
             cob_second: was.cob_second.resumed(),
             book_states_live: was.book_states_live,
             ticker: was.ticker,
-            last_trade: was.last_trade,
+            last_trade: was.last_trade.map(|last| LastTrade { resumed: true, ..last }),
             ..State::new(self.config.book_shape())
         };
         self.state.reserve();
@@ -53,5 +51,18 @@ impl SymbolMarket {
         self.write_samples();
         self.write_dirty(Dirty { book: true, top: true, candles: true });
         Ok(())
+    }
+
+    /// Whether another run can go on from here: not while a history loads.
+    #[must_use]
+    pub fn is_resumable(&self) -> bool {
+        self.state.history.resumed(true).is_some()
+    }
+
+    /// How far the bars reach, by the venue's clock; unknown without one.
+    #[must_use]
+    pub fn venue_end(&self) -> Nanos {
+        let last_trade = self.state.last_trade.map_or(Nanos::UNDEF, |last| last.ts_trade);
+        last_trade.max(self.state.candles[0].closed_until().unwrap_or(Nanos::UNDEF))
     }
 }

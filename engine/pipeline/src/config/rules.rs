@@ -179,8 +179,16 @@ pub(super) fn seconds(range: RangeInclusive<f64>) -> impl Fn(&DeValue<'_>) -> Ru
 
 /// A time in whole milliseconds.
 pub(super) fn millis(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Rule<Nanos> {
-    let milliseconds = integer(range);
-    move |value| milliseconds(value).map(|ms| Nanos(i64::from(ms) * 1_000_000))
+    times(range, 1_000_000)
+}
+
+/// A time in whole units of so many nanoseconds.
+pub(super) fn times(
+    range: RangeInclusive<u32>,
+    unit_ns: i64,
+) -> impl Fn(&DeValue<'_>) -> Rule<Nanos> {
+    let units = integer(range);
+    move |value| units(value).map(|count| Nanos(i64::from(count) * unit_ns))
 }
 
 /// A path of a file or a directory.

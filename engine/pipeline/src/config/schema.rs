@@ -4,7 +4,7 @@
 
 use cobring_frame::{FrameLayout, MAX_FRAME_SIZE_BYTES, WINDOWS, WindowRows};
 use cobring_market::{RequiredRows, SymbolConfig};
-use cobring_types::{Instrument, Symbol, TradeStream};
+use cobring_types::{Instrument, Nanos, Symbol, TradeStream};
 use cobring_venue::binance::depth_weight;
 
 use super::models::{self, ModelTable, model_defaults};
@@ -12,7 +12,7 @@ use super::read::{Section, Source};
 use super::rules::{
     Choice, GIB, KIB, MIB, boolean, choice, cores, decimal, grouped, integer, millis, number,
     number_above, one_of, optional_path, path, ring_bytes, seconds, shared_memory_dir, size_bytes,
-    url,
+    times, url,
 };
 use super::{
     BinanceSettings, BoundsSettings, Config, ConfigError, EngineSettings, LogSettings,
@@ -125,6 +125,16 @@ fn log(mut table: Section<'_, '_>, base: Option<LogSettings>) -> LogSettings {
             "rotate_bytes",
             base.map(|base| base.rotate_bytes),
             size_bytes(MIB..=GIB * KIB),
+        ),
+        rotate_interval: table.get(
+            "rotate_minutes",
+            base.map(|base| base.rotate_interval),
+            times(1..=1_440, 60 * Nanos::SECOND.0),
+        ),
+        resume_within: table.get(
+            "resume_within_h",
+            base.map(|base| base.resume_within),
+            times(0..=720, 3_600 * Nanos::SECOND.0),
         ),
     };
     table.finish();

@@ -12,6 +12,7 @@ const AFTER_CRC: usize = 36;
 const INITIAL: u32 = 0;
 const TAKEN: u32 = 1;
 const MISSING: u32 = 2;
+const RESUMED: u32 = 3;
 /// Level 3: the windows are mostly zeros and small differences, higher levels cost more than they save.
 const ZSTD_LEVEL: i32 = 3;
 /// Above any window set; what a damaged length could make us allocate.
@@ -53,6 +54,8 @@ pub enum LogStart {
     Initial,
     /// The state that its first input is folded into.
     Taken(Checkpoint),
+    /// The state that the run before left, before the first input of this one.
+    Resumed(Checkpoint),
     /// The state is unknown: the checkpoint came too late, or the log could not be written for a while.
     Missing,
 }
@@ -62,7 +65,7 @@ impl LogStart {
     #[must_use]
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         match self {
-            Self::Taken(checkpoint) => Some(checkpoint),
+            Self::Taken(checkpoint) | Self::Resumed(checkpoint) => Some(checkpoint),
             Self::Initial | Self::Missing => None,
         }
     }
@@ -73,6 +76,7 @@ impl LogStart {
             Self::Initial => (INITIAL, 0, 0),
             Self::Missing => (MISSING, 0, 0),
             Self::Taken(checkpoint) => (TAKEN, checkpoint.input_seq, contents_bytes(checkpoint)),
+            Self::Resumed(checkpoint) => (RESUMED, 0, contents_bytes(checkpoint)),
         };
         let start = file.len();
         let mut head = [0; FIXED_BYTES];
@@ -81,7 +85,7 @@ impl LogStart {
         head[8..16].copy_from_slice(&input_seq.to_le_bytes());
         head[24..32].copy_from_slice(&(raw_bytes as u64).to_le_bytes());
         file.extend_from_slice(&head);
-        if let Self::Taken(checkpoint) = self {
+        if let Some(checkpoint) = self.checkpoint() {
             // Streamed: windows are large, and another copy of them would count against the process.
             let mut encoder = zstd::stream::write::Encoder::new(&mut *file, ZSTD_LEVEL)?;
             write_contents(checkpoint, &mut encoder)?;
@@ -128,7 +132,7 @@ impl LogStart {
         let start = match u32_at(bytes, 4) {
             INITIAL => Self::Initial,
             MISSING => Self::Missing,
-            TAKEN => {
+            kind @ (TAKEN | RESUMED) => {
                 let stored = &bytes[FIXED_BYTES..FIXED_BYTES + stored_bytes];
                 let parsed = decompress(stored, raw_bytes)
                     .and_then(|raw| parse(&raw, u64_at(bytes, 8)))
@@ -136,11 +140,11 @@ impl LogStart {
                         let wanted = "a zstd frame of a state and named blobs".to_owned();
                         damaged(source, "contents that do not parse".to_owned(), wanted)
                     })?;
-                Self::Taken(parsed)
+                if kind == TAKEN { Self::Taken(parsed) } else { Self::Resumed(parsed) }
             }
             kind => {
                 let found = format!("the kind {kind}");
-                return Err(damaged(source, found, format!("{INITIAL}, {TAKEN} or {MISSING}")));
+                return Err(damaged(source, found, format!("{INITIAL} to {RESUMED}")));
             }
         };
         source.consume(total);

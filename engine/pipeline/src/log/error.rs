@@ -124,7 +124,7 @@ pub enum LogError {
         found: u64,
     },
     /// Files of one run were wanted.
-    #[error("{}: has {what} {found}, wanted {wanted} as in {}", path.display(), first.display())]
+    #[error("{}: has {what} {found}, wanted {wanted} as in {}; give the files of one run, or the directory for those of its newest", path.display(), first.display())]
     Mixed {
         /// The odd file.
         path: PathBuf,

@@ -182,3 +182,20 @@ pub fn log_files(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
     paths.sort();
     Ok(paths)
 }
+
+/// The log files of the newest run of `dir`, in order: those of the greatest epoch that their names tell.
+///
+/// # Errors
+/// As [`log_files`]; [`LogError::NoFiles`] where there is none.
+pub fn newest_run(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
+    let mut files = log_files(dir)?;
+    let newest = files.iter().filter_map(|path| epoch_in_name(path)).max();
+    let newest = newest.ok_or(LogError::NoFiles)?;
+    files.retain(|path| epoch_in_name(path) == Some(newest));
+    Ok(files)
+}
+
+/// The epoch in a name as [`LogHeader::file_name`] makes it.
+fn epoch_in_name(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.split('_').nth(1)?.parse().ok()
+}

@@ -30,6 +30,8 @@ pub struct LogHeader {
     pub config_digest: [u8; 32],
     /// That configuration.
     pub config: String,
+    /// Checksum of the venue's addresses, 0 for a replay.
+    pub venue_digest: u32,
     /// What [`cobring_types::SymbolIndex`] indexes.
     pub symbols: Vec<Symbol>,
 }
@@ -66,6 +68,7 @@ impl LogHeader {
         bytes[40..72].copy_from_slice(&self.config_digest);
         bytes[72..76].copy_from_slice(&length(self.config.len()).to_le_bytes());
         bytes[76..80].copy_from_slice(&length(self.symbols.len()).to_le_bytes());
+        bytes[80..84].copy_from_slice(&self.venue_digest.to_le_bytes());
         let crc = checksum(&bytes);
         bytes[CRC_AT..FIXED_BYTES].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -129,6 +132,7 @@ impl LogHeader {
             ts_start: Nanos(i64_at(bytes, 32)),
             config_digest: bytes[40..72].try_into().expect("invariant: 32 bytes"),
             config: std::str::from_utf8(config).ok()?.to_owned(),
+            venue_digest: u32_at(bytes, 80),
             symbols,
         })
     }

@@ -23,14 +23,14 @@
 //! | 40 | 32 | digest of the configuration |
 //! | 72 | 4 | length of the configuration's text in bytes |
 //! | 76 | 4 | number of symbols |
-//! | 80 | 4 | reserved, 0 |
+//! | 80 | 4 | crc32c of the venue's addresses, 0 for a replay |
 //! | 84 | 4 | crc32c of the header without this field |
 //! | 88 | … | the configuration's text (UTF-8), then for each symbol, in index order, a length byte and its text |
 //!
 //! | checkpoint | bytes | |
 //! |---|---|---|
 //! | 0 | 4 | magic, `CKPT` |
-//! | 4 | 4 | 0 initial: the fold begins empty; 1 taken: its state follows; 2 missing: it is unknown |
+//! | 4 | 4 | 0 initial: the fold begins empty; 1 taken: its state follows; 2 missing: it is unknown; 3 resumed: what the run before left follows |
 //! | 8 | 8 | `input_seq` that the state is after, 0 where not taken |
 //! | 16 | 8 | length as stored, in bytes, padding excluded |
 //! | 24 | 8 | length uncompressed |
@@ -75,7 +75,7 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointBlob, LogStart};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
-pub use file::{LogFile, log_files};
+pub use file::{LogFile, log_files, newest_run};
 pub use header::{LOG_VERSION, LogHeader, is_log_file};
 pub use reader::{LogReader, Torn};
 pub use record::PAYLOAD_BYTES_MAX;

@@ -71,6 +71,7 @@ impl Owned {
 
 fn header(first_input_seq: u64) -> LogHeader {
     LogHeader {
+        venue_digest: 7,
         epoch: 42,
         first_input_seq,
         ts_start: Nanos(1_723_161_253_937_085_768 + i64::try_from(first_input_seq).unwrap()),

@@ -39,12 +39,14 @@ pub struct LogConfig {
     pub sync_interval: Nanos,
     /// [`LogProducer::wants_checkpoint`] from this size of a file on.
     pub rotate_bytes: u64,
+    /// And whenever a multiple of this has passed.
+    pub rotate_interval: Nanos,
     /// How long inputs wait in the ring for the checkpoint that the next file begins with.
     pub checkpoint_wait: Nanos,
 }
 
 impl LogConfig {
-    /// A ring of 16 MiB, synced each second, rotated at 1 GiB, 5 s of patience with a checkpoint.
+    /// A ring of 16 MiB, synced each second, rotated at 1 GiB and each hour, 5 s of patience with a checkpoint.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -52,6 +54,7 @@ impl LogConfig {
             ring_capacity_bytes: 16 << 20,
             sync_interval: Nanos::SECOND,
             rotate_bytes: 1 << 30,
+            rotate_interval: Nanos(3_600 * Nanos::SECOND.0),
             checkpoint_wait: Nanos(5_000_000_000),
         }
     }
@@ -206,7 +209,8 @@ impl LogWriter {
         let (producer, consumer) = ring::channel(config.ring_capacity_bytes);
         let (checkpoint_sender, checkpoints) = sync_channel(CHECKPOINTS_MAX);
         let (done_sender, done) = sync_channel(1);
-        let rotate_bytes = config.rotate_bytes;
+        let (rotate_bytes, rotate_interval) = (config.rotate_bytes, config.rotate_interval);
+        let next_rotation = Nanos(header.ts_start.floor_to(rotate_interval).0 + rotate_interval.0);
         let mut helper = Helper::new(
             consumer,
             checkpoints,
@@ -228,6 +232,8 @@ impl LogWriter {
             ring: producer,
             shared: Arc::clone(&shared),
             rotate_bytes,
+            rotate_interval,
+            next_rotation,
             lost_reported: 0,
             last_report: None,
             in_hole: false,
@@ -284,6 +290,8 @@ pub struct LogProducer {
     ring: RecordProducer,
     shared: Arc<Shared>,
     rotate_bytes: u64,
+    rotate_interval: Nanos,
+    next_rotation: Nanos,
     /// Losses that `LogLost` inputs told of, those included that never reached the disk.
     lost_reported: u64,
     last_report: Option<Nanos>,
@@ -311,7 +319,11 @@ impl LogProducer {
         self.in_hole = false;
         match input.kind {
             InputKind::LogLost => self.lost_reported += losses_told(input),
-            InputKind::Checkpoint => self.asked_at_file = self.shared.rare.files.load(Relaxed),
+            InputKind::Checkpoint => {
+                self.asked_at_file = self.shared.rare.files.load(Relaxed);
+                let began = input.stamp.ts_recv.floor_to(self.rotate_interval);
+                self.next_rotation = Nanos(began.0.saturating_add(self.rotate_interval.0));
+            }
             _ => {}
         }
         true
@@ -350,13 +362,14 @@ impl LogProducer {
         Some(due)
     }
 
-    /// Whether a `Checkpoint` input should come now: the file is large enough, or holds a loss.
+    /// Whether a `Checkpoint` input should come `now`: the file is large or old enough, or holds a loss.
     #[must_use]
-    pub fn wants_checkpoint(&self) -> bool {
+    pub fn wants_checkpoint(&self, now: Nanos) -> bool {
         let shared = &self.shared;
         shared.rare.status.load(Relaxed) == WRITING
             && self.asked_at_file != shared.rare.files.load(Relaxed)
             && (shared.rare.checkpoint_due.load(Relaxed)
+                || now >= self.next_rotation
                 || shared.file_bytes.load(Relaxed) >= self.rotate_bytes)
     }
 

@@ -194,6 +194,15 @@ pub(super) fn read_time(reader: &mut Reader<'_>, body: Value<'_>) -> Result<Nano
     time(server_time, "serverTime")
 }
 
+/// The venue's clock by a `time` body; `None` where it is none.
+#[cold]
+#[must_use]
+pub fn server_time(body: &[u8]) -> Option<Nanos> {
+    let mut parser = Parser::with_capacity(body.len());
+    let document = parser.parse(body).ok()?;
+    time(document.root().field("serverTime")?, "serverTime").ok()
+}
+
 /// One configured symbol of an `exchangeInfo` body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FoundSymbol {

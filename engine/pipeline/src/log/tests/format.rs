@@ -379,7 +379,8 @@ fn only_a_lost_input_may_come_after_a_hole() {
 #[test]
 fn files_of_different_runs_are_refused() {
     let dir = TempDir::new().unwrap();
-    let [a, _] = two_files(dir.path());
+    let [a, b] = two_files(dir.path());
+    assert_eq!(newest_run(dir.path()).unwrap(), [a.clone(), b]);
     for (header, wanted) in [
         (LogHeader { epoch: 43, ..header(5) }, "has epoch 43, wanted 42 as in "),
         (
@@ -390,7 +391,8 @@ fn files_of_different_runs_are_refused() {
     ] {
         let other = write(dir.path(), &header, &LogStart::Initial, &[]);
         let error = LogReader::open(&[&a, &other]).unwrap_err().to_string();
-        assert!(error.contains(wanted) && error.ends_with(&a.display().to_string()), "{error}");
+        let as_in = format!("as in {}; give the files of one run", a.display());
+        assert!(error.contains(wanted) && error.contains(&as_in), "{error}");
     }
 }
 
@@ -440,7 +442,7 @@ fn the_layout_is_the_documented_one() {
     wanted.extend_from_slice(&header.ts_start.0.to_le_bytes());
     wanted.extend_from_slice(&[0x5a; 32]);
     wanted.extend_from_slice(&u32::try_from(header.config.len()).unwrap().to_le_bytes());
-    wanted.extend_from_slice(b"\x02\0\0\0\0\0\0\0");
+    wanted.extend_from_slice(b"\x02\0\0\0\x07\0\0\0");
     assert_eq!(bytes[..84], wanted);
     assert_eq!(
         &bytes[88..88 + texts],

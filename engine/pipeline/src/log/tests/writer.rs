@@ -224,7 +224,7 @@ fn a_full_ring_loses_inputs_and_says_how_many() {
     assert_eq!(rig.producer.lost_due(Nanos(0)), None, "it is told");
     inputs.push(lost);
     rig.settle();
-    wait_until(|| rig.producer.wants_checkpoint());
+    wait_until(|| rig.producer.wants_checkpoint(Nanos(0)));
     assert!(rig.writer.finish().complete);
     let mut reader = LogReader::open(&log_files(rig.dir.path()).unwrap()).unwrap();
     assert_eq!(read_all(&mut reader).0, inputs);
@@ -239,11 +239,11 @@ fn a_checkpoint_begins_the_next_file() {
     inputs.extend(texts(101..150));
     inputs.push(Owned::new(150, InputKind::Checkpoint, b""));
     inputs.extend(texts(151..160));
-    assert!(!rig.producer.wants_checkpoint());
+    assert!(!rig.producer.wants_checkpoint(Nanos(0)));
     rig.log_all(&inputs[..100]);
-    wait_until(|| rig.producer.wants_checkpoint());
+    wait_until(|| rig.producer.wants_checkpoint(Nanos(0)));
     rig.log_all(&inputs[100..101]);
-    assert!(!rig.producer.wants_checkpoint(), "one is under way");
+    assert!(!rig.producer.wants_checkpoint(Nanos(0)), "one is under way");
     rig.log_all(&inputs[101..150]);
     rig.clock.advance(Nanos(4_900_000_000));
     thread::park_timeout(Duration::from_millis(20));
@@ -317,7 +317,7 @@ fn a_full_disk_is_counted_and_the_log_goes_on_when_it_is_not() {
     assert_eq!(rig.writer.stats().status, LogStatus::Failing { os_error: 28 });
     rig.log_all(&texts(20..25));
     wait_until(|| rig.writer.stats().lost_disk == 15);
-    assert!(!rig.producer.wants_checkpoint());
+    assert!(!rig.producer.wants_checkpoint(Nanos(0)));
 
     // The first LogLost finds it full still, the next one is due a second later and tells of all.
     let due = rig.producer.lost_due(Nanos(1_000));
@@ -333,7 +333,7 @@ fn a_full_disk_is_counted_and_the_log_goes_on_when_it_is_not() {
     let after = texts(27..40);
     rig.log_all(std::slice::from_ref(&lost));
     rig.log_all(&after);
-    wait_until(|| rig.producer.wants_checkpoint());
+    wait_until(|| rig.producer.wants_checkpoint(Nanos(0)));
     assert_eq!(rig.writer.stats().status, LogStatus::Writing);
     assert_eq!(rig.producer.lost_due(Nanos(i64::MAX)), None);
     let report = rig.writer.finish();
