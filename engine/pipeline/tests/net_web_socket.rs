@@ -392,7 +392,10 @@ fn kernel_times_are_plausible_and_never_decrease() {
                 times.len() < COUNT
             })
             .unwrap();
-        assert!(times.iter().all(|time| time.is_defined()), "no kernel times on this system");
+        // What came along with the upgrade was read before there was a connection.
+        times.drain(..times.partition_point(|time| !time.is_defined()));
+        assert!(times.len() > COUNT / 2, "{} kernel times", times.len());
+        assert!(times.iter().all(|time| time.is_defined()));
         assert!(times[0] >= before, "{:?} before {before:?}", times[0]);
         assert!(times.is_sorted());
         assert!(times.first() < times.last());
