@@ -22,9 +22,11 @@ const OTHERWISE: [&str; 1] = [
 
 /// In the generated recording: a repair of a closed bar takes back no pivot that frames have shown, while the reference
 /// computes all of them anew; and the engine keeps of a ticker what no other window has.
-const OTHERWISE_GENERATED: [&str; 15] = [
+const OTHERWISE_GENERATED: [&str; 17] = [
     OTHERWISE[0],
     ".pivots",
+    ".pivot_bounds.resistance",
+    ".pivot_bounds.support",
     ".ticker.last.ask_px",
     ".ticker.last.ask_qty",
     ".ticker.last.bid_px",
