@@ -144,9 +144,9 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         radius: u32,
         /// bid_qty, ask_qty, qty, net_qty, bid_quote, ask_quote, quote, net_quote, imbalance, buy_volume or
-        /// sell_volume
+        /// sell_volume; may be repeated
         #[arg(long, default_value = "net_quote")]
-        metric: Metric,
+        metric: Vec<Metric>,
     },
     /// Print the bounds that kline archives of 1s bars come to
     Bounds {
@@ -173,7 +173,8 @@ fn main() -> ExitCode {
         }
         Some(Command::Rows { input }) => print_end(input, Symbol::window_rows),
         Some(Command::Heatmap { input, seconds, radius, metric }) => {
-            print_end(input, |symbol| vec![symbol.cob_heatmap(*seconds, *radius, *metric)])
+            let map = |symbol: &Symbol, metric| symbol.cob_heatmap(*seconds, *radius, metric);
+            print_end(input, |symbol| metric.iter().map(|metric| map(symbol, *metric)).collect())
         }
         Some(Command::Bounds { files }) => print_bounds(files),
         None => print_replay(&cli.replay),
