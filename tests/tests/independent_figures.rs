@@ -20,8 +20,8 @@ const OTHERWISE: [&str; 1] = [
     ".flow.last_id",
 ];
 
-/// In the generated recording: a repair of a closed bar takes back no pivot that frames have shown, while the reference
-/// computes all of them anew; and the engine keeps of a ticker what no other window has.
+/// In the generated recording: a repair of a closed bar takes back no pivot that frames have shown (nor the bounds that
+/// follow from it), while the reference computes all of them anew; and the engine keeps of a ticker what no other window has.
 const OTHERWISE_GENERATED: [&str; 17] = [
     OTHERWISE[0],
     ".pivots",
