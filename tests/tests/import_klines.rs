@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cobring_tests::{Market, SOON, Setup, Sim, cobring, replay_hash, wait_until};
 use serde_json::{Value, json};
@@ -44,6 +44,10 @@ fn write_archive(path: &Path, first: i64, end: i64, unit_per_s: i64) {
         )
         .unwrap();
     }
+    write_zip(path, &csv);
+}
+
+fn write_zip(path: &Path, csv: &str) {
     let mut zip = ZipWriter::new(File::create(path).unwrap());
     zip.start_file("ETHUSDT-1s.csv", SimpleFileOptions::default()).unwrap();
     zip.write_all(csv.as_bytes()).unwrap();
@@ -97,6 +101,71 @@ fn archives_in_any_order_become_bounds() {
         assert!(resistance.as_f64().unwrap() > close, "level {}: {resistance}", level + 1);
     }
     assert!(fs::metadata(bounds_dir.join("ETHUSDT.bounds")).unwrap().len() > 0);
+}
+
+/// A walk in which some seconds lack: `hours` times `seconds_an_hour` bars, as two archives, the second of which
+/// is in µs.
+fn write_walk(dir: &Path, seed: u64, hours: i64, seconds_an_hour: i64) -> [PathBuf; 2] {
+    let mut state = seed;
+    // 0 ≤ result < `below`; xorshift.
+    let mut random = |below: i64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        i64::try_from(state >> 33).unwrap() % below
+    };
+    let mut close = 300_000;
+    let mut archives = [1_000, 1_000_000].map(|unit_per_s| (unit_per_s, String::new()));
+    for hour in 0..hours {
+        for second in 0..seconds_an_hour {
+            if random(97) == 0 {
+                continue;
+            }
+            let (unit_per_s, csv) = &mut archives[usize::from(hour >= hours / 2)];
+            let time = (START_S + hour * 3_600 + second) * *unit_per_s;
+            let is_traded = random(5) > 0;
+            let px = |cents: i64| format!("{}.{:02}000000", cents / 100, cents % 100);
+            let open = close;
+            close += if is_traded { random(41) - 20 } else { 0 };
+            let reach = |amount: i64| if is_traded { amount } else { 0 };
+            let high = open.max(close) + reach(random(9));
+            let low = open.min(close) - reach(random(9));
+            let volume = reach(random(1_000_000));
+            writeln!(
+                csv,
+                "{time},{},{},{},{},0.{volume:08},{},1.00000000,{},0.00000000,0.00000000,0",
+                px(open),
+                px(high),
+                px(low),
+                px(close),
+                time + *unit_per_s - 1,
+                reach(3)
+            )
+            .unwrap();
+        }
+    }
+    archives.map(|(unit_per_s, csv)| {
+        let path = dir.join(format!("walk-{unit_per_s}.zip"));
+        write_zip(&path, &csv);
+        path
+    })
+}
+
+#[test]
+fn the_bounds_of_archives_are_those_of_an_independent_implementation() {
+    // Whole hours; the starts of more of them than a period holds; and no whole hour at the end.
+    for (seed, hours, seconds_an_hour) in
+        [(1, 3, 3_600), (2, 770, 30), (3, 1_500, 11), (4, 2, 3_599)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let [first, second] = write_walk(dir.path(), seed, hours, seconds_an_hour);
+        let found = import(&[&second, &first], dir.path(), "ETHUSDT").succeeded().json();
+        let expected = cobring_reference::archive_bounds(&[second, first]).unwrap();
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&found[name], value, "{name} of walk {seed}");
+        }
+        assert!(!expected["support"][1].is_null() || !expected["resistance"][1].is_null());
+    }
 }
 
 #[test]

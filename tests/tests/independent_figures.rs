@@ -20,11 +20,13 @@ const OTHERWISE: [&str; 1] = [
     ".flow.last_id",
 ];
 
-/// In the generated recording: a repair of a closed bar takes back no pivot that frames have shown, while the reference
-/// computes all of them anew; and the engine keeps of a ticker what no other window has.
-const OTHERWISE_GENERATED: [&str; 15] = [
+/// In the generated recording: a repair of a closed bar takes back no pivot that frames have shown (nor the bounds that
+/// follow from it), while the reference computes all of them anew; and the engine keeps of a ticker what no other window has.
+const OTHERWISE_GENERATED: [&str; 17] = [
     OTHERWISE[0],
     ".pivots",
+    ".pivot_bounds.resistance",
+    ".pivot_bounds.support",
     ".ticker.last.ask_px",
     ".ticker.last.ask_qty",
     ".ticker.last.bid_px",

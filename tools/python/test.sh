@@ -15,7 +15,8 @@ if [ -z "${COBRING_BIN:-}" ]; then
   cargo build --quiet --manifest-path "$root/Cargo.toml" -p cobring-cli
   export COBRING_BIN="$target/debug/cobring"
 fi
-cargo build --quiet --manifest-path "$root/Cargo.toml" -p cobring-c
+cargo build --quiet --manifest-path "$root/Cargo.toml" -p cobring-c -p cobring-reference
 export COBRING_C_LIB="${COBRING_C_LIB:-$target/debug}"
+export COBRING_REFERENCE="${COBRING_REFERENCE:-$target/debug/cobring-reference}"
 cd "$here/tests"  # not beside the sources: the installed package is tested
 exec "$venv/bin/python" -m pytest -q "$@"

@@ -287,7 +287,7 @@ record! {
     pub struct PivotBounds {
         /// Start of the period; UNDEF where nothing is known.
         period_start: i64 = "ns",
-        /// Its end, a whole UTC hour, not after the frame.
+        /// Its end, a whole UTC hour: that of its last closed bar, by the venue's clock.
         period_end: i64 = "ns",
         /// Bars that were seen in it.
         bar_count: u64 = "count",

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use cobring_frame::{
     CandleRow, IndicatorRow, PIVOT_LEVELS, PivotRow, STUDIED_INTERVALS, Window, Windows,
 };
-use cobring_types::{Instrument, Px};
+use cobring_types::{Instrument, Nanos, Px};
 use serde::{Deserialize, Serialize};
 
 use crate::bar::Bar;
@@ -116,6 +116,12 @@ impl BarOutput<'_> {
                 });
             });
             out.study.changed = true;
+        }
+        // The last bar of an hour makes it whole, by its own pivots too.
+        let study = &mut *out.study;
+        if let Some(bounds) = &mut study.bounds {
+            let end = Nanos(bar.open_time.0 + Nanos::SECOND.0);
+            study.bounds_changed |= bounds.advance_to(end, &study.structure);
         }
     }
 

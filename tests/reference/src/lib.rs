@@ -4,8 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod blocks;
 mod book;
+mod bounds;
 mod candles;
 mod cob_rows;
 mod compare;
@@ -25,6 +27,7 @@ mod top;
 mod view;
 mod windows;
 
+pub use archive::{ArchiveError, archive_bounds};
 pub use book::{BookCounts, BookState, BookSync};
 pub use compare::{CompareError, Difference, Report, compare};
 pub use decimal::Dec;

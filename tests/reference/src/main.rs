@@ -71,12 +71,22 @@
 //!     the high comes first. None: null.
 //! 29. support: of all lows since the origin, price < mid_px, no later closed bar with trades of the same interval
 //!     has low < price (a touch is not through). No top: null. trend needs two highs and two lows.
+//!
+//! PivotBounds
+//! 30. The period ends with the last UTC hour of which all bars are closed (for archives: told), by the venue's
+//!     clock, so it may end after our clock's instant, as a closed bar may. It begins 720 hours before, though
+//!     bars be fewer; an hour watched in part counts.
+//! 31. bar_count: bars that are no holes, flat ones too. Prices are of those with a price, volumes of all of them.
+//! 32. support, resistance: nearest to the last close in the period, as the bars before its end have them, from
+//!     the origin of the pivots on (so also a pivot from before the period). They change with the period only.
+//! 33. A second that no archive has is a hole. pivots_from: the first bar with trades.
 
 #![forbid(unsafe_code)]
 
 use clap::{Args, Parser, Subcommand};
 use cobring_reference::{
-    Dec, Metric, Nanos, ReplayError, Symbol, SymbolConfig, compare, fold, read_all, replay,
+    Dec, Metric, Nanos, ReplayError, Symbol, SymbolConfig, archive_bounds, compare, fold, read_all,
+    replay,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -134,9 +144,15 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         radius: u32,
         /// bid_qty, ask_qty, qty, net_qty, bid_quote, ask_quote, quote, net_quote, imbalance, buy_volume or
-        /// sell_volume
+        /// sell_volume; may be repeated
         #[arg(long, default_value = "net_quote")]
-        metric: Metric,
+        metric: Vec<Metric>,
+    },
+    /// Print the bounds that kline archives of 1s bars come to
+    Bounds {
+        /// Archives: zip files with one CSV, or CSV
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
     /// Compare two streams of JSON lines; exit code 1 when they differ
     Compare {
@@ -157,8 +173,10 @@ fn main() -> ExitCode {
         }
         Some(Command::Rows { input }) => print_end(input, Symbol::window_rows),
         Some(Command::Heatmap { input, seconds, radius, metric }) => {
-            print_end(input, |symbol| vec![symbol.cob_heatmap(*seconds, *radius, *metric)])
+            let map = |symbol: &Symbol, metric| symbol.cob_heatmap(*seconds, *radius, metric);
+            print_end(input, |symbol| metric.iter().map(|metric| map(symbol, *metric)).collect())
         }
+        Some(Command::Bounds { files }) => print_bounds(files),
         None => print_replay(&cli.replay),
     };
     done.unwrap_or_else(|error| {
@@ -179,6 +197,11 @@ fn print_comparison(
     let report = compare(open(expected)?, open(actual)?)?;
     write!(std::io::stdout().lock(), "{report}")?;
     Ok(ExitCode::from(u8::from(!report.is_equal(allow_missing))))
+}
+
+fn print_bounds(files: &[PathBuf]) -> Result<ExitCode, Box<dyn Error>> {
+    writeln!(std::io::stdout().lock(), "{}", archive_bounds(files)?)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_replay(args: &ReplayArgs) -> Result<ExitCode, Box<dyn Error>> {

@@ -20,7 +20,7 @@ struct Bar {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Kind {
+pub(crate) enum Kind {
     High,
     Low,
 }
@@ -115,7 +115,7 @@ impl Pivots {
     }
 
     /// The low below (high above) the mid that no later bar went beyond, nearest to it.
-    fn nearest(&self, level: usize, kind: Kind, mid_twice: Option<Dec>) -> Option<Dec> {
+    pub(crate) fn nearest(&self, level: usize, kind: Kind, mid_twice: Option<Dec>) -> Option<Dec> {
         let mid_twice = mid_twice?;
         let holds = |pivot: &&Pivot| {
             let later = &self.bars[pivot.bar + 1..];

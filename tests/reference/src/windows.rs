@@ -1,5 +1,6 @@
 //! The windows of a symbol (FRAME.md, "Windows"): the last row and the count of each, or all rows.
 
+use crate::bounds;
 use crate::candles::{self, Row};
 use crate::decimal::Dec;
 use crate::indicators;
@@ -28,6 +29,7 @@ impl Symbol {
             ("candles", by_interval(INTERVALS.len(), &|rows| candles::json(rows))),
             ("indicators", by_interval(FINE_INTERVALS, &indicators)),
             ("pivots", by_interval(FINE_INTERVALS, &pivots)),
+            ("pivot_bounds", bounds::json(closed(&candles[0]))),
             ("cob_rows", newest(self.cob_rows.len(), |index| self.cob_rows[index].json())),
             ("book_states", newest(self.sync.rows.len(), |index| self.sync.rows[index].json())),
             ("ticks", newest(self.ticks.len(), |index| self.ticks[index].json())),

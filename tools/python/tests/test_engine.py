@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -175,6 +176,33 @@ def test_a_replay_of_the_log_gives_the_frames_of_the_run(stopped):
     assert frame.candles["1s"].copy().tobytes() == last.candles["1s"].copy().tobytes()
     panel = frame.panel("1s", 1)
     assert panel.symbols == ["ETHUSDT", "BTCUSDT"]
+
+
+def fingerprints(log):
+    """Of each frame: its hash, and the newest rows of windows as they are then."""
+    found = []
+    with contextlib.suppress(ValueError):  # cut before the first message of the symbol
+        for frame in cobring.replay(log, "ETHUSDT"):
+            windows = frame.candles["1s"], frame.indicators["1s"], frame.cob_rows, frame.book_states, frame.ticks
+            found.append((frame.seq, frame.hash, *(bytes(window[-1:]) for window in windows)))
+    return found
+
+
+def test_a_cut_log_gives_the_same_frames_so_far(stopped, tmp_path):
+    """No future leaks: no frame depends on what follows it."""
+    [log] = stopped.logs()
+    whole_log = Path(log).read_bytes()
+    whole = fingerprints(log)
+    cut_log, counts, rng = tmp_path / "cut.cblog", set(), random.Random(7)
+    for number in range(20):
+        # Every other one near the end: the answers to the first questions are most of a short log.
+        first = 20_000 if number % 2 else len(whole_log) * 3 // 4
+        cut = rng.randrange(first, len(whole_log))
+        cut_log.write_bytes(whole_log[:cut])
+        early = fingerprints(cut_log)
+        assert early == whole[:len(early)], f"cut at byte {cut} of {len(whole_log)}"
+        counts.add(len(early))
+    assert len(counts) > 5 and max(counts) > len(whole) // 2, f"{counts} of {len(whole)}"
 
 
 def test_a_replay_that_is_left_ends(stopped):
