@@ -2,8 +2,8 @@
 //! and resistances of the structure. FRAME.md, *PivotBounds*.
 //!
 //! Guarantees: aggregates of 720 hours, whatever the number of bars; O(1) a bar, the bounds anew at hours'
-//! ends alone. Needs: closed 1s bars in order. Does not: revise an hour where one of its bars is repaired
-//! later, or invent one: hours and seconds that nobody saw are missing in `bar_count`.
+//! ends and at repairs alone. Needs: closed 1s bars in order, and those that may still change with each repair. Does
+//! not: invent: hours and seconds that nobody saw are missing in `bar_count`.
 
 #[cfg(test)]
 mod tests;
@@ -227,6 +227,10 @@ pub struct BoundsTracker {
     /// At the end of the last whole hour.
     nearest: NearestPivots,
     bounds: Option<PivotBounds>,
+    /// Of the hour of the last bar that is no longer kept for repairs: such bars alone.
+    settled: Option<HourAggregate>,
+    /// Hours before this are an import's.
+    imported_until: Nanos,
 }
 
 impl Default for BoundsTracker {
@@ -246,6 +250,8 @@ impl BoundsTracker {
             close: None,
             nearest: NearestPivots::default(),
             bounds: None,
+            settled: None,
+            imported_until: Nanos::UNDEF,
         }
     }
 
@@ -260,6 +266,69 @@ impl BoundsTracker {
             self.close = Some(bar.close);
         }
         ended
+    }
+
+    /// The oldest bar that was kept for repairs no longer is.
+    pub fn on_settled(&mut self, bar: &ClosedBar) {
+        let hour = bar.open_time.floor_to(HOUR);
+        let before = self.settled.filter(|settled| settled.hour == hour);
+        let new = (!bar.hole).then(|| HourAggregate::of(bar));
+        self.settled = match (before, new) {
+            (Some(before), Some(new)) => Some(before.with(&new)),
+            (before, new) => before.or(new),
+        };
+    }
+
+    /// Bars changed, the first of them at `changed` of `kept`: those that are kept for repairs, oldest first.
+    /// True where the bounds are other ones.
+    pub fn on_repair(
+        &mut self,
+        kept: impl Iterator<Item = ClosedBar> + Clone,
+        changed: Nanos,
+    ) -> bool {
+        let mut whole_changed = false;
+        let first = changed.floor_to(HOUR).max(self.imported_until);
+        let mut bars = kept.skip_while(|bar| bar.open_time < first).peekable();
+        while let Some(hour) = bars.peek().map(|bar| bar.open_time.floor_to(HOUR)) {
+            let mut aggregate = self.settled.filter(|settled| settled.hour == hour);
+            while let Some(bar) = bars.next_if(|bar| bar.open_time.floor_to(HOUR) == hour) {
+                if !bar.hole {
+                    let new = HourAggregate::of(&bar);
+                    aggregate = Some(aggregate.map_or(new, |aggregate| aggregate.with(&new)));
+                }
+            }
+            let Some(aggregate) = aggregate else { continue };
+            if hour >= self.hour {
+                self.current = Some(aggregate);
+            } else {
+                self.replace(aggregate);
+                whole_changed = true;
+            }
+        }
+        if whole_changed {
+            self.bound(self.bounds.map_or(self.hour, |bounds| bounds.period_end));
+        }
+        whole_changed
+    }
+
+    /// A whole hour is another one, or has bars after all.
+    fn replace(&mut self, aggregate: HourAggregate) {
+        let hours = *self.hours;
+        self.hours.clear();
+        let mut new = Some(aggregate);
+        for &hour in hours.iter() {
+            if hour.hour >= aggregate.hour
+                && let Some(new) = new.take()
+            {
+                self.hours.push(new);
+            }
+            if hour.hour != aggregate.hour {
+                self.hours.push(hour);
+            }
+        }
+        if let Some(new) = new {
+            self.hours.push(new);
+        }
     }
 
     /// All bars that open before `time` were given: whether an hour ended with them.
@@ -318,6 +387,7 @@ impl BoundsTracker {
         self.bound(own_end.max(imported.period_end));
         // The hours before its end are not told anew.
         self.hour = self.hour.max(imported.period_end);
+        self.imported_until = imported.period_end;
         Ok(())
     }
 

@@ -96,6 +96,9 @@ impl BarOutput<'_> {
         out.indicators.append(&row);
         let study = &mut *out.study;
         if let Some(bounds) = &mut study.bounds {
+            if let Some(leaving) = &leaving {
+                bounds.on_settled(leaving);
+            }
             study.bounds_changed |= bounds.on_bar(&bar.closed(), &study.structure);
         }
         if bar.unobserved || bar.trade_count > 0 || !out.traded_only {
@@ -138,8 +141,11 @@ impl BarOutput<'_> {
         let first = out.indicators.done() - kept.len() as u64;
         let indicators = &mut *out.indicators;
         let bars = kept.iter().map(Bar::closed);
-        out.study.indicators.on_repair(bars, changed, self.instrument, |at, row| {
+        out.study.indicators.on_repair(bars.clone(), changed, self.instrument, |at, row| {
             indicators.rewrite(first + at as u64, &row);
         });
+        if let Some(bounds) = &mut out.study.bounds {
+            out.study.bounds_changed |= bounds.on_repair(bars, kept[changed].open_time);
+        }
     }
 }

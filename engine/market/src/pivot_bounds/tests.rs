@@ -179,3 +179,40 @@ fn prices_are_normalised_without_clipping() {
     }
     assert!(PivotBounds { price_max: Px(90), ..*bounds }.normalise(Px(90)).is_nan());
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// Bars are kept for a while, and change: filled, wider or with more volume.
+    #[test]
+    fn bounds_equal_those_of_all_bars_as_they_are_after_repairs(
+        bars in bars(),
+        repairs in proptest::collection::vec((1usize..250, 0usize..8, 80i64..120, 0i64..9, 0i128..90), 0..30),
+    ) {
+        const KEPT: usize = 8;
+        let (mut tracker, structure) = (BoundsTracker::new(), Structure::new());
+        let mut seen: Vec<ClosedBar> = Vec::new();
+        for (at, bar) in bars.iter().enumerate() {
+            if let Some(leaving) = at.checked_sub(KEPT) {
+                tracker.on_settled(&seen[leaving]);
+            }
+            seen.push(*bar);
+            tracker.on_bar(bar, &structure);
+            for &(when, back, low, up, volume) in &repairs {
+                if when == at && back < seen.len().min(KEPT) {
+                    let changed = seen.len() - 1 - back;
+                    let old = seen[changed];
+                    seen[changed] = ClosedBar { high: Px(low + up), low: Px(low), volume, hole: false, ..old };
+                    let kept = &seen[seen.len().saturating_sub(KEPT)..];
+                    tracker.on_repair(kept.iter().copied(), old.open_time);
+                }
+            }
+            let period_end = bar.open_time.floor_to(Nanos(3_600 * Nanos::SECOND.0));
+            let expected = naive(&seen, period_end);
+            let figures = |bounds: &PivotBounds| {
+                (bounds.price_min, bounds.price_max, bounds.volume_min, bounds.volume_max, bounds.bar_count)
+            };
+            prop_assert_eq!(tracker.bounds().map(figures), expected.as_ref().map(figures), "bar {}", at);
+        }
+    }
+}
