@@ -153,16 +153,19 @@ impl Market {
         self.line(&message);
     }
 
-    /// At the best bid or ask, `late_ms` ago.
+    /// At the best bid or ask, but for extremes, `late_ms` ago.
     fn trade(&mut self, late_ms: i64) -> Value {
         let [(bid, _), (ask, _)] = self.best();
         let sells = self.one_in(2);
-        let units = 1 + self.random(30_000);
+        // Some late ones are the hour's extremes.
+        let extreme = late_ms > 0 && self.one_in(4);
+        let units = if extreme { 40_000 + self.random(9_000) } else { 1 + self.random(30_000) };
+        let away = if extreme { self.random(8_000) } else { 0 };
         let time = self.event_time() - late_ms;
         self.trade_id += 1;
         json!({
             "e": "trade", "E": time + self.random(3), "s": "ETHUSDT", "t": self.trade_id,
-            "p": px(if sells { bid } else { ask }), "q": qty(units), "T": time, "m": sells, "M": true,
+            "p": px(if sells { bid - away } else { ask + away }), "q": qty(units), "T": time, "m": sells, "M": true,
         })
     }
 
