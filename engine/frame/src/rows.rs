@@ -294,8 +294,26 @@ record! {
         ts_event: i64 = "ns",
         /// Our clock at the socket.
         ts_recv: i64 = "ns",
+        /// Last price less first price.
+        price_change: f64 = "quote",
+        /// The same in percent of the first price.
+        price_change_percent: f64 = "percent",
+        /// Quote volume over volume.
+        weighted_avg_px: f64 = "quote",
+        /// Last price before the 24 h.
+        prev_close_px: f64 = "quote",
         /// Last price.
         last_px: f64 = "quote",
+        /// Quantity of the last trade.
+        last_qty: f64 = "base",
+        /// Best bid.
+        bid_px: f64 = "quote",
+        /// Its quantity.
+        bid_qty: f64 = "base",
+        /// Best ask.
+        ask_px: f64 = "quote",
+        /// Its quantity.
+        ask_qty: f64 = "base",
         /// First price of the 24 h.
         open_px: f64 = "quote",
         /// Highest price.
@@ -306,6 +324,14 @@ record! {
         volume: f64 = "base",
         /// Traded quantity times price.
         quote_volume: f64 = "quote",
+        /// Start of the 24 h, the venue's clock.
+        open_time: i64 = "ns",
+        /// Their end.
+        close_time: i64 = "ns",
+        /// Id of the first trade; UNDEF where there was none.
+        first_trade_id: i64 = "id",
+        /// Id of the last trade; UNDEF where there was none.
+        last_trade_id: i64 = "id",
         /// Number of trades.
         trade_count: u64 = "count",
     }

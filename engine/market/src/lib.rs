@@ -13,6 +13,7 @@ mod clock_offset;
 mod cob_row;
 mod config;
 mod counters;
+mod day_ticker;
 mod flow;
 mod history;
 mod imbalance;

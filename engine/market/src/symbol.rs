@@ -24,6 +24,7 @@ use crate::clock_offset::ClockOffset;
 use crate::cob_row::{CobFacts, CobSecond};
 use crate::config::SymbolConfig;
 use crate::counters::MarketCounters;
+use crate::day_ticker::DayTicker;
 use crate::flow::{Flow, side_number};
 use crate::history::{History, KlinesWanted};
 use crate::imbalance::{Sample, Samples, imbalance};
@@ -108,8 +109,7 @@ struct State {
     /// The last book state row shows a proven book.
     book_states_live: bool,
     flow: Flow,
-    /// Last price of the venue's ticker, and when it was received.
-    ticker: Option<(Px, Nanos)>,
+    ticker: DayTicker,
     links: Links,
     /// The stream that counts: the first one seen.
     trade_stream: Option<TradeStream>,
@@ -152,7 +152,7 @@ impl State {
             kept_times: KeptTimes::default(),
             book_states_live: false,
             flow: Flow::default(),
-            ticker: None,
+            ticker: DayTicker::default(),
             links: Links::default(),
             trade_stream: None,
             last_trade: None,
@@ -312,6 +312,8 @@ impl SymbolMarket {
         times.ts_kernel = Nanos::UNDEF.0;
         times.ts_parsed = Nanos::UNDEF.0;
         self.complete(Trigger::Timer, g, Dirty { candles: true, ..Dirty::default() });
+        let priced = self.has_own_price();
+        self.state.ticker.on_timer(g, priced);
         Trigger::Timer
     }
 
@@ -440,6 +442,13 @@ impl SymbolMarket {
     #[must_use]
     pub fn snapshot_wanted(&self) -> Option<SnapshotWanted> {
         self.state.wanted
+    }
+
+    /// Whether a 24 h ticker is needed now: nothing else gives a price. It stays wanted until
+    /// [`Control::TickerRequested`], or until there is a price.
+    #[must_use]
+    pub fn ticker_wanted(&self) -> bool {
+        self.state.ticker.wanted()
     }
 
     /// Whether the book is proven and may be used.

@@ -22,6 +22,7 @@ use cobring_market::{RequiredRows, SymbolConfig};
 use cobring_types::{Instrument, Nanos, Symbol, TradeStream};
 use thiserror::Error;
 
+pub(crate) use self::schema::MAX_SYMBOLS;
 use crate::idle::Idle;
 use crate::stages::Layout;
 

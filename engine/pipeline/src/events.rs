@@ -4,8 +4,7 @@
 
 use cobring_types::{
     BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, KlineSource, Level,
-    LinkScope, ModelIndex, Nanos, Px, Qty, Quote, Side, Stamp, SymbolIndex, Ticker, Trade,
-    TradeStream,
+    LinkScope, ModelIndex, Nanos, Px, Qty, Quote, Side, Stamp, SymbolIndex, Trade, TradeStream,
 };
 
 use crate::ring::{Full, RecordConsumer, RecordProducer};
@@ -41,9 +40,10 @@ const KLINES: u64 = 18;
 const KLINES_REQUESTED: u64 = 19;
 const BOUNDS: u64 = 21;
 const MODEL: u64 = 20;
+const TICKER_REQUESTED: u64 = 22;
 
-/// Head: kind and symbol, the stamp's four words, up to eight of the event's own.
-const HEAD_WORDS: usize = 13;
+/// Head: kind and symbol, the stamp's four words, up to seven of the event's own.
+const HEAD_WORDS: usize = 12;
 const STAMP_AT: usize = 1;
 const OWN_AT: usize = 5;
 
@@ -120,17 +120,10 @@ pub(crate) fn push_event(
             word(trade.px.0),
             word(trade.qty.0),
         ],
-        Event::Ticker(ticker) => &[
-            TICKER,
-            word(ticker.ts_event.0),
-            word(ticker.last_px.0),
-            word(ticker.open_px.0),
-            word(ticker.high_px.0),
-            word(ticker.low_px.0),
-            word(ticker.volume.0),
-            word(ticker.quote_volume.0),
-            ticker.trade_count,
-        ],
+        Event::Ticker(ticker) => {
+            body = [bytemuck::bytes_of(*ticker), &[]];
+            &[TICKER]
+        }
         Event::Klines { interval, source, rows } => {
             body = [bytemuck::cast_slice(rows), &[]];
             &[KLINES, interval.at() as u64, u64::from(*source == KlineSource::Stream)]
@@ -162,6 +155,7 @@ pub(crate) fn push_event(
             Control::KlinesRequested { interval, start, limit } => {
                 &[KLINES_REQUESTED, interval.at() as u64, word(start.0), u64::from(limit)]
             }
+            Control::TickerRequested => &[TICKER_REQUESTED],
             Control::Stalled { scope } => &[STALLED, u64::from(scope.0)],
             Control::Halted { halted } => &[HALTED, u64::from(halted)],
             Control::ClockStep { wall_offset } => &[CLOCK_STEP, word(wall_offset.0)],
@@ -246,16 +240,7 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
             px: Px(signed(own[5])),
             qty: Qty(signed(own[6])),
         }),
-        TICKER => Event::Ticker(Ticker {
-            ts_event: Nanos(signed(own[0])),
-            last_px: Px(signed(own[1])),
-            open_px: Px(signed(own[2])),
-            high_px: Px(signed(own[3])),
-            low_px: Px(signed(own[4])),
-            volume: Qty(signed(own[5])),
-            quote_volume: Qty(signed(own[6])),
-            trade_count: own[7],
-        }),
+        TICKER => Event::Ticker(bytemuck::from_bytes(bytemuck::cast_slice(body))),
         KLINES => Event::Klines {
             interval: interval(own[0]),
             source: if own[1] == 0 { KlineSource::Rest } else { KlineSource::Stream },
@@ -293,6 +278,7 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
             start: Nanos(signed(own[1])),
             limit: narrow(own[2]),
         }),
+        TICKER_REQUESTED => Event::Control(Control::TickerRequested),
         STALLED => Event::Control(Control::Stalled { scope: LinkScope(narrow(own[0])) }),
         HALTED => Event::Control(Control::Halted { halted: own[0] != 0 }),
         CLOCK_STEP => Event::Control(Control::ClockStep { wall_offset: Nanos(signed(own[0])) }),
@@ -306,7 +292,7 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
 
 #[cfg(test)]
 mod tests {
-    use cobring_types::Kline;
+    use cobring_types::{Kline, Ticker};
 
     use super::*;
     use crate::ring;
@@ -369,16 +355,9 @@ mod tests {
                 qty: Qty(6),
             }));
         }
-        check(&Event::Ticker(Ticker {
-            ts_event: Nanos(1),
-            last_px: Px(2),
-            open_px: Px(3),
-            high_px: Px(4),
-            low_px: Px(5),
-            volume: Qty(6),
-            quote_volume: Qty(7),
-            trade_count: 8,
-        }));
+        // Each word another value.
+        let words: [u64; size_of::<Ticker>() / 8] = std::array::from_fn(|at| at as u64 + 1);
+        check(&Event::Ticker(bytemuck::cast_ref(&words)));
         let kline = |open_time| Kline {
             open_time: Nanos(open_time),
             open: Px(2),
@@ -409,6 +388,7 @@ mod tests {
             Control::LinkUp { connection: 7, scope: LinkScope::ALL },
             Control::LinkDown { connection: u16::MAX, scope: LinkScope::DEPTH },
             Control::SnapshotRequested { limit: 5000, background: true },
+            Control::TickerRequested,
             Control::Stalled { scope: LinkScope::TRADE },
             Control::Halted { halted: true },
             Control::ClockStep { wall_offset: Nanos(-3) },

@@ -85,6 +85,8 @@ pub struct SymbolFold {
     snapshot_is_out: bool,
     /// The wanted klines that were handed out; until they are asked for.
     klines_out: Option<KlinesWanted>,
+    /// The wanted ticker was handed out; until it is asked for or no longer wanted.
+    ticker_is_out: bool,
 }
 
 /// What a symbol needs from the venue.
@@ -94,6 +96,8 @@ pub enum Wanted {
     Snapshot(SnapshotWanted),
     /// Closed bars.
     Klines(KlinesWanted),
+    /// The 24 h ticker.
+    Ticker,
 }
 
 /// All symbols.
@@ -120,7 +124,16 @@ impl SymbolFold {
         let Segment { ring, windows, .. } = segment;
         let market = SymbolMarket::new(config, epoch, schema_id, Windows::new(windows));
         let hash = hash.then(|| FrameHash::new(market.image(), market.windows()));
-        Self { market, ring, hash, frames: 0, reader, snapshot_is_out: false, klines_out: None }
+        Self {
+            market,
+            ring,
+            hash,
+            frames: 0,
+            reader,
+            snapshot_is_out: false,
+            klines_out: None,
+            ticker_is_out: false,
+        }
     }
 
     /// The symbol's state.
@@ -245,6 +258,9 @@ impl<O: Observer> Fold<O> {
         if matches!(event, Event::Control(Control::KlinesRequested { .. })) {
             symbol.klines_out = None;
         }
+        if matches!(event, Event::Ticker(_) | Event::Control(Control::TickerRequested)) {
+            symbol.ticker_is_out = false;
+        }
         if let Event::Bounds { bytes } = event {
             symbol.import_bounds(stamp.ts_recv, bytes);
         }
@@ -349,6 +365,11 @@ impl<O: Observer> Fold<O> {
                     take(index, Wanted::Klines(wanted));
                 }
             }
+            let ticker_is_wanted = symbol.market.ticker_wanted();
+            if ticker_is_wanted && !symbol.ticker_is_out {
+                take(index, Wanted::Ticker);
+            }
+            symbol.ticker_is_out = ticker_is_wanted;
         }
     }
 

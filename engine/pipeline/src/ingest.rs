@@ -16,7 +16,7 @@ use cobring_venue::Decoded;
 use cobring_venue::binance::ConnectionPlan;
 use mio::{Events, Poll, Token};
 
-use self::asks::{Klines, Snapshot};
+use self::asks::{DayTicker, Klines, Snapshot};
 use self::links::Link;
 use crate::clock::EngineClock;
 use crate::fold::{Observer, Wanted};
@@ -58,6 +58,10 @@ pub struct IngestCounters {
     pub klines_requested: u64,
     /// Of these, how many were not answered at first.
     pub klines_failed: u64,
+    /// Requests for the 24 h ticker.
+    pub tickers_requested: u64,
+    /// Of these, how many were not answered.
+    pub tickers_failed: u64,
     /// Steps of the host's wall clock.
     pub clock_steps: u64,
 }
@@ -156,6 +160,7 @@ pub(crate) struct Ingest<O> {
     snapshots: Vec<Snapshot>,
     bounds: Vec<(SymbolIndex, Vec<u8>)>,
     klines: Vec<Klines>,
+    tickers: Vec<DayTicker>,
     websocket_url: String,
     rest_url: String,
     idle: Idle,
@@ -204,10 +209,17 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             retry_at: None,
             backoff: backoff(2_000_000 + number),
         });
+        let tickers = (0u64..).take(symbol_count).map(|number| DayTicker {
+            wanted: false,
+            asked: false,
+            not_before: None,
+            backoff: backoff(3_000_000 + number),
+        });
         Self {
             links: links.collect(),
             snapshots: snapshots.collect(),
             klines: klines.collect(),
+            tickers: tickers.collect(),
             bounds: parts.bounds,
             poll: parts.poll,
             outlet: Outlet {
@@ -298,11 +310,13 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         let retries = self.links.iter().filter_map(|link| link.retry_at);
         let snapshots = self.snapshots.iter().filter_map(|snapshot| snapshot.retry_at);
         let klines = self.klines.iter().filter_map(|klines| klines.retry_at);
+        let tickers = self.tickers.iter().filter_map(DayTicker::due);
         let sends =
             self.links.iter().filter_map(|link| link.connection.as_ref()?.next_send_at(now));
         let due = retries
             .chain(snapshots)
             .chain(klines)
+            .chain(tickers)
             .chain(sends)
             .chain(self.outlet.sequencer.next_timer())
             .chain(self.models.next_turn())
@@ -332,7 +346,8 @@ impl<O: Observer + Send + 'static> Ingest<O> {
     /// What parse found for us, and what the fold needs.
     fn take_notices(&mut self) {
         let Outlet { stages, notices, .. } = &mut self.outlet;
-        let (snapshots, klines) = (&mut self.snapshots, &mut self.klines);
+        let (snapshots, klines, tickers) =
+            (&mut self.snapshots, &mut self.klines, &mut self.tickers);
         stages.take_notices(
             |notice| notices.push(notice),
             |symbol, wanted| match wanted {
@@ -344,6 +359,11 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 Wanted::Klines(wanted) => {
                     if let Some(klines) = klines.get_mut(symbol.at()) {
                         klines.wanted = Some(wanted);
+                    }
+                }
+                Wanted::Ticker => {
+                    if let Some(ticker) = tickers.get_mut(symbol.at()) {
+                        ticker.wanted = true;
                     }
                 }
             },
@@ -446,6 +466,7 @@ fn describe(kind: InputKind) -> &'static str {
     match kind {
         InputKind::RestDepth => "depth snapshot",
         InputKind::RestKlines => "klines",
+        InputKind::RestTicker => "24 h ticker",
         InputKind::RestTime => "server time",
         InputKind::RestExchangeInfo => "exchangeInfo",
         _ => "message",

@@ -10,6 +10,7 @@ use cobring_venue::binance::Decoder;
 use cobring_venue::{DecodeCounters, DecodeError, Decoded, EventSink};
 
 use crate::clock::EngineClock;
+use crate::config::MAX_SYMBOLS;
 use crate::events::{self, Staged as StagedEvent};
 use crate::fold::{Fold, Observer, Wanted};
 use crate::idle::{Idle, Waiter};
@@ -237,7 +238,10 @@ const WATERMARK_HEAD: u64 = 0;
 const INPUT_OVERHEAD_BYTES: usize = 256;
 /// Notices and wants that may wait for ingest; more are dropped (notices are counted anyway) or wait in the
 /// fold (wants).
-const RETURN_SLOTS: usize = 2_048;
+const RETURN_SLOTS: usize = 4_096;
+/// A symbol wants a snapshot, klines and a ticker at most.
+const WANTS_A_SYMBOL: usize = 3;
+const _: () = assert!(RETURN_SLOTS >= WANTS_A_SYMBOL * MAX_SYMBOLS);
 
 /// Parse and aggregate on threads of their own.
 #[derive(Debug)]
@@ -371,8 +375,8 @@ fn aggregate_loop<O: Observer>(
             StagedEvent::Watermark(t) => fold.advance(t),
             StagedEvent::Event(stamp, symbol, event) => fold.fold(stamp, symbol, &event),
         });
-        // A symbol wants a snapshot and klines at most: what has no room waits in the fold.
-        if wanted.slots() >= 2 * fold.symbols().len() {
+        // What has no room waits in the fold.
+        if wanted.slots() >= WANTS_A_SYMBOL * fold.symbols().len() {
             fold.take_wanted(|symbol, want| {
                 let _has_room = wanted.push((symbol, want));
             });

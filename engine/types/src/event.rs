@@ -105,14 +105,36 @@ impl Trade {
     }
 }
 
-/// The venue's rolling 24 h ticker; quote volume in units of 10^-`qty_decimals` of the quote asset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Decimals that a ticker's changes, averages and quote volume are counted in.
+pub const TICKER_DECIMALS: u8 = 8;
+
+/// The venue's rolling 24 h ticker. Prices are 0 where there is none.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 pub struct Ticker {
-    /// The venue's send time.
+    /// The venue's send time; of an answer the end of the 24 h.
     pub ts_event: Nanos,
+    /// Last price less first price, in 10^-[`TICKER_DECIMALS`] of the quote asset.
+    pub price_change: i64,
+    /// The same in percent of the first price, in 10^-[`TICKER_DECIMALS`].
+    pub price_change_percent: i64,
+    /// Quote volume over volume, in 10^-[`TICKER_DECIMALS`] of the quote asset.
+    pub weighted_avg_px: i64,
+    /// Last price before the 24 h.
+    pub prev_close_px: Px,
     /// Last price.
     pub last_px: Px,
-    /// First price of the window.
+    /// Quantity of the last trade.
+    pub last_qty: Qty,
+    /// Best bid.
+    pub bid_px: Px,
+    /// Its quantity.
+    pub bid_qty: Qty,
+    /// Best ask.
+    pub ask_px: Px,
+    /// Its quantity.
+    pub ask_qty: Qty,
+    /// First price of the 24 h.
     pub open_px: Px,
     /// Highest price.
     pub high_px: Px,
@@ -120,10 +142,23 @@ pub struct Ticker {
     pub low_px: Px,
     /// Base volume.
     pub volume: Qty,
-    /// Quote volume.
-    pub quote_volume: Qty,
+    /// Quote volume, in 10^-[`TICKER_DECIMALS`] of the quote asset.
+    pub quote_volume: i64,
+    /// Start of the 24 h.
+    pub open_time: Nanos,
+    /// Their end.
+    pub close_time: Nanos,
+    /// Id of the first trade, or [`Ticker::NO_TRADE`].
+    pub first_trade_id: i64,
+    /// Id of the last trade, or [`Ticker::NO_TRADE`].
+    pub last_trade_id: i64,
     /// Number of trades.
     pub trade_count: u64,
+}
+
+impl Ticker {
+    /// In place of a trade's id where there was no trade in 24 h.
+    pub const NO_TRADE: i64 = i64::MIN;
 }
 
 /// The intervals of bars.
@@ -290,6 +325,8 @@ pub enum Control {
         /// So many.
         limit: u32,
     },
+    /// The 24 h ticker was asked for.
+    TickerRequested,
     /// The watchdog calls streams stalled.
     Stalled {
         /// Which.
@@ -329,8 +366,8 @@ pub enum Event<'a> {
     Quote(Quote),
     /// A trade.
     Trade(Trade),
-    /// The 24 h ticker.
-    Ticker(Ticker),
+    /// The 24 h ticker, by stream or in answer.
+    Ticker(&'a Ticker),
     /// Closed bars, oldest first.
     Klines {
         /// Of this interval.

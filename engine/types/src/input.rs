@@ -36,6 +36,8 @@ pub enum InputKind {
     Model = 7,
     /// A file of `cobring import-klines` for `symbol`.
     Bounds = 8,
+    /// Body of a REST `ticker/24hr` reply: `symbol`, `ts_aux` = send time.
+    RestTicker = 9,
     /// A connection is subscribed and delivers: `connection`, `aux` = what it carries ([`crate::LinkScope`]).
     LinkUp = 16,
     /// A connection is lost: as [`InputKind::LinkUp`].
@@ -59,6 +61,8 @@ pub enum InputKind {
     /// Klines of `symbol` were asked for: `aux` = limit, with the interval's place in bits 16 to 23;
     /// `ts_aux` = first open time.
     KlinesRequested = 26,
+    /// The 24 h ticker of `symbol` was asked for.
+    TickerRequested = 27,
 }
 
 impl InputKind {
@@ -74,6 +78,7 @@ impl InputKind {
             6 => Self::RestKlines,
             7 => Self::Model,
             8 => Self::Bounds,
+            9 => Self::RestTicker,
             16 => Self::LinkUp,
             17 => Self::LinkDown,
             18 => Self::SnapshotRequested,
@@ -85,6 +90,7 @@ impl InputKind {
             24 => Self::Checkpoint,
             25 => Self::Stop,
             26 => Self::KlinesRequested,
+            27 => Self::TickerRequested,
             _ => return None,
         })
     }
@@ -116,7 +122,7 @@ mod tests {
     #[test]
     fn logged_numbers_come_back_as_their_kind() {
         let known: Vec<u8> = (0..=u8::MAX).filter(|&n| InputKind::from_u8(n).is_some()).collect();
-        assert_eq!(known.len(), 19);
+        assert_eq!(known.len(), 21);
         for number in known {
             assert_eq!(InputKind::from_u8(number).map(|kind| kind as u8), Some(number));
         }

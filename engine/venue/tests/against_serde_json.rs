@@ -101,6 +101,17 @@ fn check_klines(decoder: &mut Decoder, oracle: &Oracle, text: &[u8]) {
     }
 }
 
+fn check_ticker(decoder: &mut Decoder, oracle: &Oracle, text: &[u8]) {
+    let input = Input { symbol: ETH, ..input(InputKind::RestTicker, text) };
+    let (decoded, events) = decode(decoder, &input);
+    let events: Vec<Owned> = events.into_iter().map(|(_, event)| event).collect();
+    match (decoded, oracle.ticker(ETH, text)) {
+        (Ok(Decoded::Events(_)), expected) => assert_eq!(events.first(), expected.as_ref()),
+        (Err(DecodeError::Duplicate { .. } | DecodeError::Json(_)), _) | (_, None) => {}
+        (decoded, Some(_)) => panic!("{decoded:?}: {}", String::from_utf8_lossy(text)),
+    }
+}
+
 const INTERESTING: &[u8] = b"{}[]\",:\\/0123456789-+.eEtfnu sSbBaAUTmMx\n\x00\x1f\x80\xff";
 const TOKENS: &[&str] = &[
     "\"b\":[],",
@@ -160,6 +171,7 @@ fn mutated_messages_give_an_error_or_the_right_event() {
         check_text(&mut decoder, &oracle, &text);
         check_snapshot(&mut decoder, &oracle, &text);
         check_klines(&mut decoder, &oracle, &text);
+        check_ticker(&mut decoder, &oracle, &text);
         let cut = Input { symbol: ETH, ..input(InputKind::RestExchangeInfo, &text) };
         let _ = decode(&mut decoder, &cut);
         let _ = decode(&mut decoder, &Input { kind: InputKind::RestTime, ..cut });

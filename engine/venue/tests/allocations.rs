@@ -74,6 +74,7 @@ fn decoding_allocates_nothing() {
         InputKind::RestTime,
         InputKind::RestExchangeInfo,
         InputKind::RestKlines,
+        InputKind::RestTicker,
     ];
     let allocations = allocations_of(|| {
         for _ in 0..100 {
@@ -90,8 +91,8 @@ fn decoding_allocates_nothing() {
         }
     });
     assert_eq!(allocations, 0);
-    // A full snapshot; 10 events, 1 snapshot, 2 times (exchangeInfo has one too), 3 instruments, klines.
-    assert_eq!(count.0, 100 * (1 + 10 + 1 + 2 + 3 + 1));
+    // A full snapshot; 10 events, 1 snapshot, 2 times (exchangeInfo has one too), 3 instruments, klines, ticker.
+    assert_eq!(count.0, 100 * (1 + 10 + 1 + 2 + 3 + 1 + 1));
 }
 
 #[test]

@@ -151,15 +151,58 @@ fn quotes_without_an_event_name() {
 fn tickers() {
     let ticker = Ticker {
         ts_event: ms(1_723_161_256_012),
+        price_change: 24_835_000_000,
+        price_change_percent: 1_019_700_000,
+        weighted_avg_px: 254_162_417_319,
+        prev_close_px: Px(243_545),
         last_px: Px(268_380),
+        last_qty: Qty(200_000),
+        bid_px: Px(268_380),
+        bid_qty: Qty(302_920_000),
+        ask_px: Px(268_381),
+        ask_qty: Qty(3_143_950_000),
         open_px: Px(243_545),
         high_px: Px(272_300),
         low_px: Px(232_114),
         volume: Qty(69_412_341_290_000),
-        quote_volume: Qty(176_420_084_032_516_300),
+        quote_volume: 176_420_084_032_516_300,
+        open_time: ms(1_723_074_856_012),
+        close_time: ms(1_723_161_256_012),
+        first_trade_id: 1_518_905_321,
+        last_trade_id: 1_520_538_925,
         trade_count: 1_633_605,
     };
     check_event("ws_ticker", ETH, Owned::Ticker(ticker));
+    let answered = Ticker {
+        ts_event: ms(1_723_161_257_012),
+        price_change: -1_395_000_000,
+        price_change_percent: -51_700_000,
+        prev_close_px: Px(269_775),
+        open_px: Px(269_775),
+        open_time: ms(1_723_074_857_012),
+        close_time: ms(1_723_161_257_012),
+        ..ticker
+    };
+    let body = fixture("rest_ticker");
+    let (decoded, events) = decode(&mut decoder(), &rest(InputKind::RestTicker, ETH, 0, &body));
+    assert_eq!(decoded, Ok(Decoded::Events(1)));
+    assert_eq!(events, [(ETH, Owned::Ticker(answered))]);
+
+    let idle = String::from_utf8(body.clone()).unwrap();
+    let idle = idle.replace("1518905321", "-1").replace("1520538925", "-1");
+    let idle = rest(InputKind::RestTicker, ETH, 0, idle.as_bytes());
+    let (first_trade_id, last_trade_id) = (Ticker::NO_TRADE, Ticker::NO_TRADE);
+    let idle_ticker = Ticker { first_trade_id, last_trade_id, ..answered };
+    assert_eq!(decode(&mut decoder(), &idle).1, [(ETH, Owned::Ticker(idle_ticker))]);
+
+    // The answer for another symbol than the one that was asked for.
+    let other = decode(&mut decoder(), &rest(InputKind::RestTicker, BTC, 0, &body)).0;
+    assert_eq!(other, Err(DecodeError::OutOfRange { field: "symbol", offset: 10 }));
+    let unknown = decode(&mut decoder(), &rest(InputKind::RestTicker, SymbolIndex(9), 0, &body)).0;
+    assert_eq!(unknown, Err(DecodeError::Input { field: "symbol", found: 9 }));
+    let error = fixture("rest_error");
+    let refused = decode(&mut decoder(), &rest(InputKind::RestTicker, ETH, 0, &error)).0;
+    assert_eq!(refused, Ok(Decoded::Refused { id: None, code: -1121 }));
 }
 
 #[test]
@@ -506,6 +549,18 @@ fn malformed_messages_are_refused_whole_with_the_byte_offset() {
     check_error("ws_agg_trade", "\"l\":19862790", "\"l\":^19862789", order("l"));
     check_error("ws_book_ticker", "{\"u\":35346513501", "^{\"U\":35346513501", missing("u"));
     check_error("ws_book_ticker", "\"a\":\"2683.81000000\"", "\"a\":^\"0.00000000\"", range("a"));
+    check_error("ws_ticker", "\"v\":\"694123", "\"v\":^\"-694123", range("v"));
+    check_error("ws_ticker", "\"q\":\"1764", "\"q\":^\"-1764", range("q"));
+    check_error("ws_ticker", "\"w\":\"2541", "\"w\":^\"-2541", range("w"));
+    check_error("ws_ticker", "\"x\":\"2435", "\"x\":^\"-2435", range("x"));
+    check_error("ws_ticker", "\"F\":1518905321", "\"F\":^-2", range("F"));
+    check_error("ws_ticker", "\"L\":1520538925", "\"L\":^-1", order("L"));
+    check_error("ws_ticker", "\"O\":1723074856012", "\"O\":^-1", range("O"));
+    let too_fine = DecimalError::TooFine { decimals: 8 };
+    check_error("ws_ticker", "\"10.197\"", "^\"10.1970000001\"", number("P", too_fine));
+    let head = "{\"e\":\"24hrTicker\",\"E\":1723161256012,\"s\":\"ETHUSDT\",";
+    let whole = format!("{head}\"p\":\"248.35000000\",");
+    check_error("ws_ticker", &whole, &format!("^{head}"), missing("p"));
     check_error("ws_error", "\"code\":2", "\"code\":^\"2\"", of_type("code", "integer"));
 }
 

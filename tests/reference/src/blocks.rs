@@ -82,7 +82,8 @@ impl Symbol {
         let depth = self.sync.book().and_then(|book| {
             Some((book.best_bid()?.px + book.best_ask()?.px, self.sync.changed_at?))
         });
-        let ticker = self.tickers.last().map(|(recv, t)| (t.last_px + t.last_px, *recv));
+        let ticker = self.tickers.last().filter(|(_, t)| t.last_px > Dec::ZERO);
+        let ticker = ticker.map(|(recv, t)| (t.last_px + t.last_px, *recv));
         let sources = [
             ("bookTicker", quote, SECOND),
             ("trade", trade, 5 * SECOND),

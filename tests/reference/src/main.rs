@@ -45,7 +45,7 @@
 //! Price, ticks, ticker
 //! 19. Ages of `price`: since the receipt of the remembered bookTicker (one passed over does not renew it), of the
 //!     last trade, of the last applied depth event or starting snapshot, of the last ticker row. Limits are
-//!     inclusive; book and ticker have none. Source none: px and age null.
+//!     inclusive; book and ticker have none. A ticker without a last price (0) is none. Source none: px and age null.
 //! 20. ticks: one quote row at most an input, where price or quantity at the best differ from those last known (a
 //!     top that becomes unknown has no row); its ts_event is the input's (a depth event's E, else null), its id
 //!     the top's update id; px, qty null. A trade row has T, the trade's id, and the top of its instant. Duplicates

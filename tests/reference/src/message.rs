@@ -82,8 +82,9 @@ pub struct Ticker {
     pub last_px: Dec,
     pub open_time: Nanos,
     pub close_time: Nanos,
-    pub first_trade_id: u64,
-    pub last_trade_id: u64,
+    /// None where the venue says -1: no trade in 24 h.
+    pub first_trade_id: Option<u64>,
+    pub last_trade_id: Option<u64>,
     pub trade_count: u64,
 }
 
@@ -187,7 +188,9 @@ fn quote(data: &Value) -> Option<Quote> {
 fn ticker(data: &Value) -> Option<Ticker> {
     let mut decimals = [Dec::ZERO; 15];
     for (decimal, (key, _)) in decimals.iter_mut().zip(TICKER_DECIMALS) {
-        *decimal = Dec::parse_signed(data[key].as_str()?)?;
+        let text = data[key].as_str()?;
+        let is_change = matches!(key, "p" | "P");
+        *decimal = if is_change { Dec::parse_signed(text)? } else { Dec::parse(text)? };
     }
     Some(Ticker {
         event_time: time(data, "E")?,
@@ -195,10 +198,14 @@ fn ticker(data: &Value) -> Option<Ticker> {
         last_px: decimal(&data["c"])?,
         open_time: time(data, "O")?,
         close_time: time(data, "C")?,
-        first_trade_id: data["F"].as_u64()?,
-        last_trade_id: data["L"].as_u64()?,
+        first_trade_id: trade_id(&data["F"])?,
+        last_trade_id: trade_id(&data["L"])?,
         trade_count: data["n"].as_u64()?,
     })
+}
+
+fn trade_id(value: &Value) -> Option<Option<u64>> {
+    if value.as_i64() == Some(-1) { Some(None) } else { value.as_u64().map(Some) }
 }
 
 fn snapshot(json: &Value) -> Option<Snapshot> {

@@ -92,10 +92,12 @@ fn print_report(out: &mut impl Write, report: &RunReport) -> io::Result<()> {
     }
     writeln!(
         out,
-        "{} inputs, {} links lost, {} snapshots asked for, {} malformed messages",
+        "{} inputs, {} links lost, {} snapshots, {} klines and {} tickers asked for, {} malformed messages",
         report.ingest.inputs,
         report.ingest.links_lost,
         report.ingest.snapshots_requested,
+        report.ingest.klines_requested,
+        report.ingest.tickers_requested,
         report.decoded.malformed_total()
     )?;
     for ModelReport { symbol, model, counters } in &report.models {
@@ -162,6 +164,10 @@ fn report_json(report: &RunReport) -> Value {
             "refusals_total": report.ingest.refusals,
             "snapshots_requested_total": report.ingest.snapshots_requested,
             "snapshots_failed_total": report.ingest.snapshots_failed,
+            "klines_requested_total": report.ingest.klines_requested,
+            "klines_failed_total": report.ingest.klines_failed,
+            "tickers_requested_total": report.ingest.tickers_requested,
+            "tickers_failed_total": report.ingest.tickers_failed,
             "clock_steps_total": report.ingest.clock_steps,
             "malformed_total": report.decoded.malformed_total(),
             "unknown_events_total": report.decoded.unknown_events,

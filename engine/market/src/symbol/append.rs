@@ -4,14 +4,12 @@ use std::collections::VecDeque;
 
 use cobring_frame::{BookStateRow, CobRow, ModelRow, TICK_QUOTE, TICK_TRADE, TickerRow};
 
-use cobring_types::Instrument;
+use cobring_types::{Instrument, ModelIndex, ModelOutput, TICKER_DECIMALS, nearest_f64};
 use serde::{Deserialize, Serialize};
 
 use super::{
     CobFacts, Dirty, Nanos, Side, SymbolMarket, TickRow, Ticker, Trade, place, side_number, values,
 };
-use cobring_types::{ModelIndex, ModelOutput};
-
 use crate::book::Book;
 use crate::top::TopSource;
 
@@ -129,15 +127,31 @@ impl SymbolMarket {
     /// The venue's 24 h ticker.
     pub(super) fn append_ticker(&mut self, ts_recv: Nanos, ticker: &Ticker) {
         let instrument = &self.config.instrument;
+        let decimal = |units: i64| nearest_f64(i128::from(units), TICKER_DECIMALS);
+        let px = |px| instrument.px_f64(px);
+        let qty = |qty| instrument.qty_f64(qty);
         let row = TickerRow {
             ts_event: ticker.ts_event.0,
             ts_recv: ts_recv.0,
-            last_px: instrument.px_f64(ticker.last_px),
-            open_px: instrument.px_f64(ticker.open_px),
-            high_px: instrument.px_f64(ticker.high_px),
-            low_px: instrument.px_f64(ticker.low_px),
-            volume: instrument.qty_f64(ticker.volume),
-            quote_volume: instrument.qty_f64(ticker.quote_volume),
+            price_change: decimal(ticker.price_change),
+            price_change_percent: decimal(ticker.price_change_percent),
+            weighted_avg_px: decimal(ticker.weighted_avg_px),
+            prev_close_px: px(ticker.prev_close_px),
+            last_px: px(ticker.last_px),
+            last_qty: qty(ticker.last_qty),
+            bid_px: px(ticker.bid_px),
+            bid_qty: qty(ticker.bid_qty),
+            ask_px: px(ticker.ask_px),
+            ask_qty: qty(ticker.ask_qty),
+            open_px: px(ticker.open_px),
+            high_px: px(ticker.high_px),
+            low_px: px(ticker.low_px),
+            volume: qty(ticker.volume),
+            quote_volume: decimal(ticker.quote_volume),
+            open_time: ticker.open_time.0,
+            close_time: ticker.close_time.0,
+            first_trade_id: ticker.first_trade_id,
+            last_trade_id: ticker.last_trade_id,
             trade_count: ticker.trade_count,
         };
         self.windows.ticker.append(&row);

@@ -299,7 +299,7 @@ impl SymbolMarket {
     /// Shows in the next frame.
     pub(super) fn on_ticker(&mut self, ts_recv: Nanos, ticker: &Ticker) {
         self.state.counters.tickers += 1;
-        self.state.ticker = Some((ticker.last_px, ts_recv));
+        self.state.ticker.on_ticker(ts_recv, ticker);
         self.append_ticker(ts_recv, ticker);
     }
 
@@ -330,6 +330,10 @@ impl SymbolMarket {
             }
             Control::KlinesRequested { interval, start, limit } => {
                 self.state.history.on_requested(KlinesWanted { interval, start, limit });
+                return None;
+            }
+            Control::TickerRequested => {
+                self.state.ticker.on_requested(ts_recv);
                 return None;
             }
             Control::Stalled { scope } => {

@@ -26,7 +26,7 @@ impl SymbolMarket {
             history,
             cob_second: was.cob_second.resumed(),
             book_states_live: was.book_states_live,
-            ticker: was.ticker,
+            ticker: was.ticker.resumed(),
             last_trade: was.last_trade.map(|last| LastTrade { resumed: true, ..last }),
             ..State::new(self.config.book_shape())
         };

@@ -345,13 +345,18 @@ impl SymbolMarket {
             (PriceSource::Trade, instrument.px_f64(trade.px), age_trade)
         } else if let Some(best) = depth() {
             (PriceSource::Depth, mid(&best), age(state.last_book_recv))
-        } else if let Some((px, since)) = state.ticker {
+        } else if let Some((px, since)) = state.ticker.price() {
             (PriceSource::Ticker, instrument.px_f64(px), age(since))
         } else {
             (PriceSource::None, f64::NAN, Nanos::UNDEF)
         };
         let block = &mut self.image.head_mut().price;
         (block.source, block.px, block.age) = (source as u8, px, age.0);
+    }
+
+    /// Whether the frame's price comes from the symbol's own trading, not from the ticker.
+    pub(super) fn has_own_price(&self) -> bool {
+        self.image.head().price.source < PriceSource::Ticker as u8
     }
 
     /// Known buckets among centre ± `radius`.

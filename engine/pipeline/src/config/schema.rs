@@ -21,7 +21,8 @@ use super::{
 use crate::idle::Idle;
 use crate::stages::Layout;
 
-const MAX_SYMBOLS: usize = 1_000;
+/// Symbols, at most.
+pub(crate) const MAX_SYMBOLS: usize = 1_000;
 /// k, the buckets on each side of the centre that an imbalance may sum.
 const MAX_IMBALANCE_RADIUS: i64 = 512;
 /// A bucket in ticks: leaves room for sums of buckets in 64 bits.

@@ -47,6 +47,23 @@ pub(super) struct Klines {
     pub(super) backoff: Backoff,
 }
 
+/// The 24 h ticker of a symbol on its way. Where it does not come, the fold wants it again.
+pub(super) struct DayTicker {
+    pub(super) wanted: bool,
+    /// Asked for and not answered yet.
+    pub(super) asked: bool,
+    /// After a failure: not to be asked for before.
+    pub(super) not_before: Option<Nanos>,
+    pub(super) backoff: Backoff,
+}
+
+impl DayTicker {
+    /// When it is to be asked for, where it may not be at once.
+    pub(super) fn due(&self) -> Option<Nanos> {
+        self.not_before.filter(|_| self.wanted && !self.asked)
+    }
+}
+
 impl<O: Observer + Send + 'static> Ingest<O> {
     pub(super) fn on_reply(&mut self, reply: RestReply) {
         let RestReply { request, status, ts_sent, body, error, .. } = reply;
@@ -67,6 +84,12 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 }
                 let klines = &mut self.klines[request.symbol.at()];
                 klines.last = klines.asked.take();
+            }
+            InputKind::RestTicker => {
+                self.tickers[request.symbol.at()].asked = false;
+                if error.is_some() {
+                    return self.pause_ticker(request.symbol, now);
+                }
             }
             _ if error.is_some() => return,
             InputKind::RestExchangeInfo => self.exchange_info = Some(body.clone()),
@@ -102,12 +125,21 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         klines.retry_at = Some(Nanos(now.0 + delay.0));
     }
 
+    /// There was no answer, or none that says anything: the next one waits.
+    fn pause_ticker(&mut self, symbol: SymbolIndex, now: Nanos) {
+        self.outlet.counters.tickers_failed += 1;
+        let Some(ticker) = self.tickers.get_mut(symbol.at()) else { return };
+        let delay = ticker.backoff.on_failure();
+        ticker.not_before = Some(Nanos(now.0 + delay.0));
+    }
+
     /// An answer that says nothing leaves a book or bars without: ask again.
     pub(super) fn retry_what(&mut self, notice: &Notice) {
         let now = self.outlet.clock.now();
         match notice.kind {
             InputKind::RestDepth => self.retry_snapshot(notice.symbol, now),
             InputKind::RestKlines => self.retry_klines(notice.symbol, now),
+            InputKind::RestTicker => self.pause_ticker(notice.symbol, now),
             _ => {}
         }
     }
@@ -118,6 +150,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         for at in 0..self.snapshots.len() {
             self.ask_snapshot(at, now);
             self.ask_klines(at, now);
+            self.ask_ticker(at, now);
         }
         if self.next_time <= now {
             self.next_time = Nanos(now.0 + TIME_INTERVAL.0);
@@ -195,6 +228,27 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 ..own_input(stamp, InputKind::KlinesRequested)
             });
         }
+    }
+
+    fn ask_ticker(&mut self, at: usize, now: Nanos) {
+        let ticker = &self.tickers[at];
+        if !ticker.wanted || ticker.asked || ticker.not_before.is_some_and(|time| now < time) {
+            return;
+        }
+        let symbol = symbol_index(at);
+        let request = binance::ticker_request(&self.symbols[at]);
+        if !self.request(InputKind::RestTicker, RestPriority::Background, symbol, 0, request) {
+            return;
+        }
+        let ticker = &mut self.tickers[at];
+        ticker.wanted = false;
+        ticker.asked = true;
+        ticker.not_before = None;
+        self.outlet.counters.tickers_requested += 1;
+        self.outlet.put(Nanos::UNDEF, |stamp| Input {
+            symbol,
+            ..own_input(stamp, InputKind::TickerRequested)
+        });
     }
 
     pub(super) fn request(

@@ -87,6 +87,7 @@ impl Decoder {
             InputKind::RestTime => self.rest_time(input, out),
             InputKind::RestExchangeInfo => self.rest_exchange_info(input, out),
             InputKind::RestKlines => self.rest_klines(input, out),
+            InputKind::RestTicker => self.rest_ticker(input, out),
             InputKind::Model => self.model(input, out),
             InputKind::Bounds => {
                 self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
@@ -97,6 +98,7 @@ impl Decoder {
             | InputKind::LinkDown
             | InputKind::SnapshotRequested
             | InputKind::KlinesRequested
+            | InputKind::TickerRequested
             | InputKind::Stalled
             | InputKind::Halted
             | InputKind::ClockStep
@@ -146,7 +148,7 @@ impl Decoder {
                 }
                 (symbol, Event::Trade(trade))
             }
-            Message::Ticker { symbol, ticker } => {
+            Message::Ticker { symbol, ref ticker } => {
                 self.counters.tickers += 1;
                 (symbol, Event::Ticker(ticker))
             }
@@ -261,6 +263,27 @@ impl Decoder {
         Ok(Decoded::Events(1))
     }
 
+    fn rest_ticker(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        let instrument = self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
+        let document = self.parser.parse(input.bytes)?;
+        if let Some(refused) = refusal(&document)? {
+            return Ok(refused);
+        }
+        let mut reader = Reader {
+            instruments: &self.instruments,
+            levels: &mut self.levels,
+            unknown_fields: &mut self.counters.unknown_fields,
+        };
+        let ticker = rest::read_day_ticker(&mut reader, input.symbol, instrument, document.root())?;
+        self.counters.tickers += 1;
+        out.on_event(&input.stamp, input.symbol, &Event::Ticker(&ticker));
+        Ok(Decoded::Events(1))
+    }
+
     /// No venue's bytes, but the one place where inputs become events.
     fn model(
         &mut self,
@@ -301,6 +324,7 @@ impl Decoder {
                 start: input.ts_aux,
                 limit: input.aux & 0xffff,
             },
+            InputKind::TickerRequested => Control::TickerRequested,
             InputKind::Stalled => Control::Stalled { scope },
             InputKind::Halted => Control::Halted { halted: input.aux != 0 },
             InputKind::ClockStep => Control::ClockStep { wall_offset: input.ts_aux },
@@ -318,6 +342,7 @@ impl Decoder {
             | InputKind::RestTime
             | InputKind::RestExchangeInfo
             | InputKind::RestKlines
+            | InputKind::RestTicker
             | InputKind::Model
             | InputKind::Bounds => return Ok(Decoded::UnknownEvent),
         };

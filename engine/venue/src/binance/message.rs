@@ -7,7 +7,7 @@
 use cobring_json::{Kind, Value};
 use cobring_types::{
     BarInterval, Instrument, KLINE_QUOTE_DECIMALS, Kline, Level, Nanos, Px, Qty, Quote, Side,
-    Symbol, SymbolIndex, Ticker, Trade, TradeStream, parse_decimal,
+    Symbol, SymbolIndex, TICKER_DECIMALS, Ticker, Trade, TradeStream, parse_decimal,
 };
 
 use crate::decode::DecodeError;
@@ -249,26 +249,19 @@ impl Reader<'_> {
     ///  "v":"694123.41290000","q":"1764200840.32516300","O":1723074856012,"C":1723161256012,
     ///  "F":1518905321,"L":1520538925,"n":1633605}
     /// ```
-    /// Prices are 0 for a symbol without a trade in 24 hours.
+    /// Prices are 0 and `F` and `L` are -1 for a symbol without a trade in 24 hours.
     /// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#individual-symbol-ticker-streams>
     fn ticker(&mut self, event: Value<'_>) -> Result<Message, DecodeError> {
-        let names = ["e", "E", "s", "c", "o", "h", "l", "v", "q", "n"];
-        let passed_over = ["p", "P", "w", "x", "Q", "b", "B", "a", "A", "O", "C", "F", "L"];
-        let [_, ts_event, symbol, last, open, high, low, volume, quote_volume, count] =
-            self.fields(event, &names, &passed_over)?;
-        let Some((symbol, instrument)) = self.instruments.find(text(symbol, "s")?) else {
+        const NAMES: [&str; 23] = [
+            "e", "E", "s", "p", "P", "w", "x", "c", "Q", "b", "B", "a", "A", "o", "h", "l", "v",
+            "q", "O", "C", "F", "L", "n",
+        ];
+        let [_, ts_event, symbol, cells @ ..] = &self.fields(event, &NAMES, &[])?;
+        let Some((symbol, instrument)) = self.instruments.find(text(*symbol, "s")?) else {
             return Ok(Message::UnknownSymbol);
         };
-        let ticker = Ticker {
-            ts_event: time(ts_event, "E")?,
-            last_px: px(instrument, last, "c")?,
-            open_px: px(instrument, open, "o")?,
-            high_px: px(instrument, high, "h")?,
-            low_px: px(instrument, low, "l")?,
-            volume: qty(instrument, volume, "v")?,
-            quote_volume: qty(instrument, quote_volume, "q")?,
-            trade_count: id(count, "n")?,
-        };
+        let [_, _, _, names @ ..] = &NAMES;
+        let ticker = read_ticker(instrument, time(*ts_event, "E")?, names, cells)?;
         Ok(Message::Ticker { symbol, ticker })
     }
 
@@ -470,9 +463,9 @@ pub(super) fn read_kline(
         low: positive_px(instrument, low, "l")?,
         close: positive_px(instrument, close, "c")?,
         volume: qty(instrument, volume, "v")?,
-        quote_volume: quote_volume(quote, "q")?,
+        quote_volume: positive_or_zero(quote, "q", KLINE_QUOTE_DECIMALS)?,
         taker_buy_volume: qty(instrument, buy, "V")?,
-        taker_buy_quote_volume: quote_volume(buy_quote, "Q")?,
+        taker_buy_quote_volume: positive_or_zero(buy_quote, "Q", KLINE_QUOTE_DECIMALS)?,
         trade_count: id(count, "n")?,
     };
     if kline.open_time.floor_to(interval.length()) != kline.open_time {
@@ -486,11 +479,70 @@ pub(super) fn read_kline(
     if whole { Ok(kline) } else { Err(DecodeError::Order { field: "k", offset: bar.offset() }) }
 }
 
-fn quote_volume(value: Value<'_>, field: &'static str) -> Result<i64, DecodeError> {
-    match parse_decimal(text(value, field)?.as_bytes(), KLINE_QUOTE_DECIMALS) {
-        Ok(volume) if volume >= 0 => Ok(volume),
-        Ok(_) => Err(DecodeError::OutOfRange { field, offset: value.offset() }),
-        Err(error) => Err(DecodeError::Number { field, error, offset: value.offset() }),
+/// A ticker from its cells, which have these names: change, change in percent, average, close before it, last price
+/// and quantity, best bid and ask with their quantities, open, high, low, volume, quote volume, open and close
+/// time, first and last id, count.
+pub(super) fn read_ticker(
+    instrument: &Instrument,
+    ts_event: Nanos,
+    names: &[&'static str; 20],
+    cells: &[Value<'_>; 20],
+) -> Result<Ticker, DecodeError> {
+    let px = |at: usize| px(instrument, cells[at], names[at]);
+    let qty = |at: usize| qty(instrument, cells[at], names[at]);
+    let ticker = Ticker {
+        ts_event,
+        price_change: decimal(cells[0], names[0], TICKER_DECIMALS)?,
+        price_change_percent: decimal(cells[1], names[1], TICKER_DECIMALS)?,
+        weighted_avg_px: positive_or_zero(cells[2], names[2], TICKER_DECIMALS)?,
+        prev_close_px: px(3)?,
+        last_px: px(4)?,
+        last_qty: qty(5)?,
+        bid_px: px(6)?,
+        bid_qty: qty(7)?,
+        ask_px: px(8)?,
+        ask_qty: qty(9)?,
+        open_px: px(10)?,
+        high_px: px(11)?,
+        low_px: px(12)?,
+        volume: qty(13)?,
+        quote_volume: positive_or_zero(cells[14], names[14], TICKER_DECIMALS)?,
+        open_time: time(cells[15], names[15])?,
+        close_time: time(cells[16], names[16])?,
+        first_trade_id: trade_id(cells[17], names[17])?,
+        last_trade_id: trade_id(cells[18], names[18])?,
+        trade_count: id(cells[19], names[19])?,
+    };
+    if ticker.first_trade_id > ticker.last_trade_id {
+        return Err(DecodeError::Order { field: names[18], offset: cells[18].offset() });
+    }
+    Ok(ticker)
+}
+
+/// An id, or [`Ticker::NO_TRADE`] for -1.
+fn trade_id(value: Value<'_>, field: &'static str) -> Result<i64, DecodeError> {
+    match value.as_i64() {
+        Some(-1) => Ok(Ticker::NO_TRADE),
+        _ => id(value, field).map(u64::cast_signed),
+    }
+}
+
+fn decimal(value: Value<'_>, field: &'static str, decimals: u8) -> Result<i64, DecodeError> {
+    parse_decimal(text(value, field)?.as_bytes(), decimals).map_err(|error| DecodeError::Number {
+        field,
+        error,
+        offset: value.offset(),
+    })
+}
+
+fn positive_or_zero(
+    value: Value<'_>,
+    field: &'static str,
+    decimals: u8,
+) -> Result<i64, DecodeError> {
+    match decimal(value, field, decimals)? {
+        units if units >= 0 => Ok(units),
+        _ => Err(DecodeError::OutOfRange { field, offset: value.offset() }),
     }
 }
 

@@ -12,7 +12,8 @@ mod subscribe;
 pub use decode::Decoder;
 pub use rest::{
     ApiError, KLINES_LIMIT_MAX, RestRequest, api_error, depth_request, depth_weight,
-    exchange_info_request, klines_request, server_time, tick_size_in_exchange_info, time_request,
+    exchange_info_request, klines_request, server_time, tick_size_in_exchange_info, ticker_request,
+    time_request,
 };
 pub use subscribe::{ConnectionPlan, plan_connections, streams_of_symbol};
 
@@ -52,3 +53,5 @@ pub const EXCHANGE_INFO_WEIGHT: u32 = 20;
 pub const TIME_WEIGHT: u32 = 1;
 /// Weight of `klines`, whatever the limit.
 pub const KLINES_WEIGHT: u32 = 2;
+/// Weight of `ticker/24hr` of one symbol.
+pub const TICKER_WEIGHT: u32 = 2;

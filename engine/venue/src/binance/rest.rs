@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use cobring_json::{Parser, Value};
-use cobring_types::{BarInterval, Instrument, InstrumentStatus, Kline, Nanos, Symbol, SymbolIndex};
+use cobring_types::{
+    BarInterval, Instrument, InstrumentStatus, Kline, Nanos, Symbol, SymbolIndex, Ticker,
+};
 
-use super::message::{Instruments, Reader, id, read_kline, read_levels, text, time};
-use super::{EXCHANGE_INFO_WEIGHT, KLINES_WEIGHT, MAX_DEPTH_LIMIT, TIME_WEIGHT};
+use super::message::{Instruments, Reader, id, read_kline, read_levels, read_ticker, text, time};
+use super::{EXCHANGE_INFO_WEIGHT, KLINES_WEIGHT, MAX_DEPTH_LIMIT, TICKER_WEIGHT, TIME_WEIGHT};
 use crate::decode::DecodeError;
 
 /// A GET request: what follows the host, and what it takes from the weight budget.
@@ -72,6 +74,13 @@ pub fn klines_request(
         ),
         weight: KLINES_WEIGHT,
     }
+}
+
+/// Asks for the 24 h ticker.
+#[must_use]
+pub fn ticker_request(symbol: &Symbol) -> RestRequest {
+    let symbol = escaped(symbol.as_str());
+    RestRequest { path: format!("/api/v3/ticker/24hr?symbol={symbol}"), weight: TICKER_WEIGHT }
 }
 
 /// Asks for the venue's clock.
@@ -183,6 +192,56 @@ pub(super) fn read_klines(
         out.push(kline);
     }
     Ok(())
+}
+
+/// Of `symbol`, which was asked for:
+/// ```json
+/// {"symbol":"ETHUSDT","priceChange":"248.35000000","priceChangePercent":"10.197","weightedAvgPrice":"2541.62417319",
+///  "prevClosePrice":"2435.45000000","lastPrice":"2683.80000000","lastQty":"0.00200000",
+///  "bidPrice":"2683.80000000","bidQty":"3.02920000","askPrice":"2683.81000000","askQty":"31.43950000",
+///  "openPrice":"2435.45000000","highPrice":"2723.00000000","lowPrice":"2321.14000000",
+///  "volume":"694123.41290000","quoteVolume":"1764200840.32516300","openTime":1723074856012,
+///  "closeTime":1723161256012,"firstId":1518905321,"lastId":1520538925,"count":1633605}
+/// ```
+/// <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#24hr-ticker-price-change-statistics>
+pub(super) fn read_day_ticker(
+    reader: &mut Reader<'_>,
+    symbol: SymbolIndex,
+    instrument: &Instrument,
+    body: Value<'_>,
+) -> Result<Ticker, DecodeError> {
+    const NAMES: [&str; 21] = [
+        "symbol",
+        "priceChange",
+        "priceChangePercent",
+        "weightedAvgPrice",
+        "prevClosePrice",
+        "lastPrice",
+        "lastQty",
+        "bidPrice",
+        "bidQty",
+        "askPrice",
+        "askQty",
+        "openPrice",
+        "highPrice",
+        "lowPrice",
+        "volume",
+        "quoteVolume",
+        "openTime",
+        "closeTime",
+        "firstId",
+        "lastId",
+        "count",
+    ];
+    let [of_symbol, cells @ ..] = &reader.fields(body, &NAMES, &[])?;
+    let found = reader.instruments.find(text(*of_symbol, "symbol")?).map(|(found, _)| found);
+    if found != Some(symbol) {
+        return Err(DecodeError::OutOfRange { field: "symbol", offset: of_symbol.offset() });
+    }
+    let [_, names @ ..] = &NAMES;
+    let ticker = read_ticker(instrument, Nanos::UNDEF, names, cells)?;
+    // The answer has no send time; its 24 h end when it is made.
+    Ok(Ticker { ts_event: ticker.close_time, ..ticker })
 }
 
 /// ```json
@@ -311,6 +370,7 @@ mod tests {
         let info = "/api/v3/exchangeInfo?symbols=%5B%22ETHUSDT%22,%22%E5%B8%81USDT%22%5D";
         check(exchange_info_request(&[eth, other]), info, 20);
         check(time_request(), "/api/v3/time", 1);
+        check(ticker_request(&eth), "/api/v3/ticker/24hr?symbol=ETHUSDT", 2);
         check(
             klines_request(&eth, BarInterval::Hour, Nanos(3_600_000_000_000), 1_500),
             "/api/v3/klines?symbol=ETHUSDT&interval=1h&startTime=3600000&limit=1000",

@@ -71,7 +71,7 @@ impl From<&Event<'_>> for Owned {
             },
             Event::Quote(quote) => Self::Quote(quote),
             Event::Trade(trade) => Self::Trade(trade),
-            Event::Ticker(ticker) => Self::Ticker(ticker),
+            Event::Ticker(ticker) => Self::Ticker(*ticker),
             Event::Klines { interval, source, rows } => {
                 Self::Klines { interval, source, rows: rows.to_vec() }
             }

@@ -19,6 +19,34 @@ struct Scales {
     unit: Decimal,
 }
 
+/// Names of a ticker's fields, in one order.
+const STREAM_TICKER: [&str; 20] = [
+    "c", "o", "h", "l", "x", "b", "a", "v", "Q", "B", "A", "p", "P", "w", "q", "O", "C", "F", "L",
+    "n",
+];
+const REST_TICKER: [&str; 20] = [
+    "lastPrice",
+    "openPrice",
+    "highPrice",
+    "lowPrice",
+    "prevClosePrice",
+    "bidPrice",
+    "askPrice",
+    "volume",
+    "lastQty",
+    "bidQty",
+    "askQty",
+    "priceChange",
+    "priceChangePercent",
+    "weightedAvgPrice",
+    "quoteVolume",
+    "openTime",
+    "closeTime",
+    "firstId",
+    "lastId",
+    "count",
+];
+
 impl Oracle {
     pub(crate) fn new(instruments: Vec<Instrument>) -> Self {
         Self { instruments }
@@ -87,16 +115,7 @@ impl Oracle {
                     side,
                 })
             }
-            "24hrTicker" => Owned::Ticker(Ticker {
-                ts_event: time("E")?,
-                last_px: px("c")?,
-                open_px: px("o")?,
-                high_px: px("h")?,
-                low_px: px("l")?,
-                volume: qty("v")?,
-                quote_volume: qty("q")?,
-                trade_count: id("n")?,
-            }),
+            "24hrTicker" => Owned::Ticker(scales.ticker(time("E")?, event, &STREAM_TICKER)?),
             "kline" => {
                 let (_, bar) = (event.get("E")?, event.get("k")?);
                 let interval = bar.get("i")?.as_str()?;
@@ -133,6 +152,18 @@ impl Oracle {
             source: KlineSource::Rest,
             rows,
         })
+    }
+
+    /// The event of a 24 h ticker's body.
+    pub(crate) fn ticker(&self, symbol: SymbolIndex, bytes: &[u8]) -> Option<Owned> {
+        let root: Value = serde_json::from_slice(bytes).ok()?;
+        let root = root.as_object().filter(|root| !root.contains_key("code"))?;
+        let instrument = &self.instruments[symbol.at()];
+        if root.get("symbol")?.as_str()? != instrument.symbol.as_str() {
+            return None;
+        }
+        let closed = time(root.get("closeTime")?)?;
+        Scales::of(instrument).ticker(closed, root, &REST_TICKER).map(Owned::Ticker)
     }
 
     /// The event of a depth snapshot's body.
@@ -198,6 +229,50 @@ impl Scales {
             && kline.taker_buy_volume.0 <= kline.volume.0
             && kline.taker_buy_quote_volume <= kline.quote_volume;
         sound.then_some(kline)
+    }
+
+    fn ticker(
+        &self,
+        ts_event: Nanos,
+        object: &serde_json::Map<String, Value>,
+        names: &[&str; 20],
+    ) -> Option<Ticker> {
+        let field = |at: usize| object.get(names[at]);
+        let px = |at: usize| self.px(field(at)?);
+        let qty = |at: usize| self.qty(field(at)?);
+        let signed = |at: usize| {
+            let units = decimal(field(at)?)?.checked_mul(Decimal::from(10i64.pow(8)))?;
+            if units.fract().is_zero() { units.to_i64() } else { None }
+        };
+        let unsigned = |at: usize| signed(at).filter(|&units| units >= 0);
+        let trade = |at: usize| match field(at)? {
+            id if id.as_i64() == Some(-1) => Some(i64::MIN),
+            other => id(other)?.try_into().ok(),
+        };
+        let ticker = Ticker {
+            ts_event,
+            last_px: px(0)?,
+            open_px: px(1)?,
+            high_px: px(2)?,
+            low_px: px(3)?,
+            prev_close_px: px(4)?,
+            bid_px: px(5)?,
+            ask_px: px(6)?,
+            volume: qty(7)?,
+            last_qty: qty(8)?,
+            bid_qty: qty(9)?,
+            ask_qty: qty(10)?,
+            price_change: signed(11)?,
+            price_change_percent: signed(12)?,
+            weighted_avg_px: unsigned(13)?,
+            quote_volume: unsigned(14)?,
+            open_time: time(field(15)?)?,
+            close_time: time(field(16)?)?,
+            first_trade_id: trade(17)?,
+            last_trade_id: trade(18)?,
+            trade_count: id(field(19)?)?,
+        };
+        (ticker.first_trade_id <= ticker.last_trade_id).then_some(ticker)
     }
 
     fn side(&self, value: &Value) -> Option<Vec<Level>> {
