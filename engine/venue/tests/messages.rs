@@ -447,6 +447,7 @@ fn the_engines_own_inputs_become_controls() {
             Nanos::UNDEF,
             Control::SnapshotRequested { limit: 5000, background: true },
         ),
+        (InputKind::TickerRequested, 0, Nanos::UNDEF, Control::TickerRequested),
         (InputKind::Stalled, scope.0, Nanos::UNDEF, Control::Stalled { scope }),
         (InputKind::Halted, 1, Nanos::UNDEF, Control::Halted { halted: true }),
         (InputKind::Halted, 0, Nanos::UNDEF, Control::Halted { halted: false }),

@@ -96,7 +96,7 @@ pub enum Fault {
     },
     /// REST answers late.
     RestDelay {
-        /// Only paths that begin so; absent: all of `/api/`.
+        /// Only paths that begin so, `/stream` and `/ws` for WebSocket handshakes; absent: all of `/api/`.
         path: Option<String>,
         /// Wall clock.
         delay_ms: u64,
@@ -106,7 +106,7 @@ pub enum Fault {
     },
     /// REST answers with an error.
     RestStatus {
-        /// Only paths that begin so; absent: all of `/api/`.
+        /// Only paths that begin so, `/stream` and `/ws` for WebSocket handshakes; absent: all of `/api/`.
         path: Option<String>,
         /// 429, 418, 403 or any 4xx or 5xx.
         status: u16,

@@ -1,4 +1,4 @@
-//! Faults that REST requests meet: each for so many requests, then it is gone.
+//! Faults that REST requests and WebSocket handshakes meet: each for so many requests, then it is gone.
 
 use std::time::Duration;
 
@@ -58,5 +58,5 @@ impl RestFaults {
 }
 
 fn begins(path: &str, only: Option<&str>) -> bool {
-    only.is_none_or(|only| path.starts_with(only))
+    path.starts_with(only.unwrap_or("/api/"))
 }

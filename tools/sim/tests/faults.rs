@@ -130,6 +130,26 @@ fn connections_are_refused_for_a_time() {
 }
 
 #[test]
+fn handshakes_are_refused_while_rest_and_connections_go_on() {
+    let sim = sim();
+    let mut client = Client::connect(&sim, "/ws/ethusdt@bookTicker");
+    let (path, status) = (Some("/stream".into()), 503);
+    let refused = Fault::RestStatus { path, status, retry_after_s: None, requests: 2 };
+    sim.inject(refused).unwrap();
+    // A fault of all REST is none of handshakes.
+    let any = Fault::RestStatus { path: None, status: 500, retry_after_s: None, requests: 1 };
+    sim.inject(any).unwrap();
+    for _ in 0..2 {
+        let error = Client::try_connect(&sim, "/stream?streams=ethusdt@trade").err().unwrap();
+        assert!(error.contains("503"), "{error}");
+    }
+    Client::connect(&sim, "/stream?streams=ethusdt@bookTicker").text();
+    assert_eq!(get(&sim, "/api/v3/time").status, 500);
+    assert_eq!(get(&sim, "/api/v3/time").status, 200);
+    client.text();
+}
+
+#[test]
 fn in_an_outage_nothing_answers_and_the_market_goes_on() {
     let sim = sim();
     let mut client = Client::connect(&sim, "/ws/ethusdt@bookTicker");

@@ -203,6 +203,9 @@ async fn answer(
 ) -> Answer {
     let path = request.uri().path();
     if path == "/stream" || path == "/ws" || path.starts_with("/ws/") {
+        if let Some(instead) = rest::meet_fault(path, &shared).await {
+            return instead;
+        }
         return ws::upgrade(request, peer, line, &shared);
     }
     if path.starts_with("/sim/") {

@@ -60,15 +60,8 @@ pub(super) async fn answer(request: &Request<Incoming>, ip: IpAddr, shared: &Sha
             );
         }
     };
-    let asked = path.clone();
-    let Some(fault) = shared.ask(move |exchange| exchange.take_rest_fault(&asked)).await else {
-        return stopped();
-    };
-    if !fault.delay.is_zero() {
-        tokio::time::sleep(fault.delay).await;
-    }
-    if let Some((status, retry_after_s)) = fault.status {
-        return with_used(faulted(status, retry_after_s), used);
+    if let Some(instead) = meet_fault(&path, shared).await {
+        return with_used(instead, used);
     }
     let answer = match query {
         Err((status, code, msg)) => refused(status, code, &msg, None),
@@ -85,6 +78,18 @@ pub(super) async fn answer(request: &Request<Incoming>, ip: IpAddr, shared: &Sha
         }
     };
     with_used(answer, used)
+}
+
+/// Waits as long as a fault lets a request of `path` wait, and gives what it has instead of its answer.
+pub(super) async fn meet_fault(path: &str, shared: &Shared) -> Option<Answer> {
+    let asked = path.to_owned();
+    let Some(fault) = shared.ask(move |exchange| exchange.take_rest_fault(&asked)).await else {
+        return Some(stopped());
+    };
+    if !fault.delay.is_zero() {
+        tokio::time::sleep(fault.delay).await;
+    }
+    fault.status.map(|(status, retry_after_s)| faulted(status, retry_after_s))
 }
 
 /// Everything that is answered at once.
