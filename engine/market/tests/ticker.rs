@@ -152,3 +152,20 @@ fn a_checkpoint_keeps_what_was_asked_for() {
         assert_eq!(restored.ticker_wanted(), market.ticker_wanted(), "{at_ms}");
     }
 }
+
+#[test]
+fn a_new_run_takes_the_price_over_and_asks_for_its_own() {
+    let mut left = common::market(common::config(4, &[]));
+    event(&mut left, 50, &Event::Ticker(&ticker(268_380)));
+    timer(&mut left, 5_100);
+    timer(&mut left, 5_200);
+    event(&mut left, 5_250, &Event::Control(Control::TickerRequested));
+    let mut market = common::market(common::config(4, &[]));
+    market.resume(&left).unwrap();
+    assert!(!market.ticker_wanted());
+    timer(&mut market, 6_000);
+    assert_eq!(price(&market), (FROM_TICKER, 2683.8, 5_950));
+    assert!(!market.ticker_wanted());
+    timer(&mut market, 6_100);
+    assert!(market.ticker_wanted(), "the run before asked, this one has not");
+}
