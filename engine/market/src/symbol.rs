@@ -182,9 +182,13 @@ impl State {
     }
 }
 
+/// Raised with whatever a state holds: a state of another version is refused, not misread.
+const STATE_VERSION: u32 = 1;
+
 /// What a checkpoint holds of a symbol.
 #[derive(Serialize)]
 struct SavedRef<'a> {
+    version: u32,
     state: &'a State,
     image: &'a [u64],
     cursors: Vec<[u64; 2]>,
@@ -193,6 +197,7 @@ struct SavedRef<'a> {
 /// The same, read back.
 #[derive(Deserialize)]
 struct Saved {
+    version: u32,
     state: State,
     image: Vec<u64>,
     cursors: Vec<[u64; 2]>,
@@ -374,7 +379,8 @@ impl SymbolMarket {
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let cursors = self.windows.iter().map(|window| window.cursor()).collect();
-        postcard::to_allocvec(&SavedRef { state: &self.state, image: self.image.words(), cursors })
+        let (version, state, image) = (STATE_VERSION, &self.state, self.image.words());
+        postcard::to_allocvec(&SavedRef { version, state, image, cursors })
             .expect("invariant: the state is plain data")
     }
 
@@ -389,7 +395,14 @@ impl SymbolMarket {
         rows: impl Fn(&str) -> &'a [u64],
     ) -> Result<(), RestoreError> {
         let damaged = |reason: String| RestoreError::Damaged { reason };
-        let (Saved { state, image, cursors }, rest) =
+        match postcard::take_from_bytes(saved) {
+            Ok((STATE_VERSION, _)) => {}
+            Ok((found, _)) => {
+                return Err(damaged(format!("version {found}, wanted {STATE_VERSION}")));
+            }
+            Err(error) => return Err(damaged(error.to_string())),
+        }
+        let (Saved { version: _, state, image, cursors }, rest) =
             postcard::take_from_bytes(saved).map_err(|error| damaged(error.to_string()))?;
         if !rest.is_empty() {
             return Err(damaged(format!("{} bytes behind its end", rest.len())));
@@ -486,4 +499,33 @@ enum BookState {
     Stale = 4,
     Crossed = 5,
     Halted = 6,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FNV-1a.
+    fn digest(bytes: &[u8]) -> u64 {
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
+    #[test]
+    fn a_state_that_changes_has_a_version_of_its_own() {
+        let state = postcard::to_allocvec(&State::new(BookShape {
+            bucket_ticks: 100,
+            range_ticks: 500,
+            reach: 64,
+            max_levels: 1_000,
+        }))
+        .unwrap();
+        let found = (STATE_VERSION, state.len(), digest(&state));
+        assert_eq!(
+            found,
+            (1, 8_584, 10_516_561_711_020_034_090),
+            "raise STATE_VERSION where a field came, went or changed"
+        );
+    }
 }
