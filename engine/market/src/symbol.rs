@@ -194,10 +194,9 @@ struct SavedRef<'a> {
     cursors: Vec<[u64; 2]>,
 }
 
-/// The same, read back.
+/// The same behind its version, read back.
 #[derive(Deserialize)]
 struct Saved {
-    version: u32,
     state: State,
     image: Vec<u64>,
     cursors: Vec<[u64; 2]>,
@@ -395,14 +394,14 @@ impl SymbolMarket {
         rows: impl Fn(&str) -> &'a [u64],
     ) -> Result<(), RestoreError> {
         let damaged = |reason: String| RestoreError::Damaged { reason };
-        match postcard::take_from_bytes(saved) {
-            Ok((STATE_VERSION, _)) => {}
+        let saved = match postcard::take_from_bytes(saved) {
+            Ok((STATE_VERSION, rest)) => rest,
             Ok((found, _)) => {
                 return Err(damaged(format!("version {found}, wanted {STATE_VERSION}")));
             }
             Err(error) => return Err(damaged(error.to_string())),
-        }
-        let (Saved { version: _, state, image, cursors }, rest) =
+        };
+        let (Saved { state, image, cursors }, rest) =
             postcard::take_from_bytes(saved).map_err(|error| damaged(error.to_string()))?;
         if !rest.is_empty() {
             return Err(damaged(format!("{} bytes behind its end", rest.len())));
