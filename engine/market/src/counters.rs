@@ -24,6 +24,10 @@ counters! {
         depth_applied,
         /// Depth messages whose update ids the book already had.
         depth_old,
+        /// Depth messages that waited for another connection to fill the gap before them.
+        depth_waited,
+        /// Trades that did.
+        trades_waited,
         /// Depth messages kept for the next snapshot.
         depth_buffered,
         /// Depth messages given up because too many waited for a snapshot.

@@ -37,6 +37,11 @@ impl Links {
         self.up.iter().flatten().any(|(_, held)| held.carries(scope))
     }
 
+    /// Connections that carry one of these streams.
+    pub(crate) fn count(&self, scope: LinkScope) -> usize {
+        self.up.iter().flatten().filter(|(_, held)| held.carries(scope)).count()
+    }
+
     /// Links are known of, and none carries these streams.
     pub(crate) fn is_down(&self, scope: LinkScope) -> bool {
         self.known && !self.carry(scope)

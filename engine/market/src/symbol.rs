@@ -3,6 +3,7 @@
 mod append;
 mod feed;
 mod history;
+mod merge;
 mod resume;
 mod show;
 
@@ -14,7 +15,9 @@ use cobring_types::{
     Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, LinkScope, Nanos, Px, Quote,
     Side, Stamp, Ticker, Trade, TradeStream,
 };
-use cobring_venue::{BookSync, DepthBufferCapacity, DepthVerdict, SnapshotVerdict, SyncState};
+use cobring_venue::{
+    BookSync, DepthBufferCapacity, DepthMerge, DepthVerdict, SnapshotVerdict, SyncState, TradeMerge,
+};
 use serde::{Deserialize, Serialize};
 
 use self::append::{KeptTimes, book_state_row};
@@ -111,6 +114,9 @@ struct State {
     flow: Flow,
     ticker: DayTicker,
     links: Links,
+    /// Updates of several connections; always there but while it hands over.
+    depth_merge: Option<DepthMerge>,
+    trade_merge: TradeMerge,
     /// The stream that counts: the first one seen.
     trade_stream: Option<TradeStream>,
     /// The last one of the counting stream.
@@ -154,6 +160,8 @@ impl State {
             flow: Flow::default(),
             ticker: DayTicker::default(),
             links: Links::default(),
+            depth_merge: Some(DepthMerge::default()),
+            trade_merge: TradeMerge::default(),
             trade_stream: None,
             last_trade: None,
             last_depth_recv: Nanos::UNDEF,
@@ -177,13 +185,14 @@ impl State {
         self.candles.iter_mut().for_each(Candles::reserve);
         self.studies.iter_mut().for_each(Study::reserve);
         self.history.reserve();
+        self.trade_merge.reserve();
         self.cob_second.reserve();
         self.kept_times.reserve();
     }
 }
 
 /// Raised with whatever a state holds: a state of another version is refused, not misread.
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 
 /// What a checkpoint holds of a symbol.
 #[derive(Serialize)]
@@ -295,7 +304,13 @@ impl SymbolMarket {
 
     /// Folds the grid's instant `g`, before any input received at or after it; always shown.
     pub fn on_timer(&mut self, g: Nanos) -> Trigger {
+        let mut dirty = Dirty { candles: true, ..Dirty::default() };
         self.state.offset.on_timer();
+        if self.release_due(g, &mut dirty).is_some() {
+            self.track_best(g, Nanos::UNDEF, &mut dirty);
+            // The sample below is of this book.
+            self.write_dirty(dirty);
+        }
         self.time_to_bars(g);
         let sample = self.is_live().then(|| {
             let imbalance_block = &self.image.head().imbalance;
@@ -523,7 +538,7 @@ mod tests {
         let found = (STATE_VERSION, state.len(), digest(&state));
         assert_eq!(
             found,
-            (1, 8_584, 10_516_561_711_020_034_090),
+            (2, 8_619, 17_228_525_635_975_100_761),
             "raise STATE_VERSION where a field came, went or changed"
         );
     }

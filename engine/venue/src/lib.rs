@@ -1,13 +1,14 @@
-//! Exchange protocols: bytes in, events and requests out, and the rule that keeps a book in sync.
+//! Exchange protocols: bytes in, events and requests out, and the rules that keep a book in sync and join connections.
 //!
 //! Guarantees: no sockets, no clock, no allocation per message once warm, no bytes panic; the same
 //! inputs give the same events. A message is all or nothing: no event where any part of it is bad.
-//! Does not: keep order books, decide when to connect or ask, merge connections.
+//! Does not: keep order books, decide when to connect or ask.
 #![forbid(unsafe_code)]
 
 pub mod binance;
 mod decode;
 mod depth_buffer;
+mod merge;
 mod registry;
 mod sync;
 
@@ -15,5 +16,6 @@ pub use decode::{
     DecodeCounters, DecodeError, DecodeErrorKind, Decoded, EventSink, limit_of_recorded_snapshot,
 };
 pub use depth_buffer::DepthBufferCapacity;
+pub use merge::{DepthMerge, MERGE_WAIT, Merged, TradeMerge};
 pub use registry::Venue;
 pub use sync::{Audit, BookSync, DepthVerdict, SnapshotVerdict, SyncCounters, SyncState};

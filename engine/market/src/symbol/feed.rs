@@ -19,7 +19,8 @@ enum Fault {
 }
 
 impl SymbolMarket {
-    pub(super) fn on_depth(
+    /// A depth update whose turn it is.
+    pub(super) fn take_depth(
         &mut self,
         ts_recv: Nanos,
         update: &DepthUpdate<'_>,
@@ -27,9 +28,6 @@ impl SymbolMarket {
     ) -> Publish {
         let before = self.book_state();
         let state = &mut self.state;
-        state.offset.on_message(update.ts_event, ts_recv);
-        state.last_depth_recv = ts_recv;
-        state.depth_stalled = false;
         let verdict = state.sync.on_depth(update);
         if !matches!(verdict, DepthVerdict::Apply { .. } | DepthVerdict::Ignore) {
             state.kept_times.push(update.last_update_id, ts_recv);
@@ -60,11 +58,12 @@ impl SymbolMarket {
                 self.want_resync();
             }
         }
-        dirty.book = self.book_state() != before;
-        if dirty.book {
+        let changed = self.book_state() != before;
+        if changed {
             self.append_lost_book(ts_recv, update.ts_event);
         }
-        dirty.book.then_some(Trigger::Depth)
+        dirty.book |= changed;
+        changed.then_some(Trigger::Depth)
     }
 
     /// Applies an update to the book, and what it means for the second one; then checks the whole event.
@@ -255,15 +254,14 @@ impl SymbolMarket {
         Some(Trigger::Quote)
     }
 
-    pub(super) fn on_trade(&mut self, ts_recv: Nanos, trade: &Trade, dirty: &mut Dirty) -> Publish {
+    /// A trade whose turn it is.
+    pub(super) fn take_trade(
+        &mut self,
+        ts_recv: Nanos,
+        trade: &Trade,
+        dirty: &mut Dirty,
+    ) -> Publish {
         let state = &mut self.state;
-        if *state.trade_stream.get_or_insert(trade.stream) != trade.stream {
-            state.counters.trades_other_stream += 1;
-            return None;
-        }
-        state.offset.on_message(trade.ts_event, ts_recv);
-        state.last_trade_recv = ts_recv;
-        state.trades_stalled = false;
         let mut lost_since = None;
         if let Some(LastTrade { stream, resumed, id: last_id, ts_trade, .. }) = state.last_trade {
             let is_old = trade.last_id <= last_id;
@@ -397,6 +395,9 @@ impl SymbolMarket {
         }
         if scope.carries(LinkScope::DEPTH) && !state.links.carry(LinkScope::DEPTH) {
             state.sync.reset();
+            if let Some(merge) = &mut state.depth_merge {
+                merge.reset();
+            }
             state.book.clear();
             state.second.clear();
             state.crossed = false;
