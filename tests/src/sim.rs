@@ -102,6 +102,12 @@ impl Sim {
         self.get("/sim/state")
     }
 
+    /// WebSocket clients that are connected.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.state()["clients"].as_array().expect("a list of clients").len()
+    }
+
     /// A count of [`Self::state`].
     #[must_use]
     pub fn count(&self, key: &str) -> u64 {

@@ -85,18 +85,21 @@ fn a_cut_connection_is_back_within_the_backoff_with_exact_books() {
 }
 
 #[test]
-fn a_shutdown_that_the_venue_announces_is_answered_by_a_new_connection() {
+fn a_shutdown_that_the_venue_announces_is_answered_by_a_new_connection_beside_the_old_one() {
     let stand = Stand::start(13, &[]);
     let Stand { sim, eth, btc, .. } = &stand;
     let from = [eth.count(), btc.count()];
-    sim.fault(&json!({ "kind": "server_shutdown", "close_after_ms": 2_000 }));
-    wait_until("connected again", SOON, || sim.count("connections") >= 2);
-    eth.wait_recovered(from[0], SOON);
-    btc.wait_recovered(from[1], SOON);
+    sim.fault(&json!({ "kind": "server_shutdown", "close_after_ms": 20_000 }));
+    wait_until("two connections", SOON, || sim.clients() == 2);
+    wait_until("the old one is closed", SOON, || sim.clients() == 1);
+    for (watch, from) in [(eth, from[0]), (btc, from[1])] {
+        watch.look(|frames| assert!(frames[from..].iter().all(cobring_tests::Frame::is_live)));
+    }
     stand.assert_exact();
     let report = stand.engine.stop();
-    assert_eq!(report["ingest"]["server_shutdowns_total"], 1);
-    assert_eq!(report["ingest"]["links_lost_total"], 1);
+    let counted = |name: &str| report["ingest"][name].clone();
+    assert_eq!(counted("server_shutdowns_total"), 1);
+    assert_eq!([counted("links_renewed_total"), counted("links_lost_total")], [1, 0]);
 }
 
 /// The first snapshot is refused: nothing is asked for until the pause is over, then all is well.

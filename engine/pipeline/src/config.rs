@@ -24,6 +24,7 @@ use thiserror::Error;
 
 pub(crate) use self::schema::MAX_SYMBOLS;
 use crate::idle::Idle;
+use crate::ingest::RenewalPolicy;
 use crate::stages::Layout;
 
 /// The shipped configuration.
@@ -117,6 +118,8 @@ pub struct BinanceSettings {
     pub trade_stream: TradeStream,
     /// Whether depth has a connection of its own.
     pub separate_depth_connection: bool,
+    /// When connections are renewed, and whether there are two of each.
+    pub renewal: RenewalPolicy,
     /// Messages that a connection sends at most in a second.
     pub outgoing_messages_per_s: u32,
     /// The venue's budget for an address.

@@ -5,6 +5,7 @@
 
 mod asks;
 mod links;
+mod renewal;
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use cobring_venue::binance::ConnectionPlan;
 use mio::{Events, Poll, Token};
 
 use self::asks::{DayTicker, Klines, Snapshot};
-use self::links::Link;
+use self::links::{Link, Side, place_of};
+use self::renewal::Renewal;
+pub use self::renewal::RenewalPolicy;
 use crate::clock::EngineClock;
 use crate::fold::{Observer, Wanted};
 use crate::idle::{Idle, Waiter};
@@ -42,8 +45,10 @@ pub struct IngestCounters {
     pub inputs: u64,
     /// Times that a socket was left unread because the stages were behind.
     pub backpressure: u64,
-    /// Connections lost or closed.
+    /// Connections that broke or were closed by the venue.
     pub links_lost: u64,
+    /// Connections that were replaced by plan, the new one first.
+    pub links_renewed: u64,
     /// Notices that the venue closes a connection soon.
     pub server_shutdowns: u64,
     /// Requests that the venue refused.
@@ -80,6 +85,7 @@ pub(crate) struct Parts<O> {
     pub(crate) bounds: Vec<(SymbolIndex, Vec<u8>)>,
     pub(crate) plans: Vec<ConnectionPlan>,
     pub(crate) backoff: BackoffConfig,
+    pub(crate) renewal: RenewalPolicy,
     pub(crate) seed: u64,
     pub(crate) websocket_url: String,
     pub(crate) rest_url: String,
@@ -187,13 +193,17 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         let now = parts.clock.now();
         let backoff = |number: u64| Backoff::new(parts.backoff, parts.seed.wrapping_add(number));
         let symbol_count = parts.symbols.len();
-        let links = (0..).zip(parts.plans).map(|(number, plan)| Link {
-            all_symbols: plan.symbols.len() == symbol_count,
-            plan,
+        let side = |number| Side {
             connection: None,
             is_connecting: false,
-            retry_at: Some(now),
+            retry_at: None,
             backoff: backoff(number),
+        };
+        let links = (0..).zip(parts.plans).map(|(at, plan)| Link {
+            all_symbols: plan.symbols.len() == symbol_count,
+            plan,
+            sides: [side(2 * at), side(2 * at + 1)],
+            renewal: Renewal::new(parts.renewal),
         });
         let snapshots = (0u64..).take(symbol_count).map(|number| Snapshot {
             wanted: None,
@@ -270,17 +280,19 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             for event in &events {
                 if event.token() == MODELS_TOKEN {
                     self.models.mark_written();
-                } else if let Some(connection) =
-                    self.links.get_mut(event.token().0).and_then(|link| link.connection.as_mut())
-                {
-                    connection.mark_readable();
+                } else {
+                    let (at, side) = place_of(event.token().0);
+                    let link = self.links.get_mut(at);
+                    if let Some(connection) =
+                        link.and_then(|link| link.sides[side].connection.as_mut())
+                    {
+                        connection.mark_readable();
+                    }
                 }
             }
             // Before the sockets: what a model has said shows in the frame of what comes next.
             self.serve_models();
-            for at in 0..self.links.len() {
-                self.serve_link(at);
-            }
+            self.serve_links();
             while let Some(outcome) = self.connector.poll() {
                 self.adopt(outcome);
             }
@@ -302,17 +314,17 @@ impl<O: Observer + Send + 'static> Ingest<O> {
     /// How long the poll may wait: not at all while a socket is left unread or on a core of its own, else
     /// to the next timer or retry.
     fn timeout(&self) -> Duration {
-        let unread = |link: &Link| link.connection.as_ref().is_some_and(Connection::is_unread);
-        if self.idle == Idle::Spin || self.links.iter().any(unread) {
+        let sides = || self.links.iter().flat_map(|link| &link.sides);
+        let connections = || sides().filter_map(|side| side.connection.as_ref());
+        if self.idle == Idle::Spin || connections().any(Connection::is_unread) {
             return Duration::ZERO;
         }
         let now = self.outlet.clock.now();
-        let retries = self.links.iter().filter_map(|link| link.retry_at);
+        let retries = sides().filter_map(|side| side.retry_at);
         let snapshots = self.snapshots.iter().filter_map(|snapshot| snapshot.retry_at);
         let klines = self.klines.iter().filter_map(|klines| klines.retry_at);
         let tickers = self.tickers.iter().filter_map(DayTicker::due);
-        let sends =
-            self.links.iter().filter_map(|link| link.connection.as_ref()?.next_send_at(now));
+        let sends = connections().filter_map(|connection| connection.next_send_at(now));
         let due = retries
             .chain(snapshots)
             .chain(klines)
@@ -380,12 +392,9 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         match notice.outcome {
             Ok(Decoded::ServerShutdown { .. }) => {
                 counters.server_shutdowns += 1;
-                let carried = |link: &Link| {
-                    link.connection.as_ref().is_some_and(|held| held.number() == notice.connection)
-                };
-                if let Some(at) = self.links.iter().position(carried) {
-                    self.lose(at, "the venue announced its shutdown");
-                    self.links[at].retry_at = Some(self.outlet.clock.now());
+                let (at, side) = place_of(usize::from(notice.connection));
+                if let Some(link) = self.links.get_mut(at) {
+                    link.renewal.doom(side);
                 }
             }
             Ok(Decoded::Refused { code, .. }) => {
@@ -445,8 +454,8 @@ impl<O: Observer + Send + 'static> Ingest<O> {
 
     fn end(mut self) -> Ended<O> {
         let now = self.outlet.clock.now();
-        for link in &mut self.links {
-            if let Some(connection) = &mut link.connection {
+        for side in self.links.iter_mut().flat_map(|link| &mut link.sides) {
+            if let Some(connection) = &mut side.connection {
                 connection.close(now, 1000);
             }
         }

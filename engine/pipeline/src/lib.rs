@@ -28,5 +28,5 @@ pub mod utc;
 mod warm_start;
 
 pub use frame_hash::FrameDigest;
-pub use ingest::IngestCounters;
+pub use ingest::{IngestCounters, RenewalPolicy};
 pub use models::ModelReport;

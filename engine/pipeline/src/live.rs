@@ -227,6 +227,7 @@ pub fn run(
         plans: binance::plan_connections(&names, &groups(config), config.binance.trade_stream),
         symbols: names,
         backoff: backoff(config),
+        renewal: config.binance.renewal,
         seed: epoch,
         websocket_url: config.binance.websocket_url.trim_end_matches('/').to_owned(),
         rest_url: config.binance.rest_url.trim_end_matches('/').to_owned(),

@@ -160,6 +160,7 @@ fn report_json(report: &RunReport) -> Value {
             "inputs_total": report.ingest.inputs,
             "backpressure_total": report.ingest.backpressure,
             "links_lost_total": report.ingest.links_lost,
+            "links_renewed_total": report.ingest.links_renewed,
             "server_shutdowns_total": report.ingest.server_shutdowns,
             "refusals_total": report.ingest.refusals,
             "snapshots_requested_total": report.ingest.snapshots_requested,

@@ -191,6 +191,23 @@ pub(super) fn times(
     move |value| units(value).map(|count| Nanos(i64::from(count) * unit_ns))
 }
 
+/// A time of the UTC day as "HH:MM", or an empty text for none.
+pub(super) fn time_of_day(value: &DeValue<'_>) -> Rule<Option<Nanos>> {
+    let parse = |text: &str| {
+        let (hours, minutes) = text.split_once(':')?;
+        let two_digits = |text: &str| (text.len() == 2).then(|| text.parse::<u8>().ok()).flatten();
+        let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
+        let seconds = i64::from(hours) * 3_600 + i64::from(minutes) * 60;
+        (hours < 24 && minutes < 60).then_some(Nanos(seconds * Nanos::SECOND.0))
+    };
+    match value.as_str() {
+        Some("") => Ok(None),
+        text => text.and_then(parse).map(Some).ok_or_else(|| {
+            "must be a time of the UTC day as \"03:00\", or \"\" for none".to_owned()
+        }),
+    }
+}
+
 /// A path of a file or a directory.
 pub(super) fn path(value: &DeValue<'_>) -> Rule<PathBuf> {
     value

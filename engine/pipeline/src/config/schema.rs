@@ -12,13 +12,14 @@ use super::read::{Section, Source};
 use super::rules::{
     Choice, GIB, KIB, MIB, boolean, choice, cores, decimal, grouped, integer, millis, number,
     number_above, one_of, optional_path, path, ring_bytes, seconds, shared_memory_dir, size_bytes,
-    times, url,
+    time_of_day, times, url,
 };
 use super::{
     BinanceSettings, BoundsSettings, Config, ConfigError, EngineSettings, LogSettings,
     QualitySettings, SymbolDefaults,
 };
 use crate::idle::Idle;
+use crate::ingest::RenewalPolicy;
 use crate::stages::Layout;
 
 /// Symbols, at most.
@@ -180,6 +181,19 @@ fn binance(
             base.map(|base| base.separate_depth_connection),
             boolean,
         ),
+        renewal: RenewalPolicy {
+            twin: table.get("twin_connections", base.map(|base| base.renewal.twin), boolean),
+            after: table.get(
+                "renew_after_s",
+                base.map(|base| base.renewal.after),
+                times(5..=86_400, Nanos::SECOND.0),
+            ),
+            at_time_of_day: table.get(
+                "renew_at",
+                base.map(|base| base.renewal.at_time_of_day),
+                time_of_day,
+            ),
+        },
         outgoing_messages_per_s: table.get(
             "outgoing_messages_per_s",
             base.map(|base| base.outgoing_messages_per_s),

@@ -90,7 +90,7 @@ fn every_key_of_the_shipped_file_tells_its_default() {
         }
         assert!(line.chars().count() <= 120, "{line}");
     }
-    assert_eq!(keys, 51);
+    assert_eq!(keys, 54);
 }
 
 #[test]
@@ -216,6 +216,12 @@ fn broken_rules_name_place_key_value_and_rule() {
         ("log", "rotate_bytes = 1000", "must be a number of bytes between 1 MiB and 1 TiB"),
         ("log", "rotate_minutes = 0", "must be a whole number between 1 and 1,440"),
         ("log", "resume_within_h = 721", "must be a whole number between 0 and 720"),
+        ("venue.binance", "renew_after_s = 4", "must be a whole number between 5 and 86,400"),
+        (
+            "venue.binance",
+            "renew_at = \"24:00\"",
+            "must be a time of the UTC day as \"03:00\", or \"\" for none",
+        ),
         (
             "venue.binance",
             "websocket_url = \"https://x\"",

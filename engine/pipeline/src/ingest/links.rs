@@ -5,6 +5,7 @@ use cobring_venue::binance::ConnectionPlan;
 use mio::Token;
 
 use super::Ingest;
+use super::renewal::Renewal;
 use crate::fold::Observer;
 use crate::net::{
     Backoff, ConnectOutcome, ConnectRequest, Connection, Payload, ReadOutcome, Received, Verdict,
@@ -16,31 +17,60 @@ const MESSAGES_A_TURN: usize = 256;
 /// Above so many streams the URL gets too long: they are subscribed by messages.
 const STREAMS_IN_URL_MAX: usize = 100;
 
-/// One connection of the plan, through all its lives.
+/// One connection of the plan, and a second one beside it while it is renewed or where two are kept.
 pub(super) struct Link {
     pub(super) plan: ConnectionPlan,
     /// The plan carries all symbols: its inputs need no symbol.
     pub(super) all_symbols: bool,
+    pub(super) sides: [Side; 2],
+    pub(super) renewal: Renewal,
+}
+
+/// A connection through all its lives.
+pub(super) struct Side {
     pub(super) connection: Option<Connection>,
     pub(super) is_connecting: bool,
     pub(super) retry_at: Option<Nanos>,
     pub(super) backoff: Backoff,
 }
 
+/// The number of a connection, which is its token too, and back.
+pub(super) fn number_of(at: usize, side: usize) -> u16 {
+    u16::try_from(2 * at + side).expect("invariant: a few connections")
+}
+
+pub(super) fn place_of(number: usize) -> (usize, usize) {
+    (number / 2, number % 2)
+}
+
 impl<O: Observer + Send + 'static> Ingest<O> {
-    pub(super) fn serve_link(&mut self, at: usize) {
+    pub(super) fn serve_links(&mut self) {
+        for at in 0..self.links.len() {
+            for side in 0..2 {
+                self.serve_side(at, side);
+            }
+            let now = self.outlet.clock.now();
+            if let Some(side) = self.links[at].renewal.step(now) {
+                self.retire(at, side, now);
+            }
+        }
+    }
+
+    fn serve_side(&mut self, at: usize, side: usize) {
         let now = self.outlet.clock.now();
-        let link = &mut self.links[at];
-        let Some(connection) = &mut link.connection else {
-            if !link.is_connecting && link.retry_at.is_some_and(|at| at <= now) {
-                self.connect(at);
+        let Link { sides, renewal, .. } = &mut self.links[at];
+        let wanted = renewal.wants(side);
+        let place = &mut sides[side];
+        let Some(connection) = &mut place.connection else {
+            if wanted && !place.is_connecting && place.retry_at.is_none_or(|at| at <= now) {
+                self.connect(at, side);
             }
             return;
         };
         if connection.next_send_at(now).is_some_and(|due| due <= now)
             && connection.write(now).is_err()
         {
-            return self.lose(at, "the connection broke");
+            return self.lose(at, side, "the connection broke");
         }
         if !connection.is_unread() {
             return;
@@ -73,45 +103,52 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             Verdict::Taken
         });
         if received > 0 {
-            link.backoff.on_data(now);
+            place.backoff.on_data(now);
+            renewal.on_message(side, now);
         }
         match result {
             Ok(ReadOutcome::Drained | ReadOutcome::Spent | ReadOutcome::Stopped) => {}
-            Ok(ReadOutcome::Closed { code }) => self.lose(at, &format!("closed with code {code}")),
-            Err(error) => self.lose(at, &error.to_string()),
+            Ok(ReadOutcome::Closed { code }) => {
+                self.lose(at, side, &format!("closed with code {code}"));
+            }
+            Err(error) => self.lose(at, side, &error.to_string()),
         }
     }
 
-    pub(super) fn connect(&mut self, at: usize) {
+    fn connect(&mut self, at: usize, side: usize) {
         let link = &mut self.links[at];
         let path = if link.plan.streams.len() <= STREAMS_IN_URL_MAX {
             link.plan.path()
         } else {
             "/stream".to_owned()
         };
-        let number = u16::try_from(at).expect("invariant: a few connections");
+        let place = &mut link.sides[side];
         let request = ConnectRequest {
-            connection: number,
+            connection: number_of(at, side),
             url: format!("{}{path}", self.websocket_url),
-            attempt: link.backoff.failures(),
+            attempt: place.backoff.failures(),
         };
-        link.is_connecting = self.connector.request(request).is_ok();
-        link.retry_at = None;
-        if !link.is_connecting {
-            link.retry_at = Some(Nanos(self.outlet.clock.now().0 + Nanos::SECOND.0));
+        place.is_connecting = self.connector.request(request).is_ok();
+        place.retry_at = None;
+        if !place.is_connecting {
+            place.retry_at = Some(Nanos(self.outlet.clock.now().0 + Nanos::SECOND.0));
         }
     }
 
     pub(super) fn adopt(&mut self, outcome: ConnectOutcome) {
-        let at = usize::from(outcome.request.connection);
+        let number = usize::from(outcome.request.connection);
+        let (at, side) = place_of(number);
         let now = self.outlet.clock.now();
         let link = &mut self.links[at];
-        link.is_connecting = false;
+        let place = &mut link.sides[side];
+        place.is_connecting = false;
         match outcome.result {
+            // Whatever it was to take over from lives, or has been replaced.
+            Ok(mut connection) if !link.renewal.wants(side) => connection.close(now, 1000),
             Ok(mut connection) => {
-                if let Err(error) = connection.register(self.poll.registry(), Token(at)) {
-                    let delay = link.backoff.on_failure();
-                    link.retry_at = Some(Nanos(now.0 + delay.0));
+                if let Err(error) = connection.register(self.poll.registry(), Token(number)) {
+                    let delay = place.backoff.on_failure();
+                    place.retry_at = Some(Nanos(now.0 + delay.0));
                     tracing::warn!("the connection could not be polled: {error}");
                     return;
                 }
@@ -128,41 +165,60 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 tracing::info!(
                     host = connection.host(),
                     streams = link.plan.streams.len(),
+                    connection = number,
                     "connected"
                 );
-                link.connection = Some(connection);
-                self.tell_link(at, InputKind::LinkUp);
+                place.connection = Some(connection);
+                link.renewal.on_up(side, now);
+                self.tell_link(at, side, InputKind::LinkUp);
                 // mio is edge-triggered: what came before the registration has no event.
-                self.serve_link(at);
+                self.serve_side(at, side);
             }
             Err(error) => {
-                let delay = link.backoff.on_failure();
-                link.retry_at = Some(Nanos(now.0 + delay.0));
+                let delay = place.backoff.on_failure();
+                place.retry_at = link.renewal.wants(side).then_some(Nanos(now.0 + delay.0));
                 tracing::warn!(retry_in_ms = delay.0 / 1_000_000, "{error}");
             }
         }
     }
 
-    pub(super) fn lose(&mut self, at: usize, why: &str) {
+    fn lose(&mut self, at: usize, side: usize, why: &str) {
         let now = self.outlet.clock.now();
         let link = &mut self.links[at];
-        if let Some(connection) = link.connection.take() {
-            let delay = link.backoff.on_failure();
-            link.retry_at = Some(Nanos(now.0 + delay.0));
+        let place = &mut link.sides[side];
+        if let Some(connection) = place.connection.take() {
+            let delay = place.backoff.on_failure();
+            link.renewal.on_down(side);
+            place.retry_at = link.renewal.wants(side).then_some(Nanos(now.0 + delay.0));
             tracing::warn!(
                 host = connection.host(),
+                connection = connection.number(),
                 retry_in_ms = delay.0 / 1_000_000,
                 "connection lost: {why}"
             );
             self.outlet.counters.links_lost += 1;
-            self.tell_link(at, InputKind::LinkDown);
+            self.tell_link(at, side, InputKind::LinkDown);
         }
     }
 
-    pub(super) fn tell_link(&mut self, at: usize, kind: InputKind) {
+    /// The other connection has taken over: this one is closed by plan.
+    fn retire(&mut self, at: usize, side: usize, now: Nanos) {
+        let link = &mut self.links[at];
+        let place = &mut link.sides[side];
+        if let Some(mut connection) = place.connection.take() {
+            connection.close(now, 1000);
+            place.retry_at = None;
+            link.renewal.on_down(side);
+            tracing::info!(connection = connection.number(), "connection renewed");
+            self.outlet.counters.links_renewed += 1;
+            self.tell_link(at, side, InputKind::LinkDown);
+        }
+    }
+
+    fn tell_link(&mut self, at: usize, side: usize, kind: InputKind) {
         let link = &self.links[at];
         let LinkScope(aux) = link.plan.scope;
-        let connection = u16::try_from(at).expect("invariant: a few connections");
+        let connection = number_of(at, side);
         let symbols: Vec<SymbolIndex> =
             if link.all_symbols { vec![SymbolIndex::NONE] } else { link.plan.symbols.clone() };
         for symbol in symbols {
