@@ -32,6 +32,8 @@ counters! {
         depth_buffered,
         /// Depth messages given up because too many waited for a snapshot.
         depth_buffer_overflows,
+        /// Times that the depth stream fell silent while the venue moved on.
+        depth_stalls,
         /// Gaps in update ids.
         gaps,
         /// Times that a snapshot (re)started the book.

@@ -27,6 +27,7 @@ mod ring;
 mod study;
 mod symbol;
 mod top;
+mod watchdog;
 
 pub use config::{RequiredRows, SymbolConfig};
 pub use counters::MarketCounters;

@@ -14,6 +14,8 @@ pub(crate) struct Facts {
     pub halted: bool,
     pub unlogged: bool,
     pub flow_truncated: bool,
+    /// The venue confirmed that depth, and so the best prices, have not changed.
+    pub quiet: bool,
     pub trades_stalled: bool,
     pub age_depth: Nanos,
     pub age_quote: Nanos,
@@ -52,10 +54,8 @@ fn fresh(age: Nanos, limit: Nanos) -> f64 {
 
 impl Facts {
     pub(crate) fn write(&self, block: &mut QualityBlock) {
-        let (depth, quote) = (
-            fresh(self.age_depth, self.freshness_limit),
-            fresh(self.age_quote, self.freshness_limit),
-        );
+        let fresh = |age| if self.quiet { 1.0 } else { fresh(age, self.freshness_limit) };
+        let (depth, quote) = (fresh(self.age_depth), fresh(self.age_quote));
         block.sync = if self.live { 1.0 } else { 0.0 };
         // Trades count only when the watchdog calls them stalled.
         block.freshness = if self.trades_stalled { 0.0 } else { depth.min(quote) };
@@ -114,6 +114,7 @@ mod tests {
         halted: false,
         unlogged: false,
         flow_truncated: false,
+        quiet: false,
         trades_stalled: false,
         age_depth: Nanos(90_000_000),
         age_quote: Nanos(0),

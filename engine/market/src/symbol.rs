@@ -37,6 +37,7 @@ use crate::pivots::{PivotBar, Structure};
 use crate::quality::Facts;
 use crate::study::{Study, bar_outputs};
 use crate::top::{BestPrices, Quotes, best_of, values};
+use crate::watchdog::DepthWatch;
 
 /// A live book is audited by a snapshot this often.
 const AUDIT_INTERVAL: Nanos = Nanos(600_000_000_000);
@@ -90,8 +91,11 @@ struct State {
     second: Book,
     /// The last whole event left the book crossed or with an empty side; until a snapshot is asked for.
     crossed: bool,
-    /// The watchdog's word on the depth stream; until its next message.
+    depth_watch: DepthWatch,
+    /// The watchdog's word on the depth stream; until its next message of use.
     depth_stalled: bool,
+    /// Streams whose connections are to be renewed; until that was begun.
+    renewal_wanted: Option<LinkScope>,
     trades_stalled: bool,
     halted: bool,
     /// Book and bookTicker, or book and audit, disagreed; until a snapshot mends it.
@@ -142,7 +146,9 @@ impl State {
             book: Book::new(shape),
             second: Book::new(shape),
             crossed: false,
+            depth_watch: DepthWatch::default(),
             depth_stalled: false,
+            renewal_wanted: None,
             trades_stalled: false,
             halted: false,
             audit_mismatch: false,
@@ -192,7 +198,7 @@ impl State {
 }
 
 /// Raised with whatever a state holds: a state of another version is refused, not misread.
-const STATE_VERSION: u32 = 2;
+const STATE_VERSION: u32 = 3;
 
 /// What a checkpoint holds of a symbol.
 #[derive(Serialize)]
@@ -325,6 +331,7 @@ impl SymbolMarket {
             self.append_cob_row(g);
         }
         self.want_when_due(g);
+        self.watch_depth(g, &mut dirty);
         self.want_background(g);
         let times = &mut self.image.head_mut().times;
         times.ts_event = Nanos::UNDEF.0;
@@ -443,6 +450,12 @@ impl SymbolMarket {
         Ok(())
     }
 
+    /// Streams whose connections deliver no more and are to be renewed.
+    #[must_use]
+    pub fn renewal_wanted(&self) -> Option<LinkScope> {
+        self.state.renewal_wanted
+    }
+
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &SymbolConfig {
@@ -538,7 +551,7 @@ mod tests {
         let found = (STATE_VERSION, state.len(), digest(&state));
         assert_eq!(
             found,
-            (2, 8_619, 17_228_525_635_975_100_761),
+            (3, 8_695, 11_796_536_220_285_598_229),
             "raise STATE_VERSION where a field came, went or changed"
         );
     }

@@ -10,7 +10,7 @@ use cobring_frame::{FrameRing, Reader, Segment, Trigger, Windows};
 use cobring_market::{
     KlinesWanted, MarketCounters, RestoreError, SnapshotWanted, SymbolConfig, SymbolMarket,
 };
-use cobring_types::{Control, Event, Nanos, Stamp, SymbolIndex};
+use cobring_types::{Control, Event, LinkScope, Nanos, Stamp, SymbolIndex};
 use cobring_venue::EventSink;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,8 @@ pub struct SymbolFold {
     snapshot_is_out: bool,
     /// The wanted klines that were handed out; until they are asked for.
     klines_out: Option<KlinesWanted>,
+    /// The wanted renewal that was handed out; until it is begun.
+    renewal_out: Option<LinkScope>,
     /// The wanted ticker was handed out; until it is asked for or no longer wanted.
     ticker_is_out: bool,
 }
@@ -96,6 +98,8 @@ pub enum Wanted {
     Snapshot(SnapshotWanted),
     /// Closed bars.
     Klines(KlinesWanted),
+    /// Connections that deliver these streams, in place of those that no longer do.
+    Renewal(LinkScope),
     /// The 24 h ticker.
     Ticker,
 }
@@ -132,6 +136,7 @@ impl SymbolFold {
             reader,
             snapshot_is_out: false,
             klines_out: None,
+            renewal_out: None,
             ticker_is_out: false,
         }
     }
@@ -363,6 +368,13 @@ impl<O: Observer> Fold<O> {
                 symbol.klines_out = klines;
                 if let Some(wanted) = klines {
                     take(index, Wanted::Klines(wanted));
+                }
+            }
+            let renewal = symbol.market.renewal_wanted();
+            if renewal != symbol.renewal_out {
+                symbol.renewal_out = renewal;
+                if let Some(scope) = renewal {
+                    take(index, Wanted::Renewal(scope));
                 }
             }
             let ticker_is_wanted = symbol.market.ticker_wanted();

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cobring_types::{Input, InputKind, MODEL_OUTPUT_SIZE_BYTES, Nanos, Stamp, Symbol, SymbolIndex};
+use cobring_types::{
+    Input, InputKind, LinkScope, MODEL_OUTPUT_SIZE_BYTES, Nanos, Stamp, Symbol, SymbolIndex,
+};
 use cobring_venue::Decoded;
 use cobring_venue::binance::ConnectionPlan;
 use mio::{Events, Poll, Token};
@@ -47,6 +49,8 @@ pub struct IngestCounters {
     pub backpressure: u64,
     /// Connections that broke or were closed by the venue.
     pub links_lost: u64,
+    /// Streams that fell silent while the venue moved on.
+    pub streams_stalled: u64,
     /// Connections that were replaced by plan, the new one first.
     pub links_renewed: u64,
     /// Notices that the venue closes a connection soon.
@@ -166,6 +170,8 @@ pub(crate) struct Ingest<O> {
     snapshots: Vec<Snapshot>,
     bounds: Vec<(SymbolIndex, Vec<u8>)>,
     klines: Vec<Klines>,
+    /// Streams that the fold calls stalled.
+    renewals: Vec<(SymbolIndex, LinkScope)>,
     tickers: Vec<DayTicker>,
     websocket_url: String,
     rest_url: String,
@@ -229,6 +235,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             links: links.collect(),
             snapshots: snapshots.collect(),
             klines: klines.collect(),
+            renewals: Vec::with_capacity(symbol_count),
             tickers: tickers.collect(),
             bounds: parts.bounds,
             poll: parts.poll,
@@ -360,6 +367,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         let Outlet { stages, notices, .. } = &mut self.outlet;
         let (snapshots, klines, tickers) =
             (&mut self.snapshots, &mut self.klines, &mut self.tickers);
+        let renewals = &mut self.renewals;
         stages.take_notices(
             |notice| notices.push(notice),
             |symbol, wanted| match wanted {
@@ -373,6 +381,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                         klines.wanted = Some(wanted);
                     }
                 }
+                Wanted::Renewal(scope) => renewals.push((symbol, scope)),
                 Wanted::Ticker => {
                     if let Some(ticker) = tickers.get_mut(symbol.at()) {
                         ticker.wanted = true;
@@ -380,6 +389,9 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 }
             },
         );
+        while let Some((symbol, scope)) = self.renewals.pop() {
+            self.renew(symbol, scope);
+        }
         let mut notices = std::mem::take(&mut self.outlet.notices);
         for notice in notices.drain(..) {
             self.on_notice(&notice);

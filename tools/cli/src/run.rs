@@ -161,6 +161,7 @@ fn report_json(report: &RunReport) -> Value {
             "backpressure_total": report.ingest.backpressure,
             "links_lost_total": report.ingest.links_lost,
             "links_renewed_total": report.ingest.links_renewed,
+            "streams_stalled_total": report.ingest.streams_stalled,
             "server_shutdowns_total": report.ingest.server_shutdowns,
             "refusals_total": report.ingest.refusals,
             "snapshots_requested_total": report.ingest.snapshots_requested,

@@ -324,8 +324,12 @@ impl Exchange {
         self.write_truth_file();
     }
 
-    /// The fresher book where the source has one; `None` before a recording's snapshot.
+    /// The fresher book where the source has one; `None` before a recording's snapshot. A venue that stands still has
+    /// told all that happened.
     fn rest_book(&self, symbol: usize) -> Option<&Book> {
+        if self.play == Play::Paused {
+            return self.markets[symbol].book();
+        }
         self.source.live_book(symbol).or_else(|| self.markets[symbol].book())
     }
 

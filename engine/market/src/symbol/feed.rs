@@ -9,6 +9,8 @@ use super::{
     book_state_row, place, values,
 };
 
+use crate::watchdog::{Alarm, CHECK_LEVELS};
+
 /// What a whole event can leave wrong.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
@@ -34,6 +36,7 @@ impl SymbolMarket {
         }
         match verdict {
             DepthVerdict::Apply { audit } => {
+                state.depth_stalled = false;
                 dirty.book = true;
                 self.apply(ts_recv, update, audit);
                 return Some(Trigger::Depth);
@@ -171,6 +174,11 @@ impl SymbolMarket {
     ) -> Publish {
         let before = self.book_state();
         let state = &mut self.state;
+        if state.depth_watch.is_asked() {
+            let own = state.sync.update_id();
+            state.depth_watch.on_answer(ts_recv, snapshot.last_update_id, own);
+            return None;
+        }
         match state.sync.on_snapshot(snapshot) {
             SnapshotVerdict::Adopted => {
                 state.counters.syncs += 1;
@@ -314,7 +322,11 @@ impl SymbolMarket {
                 self.on_link_down(connection, scope);
                 self.append_lost_book(ts_recv, Nanos::UNDEF);
             }
-            Control::SnapshotRequested { .. } => {
+            Control::SnapshotRequested { limit, background } => {
+                if self.state.depth_watch.on_requested(limit, background) {
+                    self.state.wanted = None;
+                    return None;
+                }
                 // A background re-sync that was asked for while the book got lost still answers it.
                 self.state.wanted = None;
                 self.state.want_at = Nanos::UNDEF;
@@ -335,6 +347,7 @@ impl SymbolMarket {
                 return None;
             }
             Control::Stalled { scope } => {
+                self.state.renewal_wanted = None;
                 self.state.depth_stalled |= scope.carries(LinkScope::DEPTH);
                 self.state.trades_stalled |= scope.carries(LinkScope::TRADE);
             }
@@ -365,6 +378,9 @@ impl SymbolMarket {
             state.flow.forget_quote();
         }
         state.links.up(connection, scope);
+        if scope.carries(LinkScope::DEPTH) {
+            state.depth_watch.on_link(ts_recv);
+        }
         if scope.carries(LinkScope::TRADE) {
             if self.config.klines {
                 state.history.on_link_up(ts_recv, !state.candles[0].is_empty());
@@ -421,6 +437,28 @@ impl SymbolMarket {
     pub(super) fn set_halted(&mut self, halted: bool, dirty: &mut Dirty) -> Publish {
         dirty.book = std::mem::replace(&mut self.state.halted, halted) != halted;
         dirty.book.then_some(Trigger::Link)
+    }
+
+    /// A silent depth stream is asked about; one that is stalled is told, and its connections are to be renewed.
+    pub(super) fn watch_depth(&mut self, g: Nanos, dirty: &mut Dirty) {
+        let state = &mut self.state;
+        if !state.sync.is_live() || !state.links.carry(LinkScope::DEPTH) {
+            return;
+        }
+        match state.depth_watch.on_timer(g) {
+            Alarm::None => {}
+            Alarm::Ask => {
+                let check = SnapshotWanted { limit: CHECK_LEVELS, background: true };
+                state.wanted.get_or_insert(check);
+            }
+            Alarm::Stalled => {
+                state.counters.depth_stalls += 1;
+                state.depth_stalled = true;
+                state.renewal_wanted = Some(LinkScope::DEPTH);
+                dirty.book = true;
+                self.append_lost_book(g, Nanos::UNDEF);
+            }
+        }
     }
 
     /// Wants a background re-sync where few buckets are known or the last audit is long ago.

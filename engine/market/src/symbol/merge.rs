@@ -15,8 +15,9 @@ impl SymbolMarket {
         let state = &mut self.state;
         state.offset.on_message(update.ts_event, ts_recv);
         state.last_depth_recv = ts_recv;
-        state.depth_stalled = false;
-        let connections = state.links.count(LinkScope::DEPTH);
+        state.depth_watch.on_message(ts_recv, update.last_update_id);
+        // One that is stalled fills no gap.
+        let connections = if state.depth_stalled { 1 } else { state.links.count(LinkScope::DEPTH) };
         let Some(mut merge) = state.depth_merge.take() else { return None };
         let mut publish = None;
         let mut take = |update: &DepthUpdate<'_>| {

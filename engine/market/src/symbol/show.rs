@@ -264,6 +264,7 @@ impl SymbolMarket {
             halted: state.halted,
             unlogged: state.unlogged,
             flow_truncated: !flow_whole,
+            quiet: state.depth_watch.is_quiet(ts),
             trades_stalled: state.trades_stalled,
             age_depth,
             age_quote,

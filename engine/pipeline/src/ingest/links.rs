@@ -1,6 +1,6 @@
 //! Connections through all their lives: dialled, adopted, read, lost and dialled again.
 
-use cobring_types::{Input, InputKind, LinkScope, Nanos, SymbolIndex};
+use cobring_types::{Input, InputKind, LinkScope, Nanos, Symbol, SymbolIndex};
 use cobring_venue::binance::ConnectionPlan;
 use mio::Token;
 
@@ -199,6 +199,25 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             self.outlet.counters.links_lost += 1;
             self.tell_link(at, side, InputKind::LinkDown);
         }
+    }
+
+    /// A symbol's streams are stalled: the connections that should carry them are replaced.
+    pub(super) fn renew(&mut self, symbol: SymbolIndex, scope: LinkScope) {
+        self.outlet.counters.streams_stalled += 1;
+        for link in &mut self.links {
+            if link.plan.scope.carries(scope) && link.plan.symbols.contains(&symbol) {
+                link.renewal.doom(0);
+                link.renewal.doom(1);
+            }
+        }
+        let name = self.symbols.get(symbol.at()).map_or("", Symbol::as_str);
+        tracing::warn!(symbol = name, "a stream is stalled: its connection is renewed");
+        let LinkScope(aux) = scope;
+        self.outlet.put(Nanos::UNDEF, |stamp| Input {
+            symbol,
+            aux,
+            ..own_input(stamp, InputKind::Stalled)
+        });
     }
 
     /// The other connection has taken over: this one is closed by plan.

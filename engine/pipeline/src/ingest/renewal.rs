@@ -1,7 +1,7 @@
 //! Which of a link's two connections are wanted: one, or both while it is renewed, or both all the time.
 //!
-//! Guarantees: a connection is closed by plan only while the other one has delivered for a while; one that is lost is
-//! wanted again unless the other one has taken over. Does not: connect or close anything, read a clock.
+//! Guarantees: a connection is closed by plan only while the other one has delivered for a while, or where neither is
+//! of use; one that is lost is wanted again unless the other one has taken over. Does not: connect or close anything, read a clock.
 
 use cobring_types::Nanos;
 
@@ -95,7 +95,11 @@ impl Renewal {
             let proven = self.up[other]
                 .and_then(|up| up.heard)
                 .is_some_and(|heard| now.0 - heard.0 >= OVERLAP.0);
-            if proven && !self.is_due(other, now) {
+            let is_doomed = |side: usize| self.up[side].is_some_and(|up| up.doomed);
+            if is_doomed(0) && is_doomed(1) {
+                return Some(side);
+            }
+            if proven && !is_doomed(other) {
                 if !self.policy.twin {
                     self.primary = other;
                     self.renewing = false;
@@ -191,12 +195,14 @@ mod tests {
         fn a_planned_end_leaves_one_that_delivers(steps in steps(), twin in any::<bool>()) {
             let mut link = Renewal::new(policy(twin));
             let mut up: [Option<(bool, i64)>; 2] = [None; 2];
+            let mut doomed = [false; 2];
             let mut now = 0;
             for step in steps {
                 match step {
                     Step::Up(side) if up[side].is_none() && link.wants(side) => {
                         link.on_up(side, Nanos(now));
                         up[side] = Some((false, now));
+                        doomed[side] = false;
                     }
                     Step::Message(side) if up[side].is_some() => {
                         link.on_message(side, Nanos(now));
@@ -205,13 +211,17 @@ mod tests {
                         }
                     }
                     Step::Down(side) if up[side].take().is_some() => link.on_down(side),
-                    Step::Doom(side) => link.doom(side),
+                    Step::Doom(side) => {
+                        link.doom(side);
+                        doomed[side] = up[side].is_some();
+                    }
                     Step::Wait(seconds) => now += seconds * S,
                     _ => {}
                 }
                 if let Some(side) = link.step(Nanos(now)) {
                     prop_assert!(up[side].take().is_some());
-                    prop_assert!(matches!(up[1 - side], Some((true, since)) if now - since >= 3 * S));
+                    let delivers = matches!(up[1 - side], Some((true, since)) if now - since >= 3 * S);
+                    prop_assert!(delivers || (doomed[0] && doomed[1]));
                     link.on_down(side);
                 }
                 prop_assert!(link.wants(0) || link.wants(1));

@@ -1,0 +1,345 @@
+//! Whether a silent depth stream is quiet or stalled: its own rhythm says when to ask, the venue's update id decides.
+//!
+//! Guarantees: a stream is called stalled only where the venue has moved on without it; one that is confirmed quiet
+//! is asked about again, less and less often. Does not: ask, or end a connection.
+
+use cobring_types::Nanos;
+use serde::{Deserialize, Serialize};
+
+/// Levels of the snapshot whose update id answers: the fewest that the venue gives.
+pub(crate) const CHECK_LEVELS: u32 = 5;
+
+const BUCKETS: usize = 32;
+/// Beginning of the first bucket; the last one begins at 46 s.
+const STEP: Nanos = Nanos::MILLISECOND;
+/// Intervals that a rhythm is known from.
+const LEARNED: u32 = 500;
+/// Counts are halved here: the rhythm of the last minutes weighs most.
+const COUNTS_MAX: u32 = 1 << 14;
+/// Silence that is ordinary before the rhythm is known, and the least that is asked about afterwards.
+const PATIENCE_UNLEARNED: Nanos = Nanos(2_500 * Nanos::MILLISECOND.0);
+const PATIENCE_MIN: Nanos = Nanos(1_500 * Nanos::MILLISECOND.0);
+/// A message of the venue's update id may be on its way.
+const GRACE: Nanos = Nanos(500 * Nanos::MILLISECOND.0);
+/// A connection that was renewed for a stalled stream has this long before it is asked about itself.
+const RENEWAL_INTERVAL_MIN: Nanos = Nanos(5 * Nanos::SECOND.0);
+/// A silent stream is asked about at least this often.
+const CHECK_INTERVAL_MAX: Nanos = Nanos(30 * Nanos::SECOND.0);
+
+/// How far apart the messages of a stream are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Rhythm {
+    last: Nanos,
+    /// Intervals by half octaves.
+    counts: [u32; BUCKETS],
+    total: u32,
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        Self { last: Nanos::UNDEF, counts: [0; BUCKETS], total: 0 }
+    }
+}
+
+impl Rhythm {
+    fn on_message(&mut self, ts: Nanos) {
+        if let Some(last) = self.last.get() {
+            self.counts[bucket(Nanos(ts.0 - last))] += 1;
+            self.total += 1;
+            if self.total >= COUNTS_MAX {
+                self.counts.iter_mut().for_each(|count| *count /= 2);
+                self.total = self.counts.iter().sum();
+            }
+        }
+        self.last = ts;
+    }
+
+    /// The longest silence that is ordinary: five halves of the interval that one in a thousand exceeds.
+    fn patience(&self) -> Nanos {
+        if self.total < LEARNED {
+            return PATIENCE_UNLEARNED;
+        }
+        let beyond = self.total / 1_000;
+        let mut left = self.total;
+        let at = self.counts.iter().position(|count| {
+            left -= count;
+            left <= beyond
+        });
+        let interval = upper_bound(at.unwrap_or(BUCKETS - 1));
+        Nanos(interval.0.saturating_mul(5) / 2).max(PATIENCE_MIN)
+    }
+
+    fn silence(&self, now: Nanos) -> Option<Nanos> {
+        self.last.get().map(|last| Nanos(now.0 - last))
+    }
+}
+
+/// Of an interval of 2^(i/2) to 2^((i+1)/2) steps.
+fn bucket(interval: Nanos) -> usize {
+    let steps = u128::try_from(interval.0 / STEP.0).unwrap_or(0).max(1);
+    let octave = steps.ilog2();
+    let upper_half = steps * steps >= 1 << (2 * octave + 1);
+    usize::try_from(2 * octave)
+        .map_or(BUCKETS - 1, |at| (at + usize::from(upper_half)).min(BUCKETS - 1))
+}
+
+fn upper_bound(bucket: usize) -> Nanos {
+    let octave = bucket / 2;
+    // A lower half ends at √2 times its octave's beginning, an upper one at the next octave.
+    if bucket.is_multiple_of(2) {
+        Nanos((STEP.0 << octave) / 1_000 * 1_415)
+    } else {
+        Nanos(STEP.0 << (octave + 1))
+    }
+}
+
+/// What is asked about the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Check {
+    None,
+    Wanted,
+    Asked,
+    /// The venue is at this update id, we are not.
+    Behind {
+        update_id: u64,
+        since: Nanos,
+    },
+}
+
+/// What is to be done at a timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alarm {
+    /// Nothing.
+    None,
+    /// The venue is to be asked for its update id.
+    Ask,
+    /// The stream is stalled.
+    Stalled,
+}
+
+/// The watchdog of one symbol's depth stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DepthWatch {
+    rhythm: Rhythm,
+    check: Check,
+    /// Until the next check at the latest the venue's silence is its own.
+    quiet_until: Nanos,
+    /// Not to be asked about before.
+    next_check: Nanos,
+    /// Between two checks.
+    interval: Nanos,
+}
+
+impl Default for DepthWatch {
+    fn default() -> Self {
+        Self {
+            rhythm: Rhythm::default(),
+            check: Check::None,
+            quiet_until: Nanos::UNDEF,
+            next_check: Nanos::UNDEF,
+            interval: Nanos::UNDEF,
+        }
+    }
+}
+
+impl DepthWatch {
+    /// A depth message, whether it is of use or not.
+    pub(crate) fn on_message(&mut self, ts: Nanos, update_id: u64) {
+        self.rhythm.on_message(ts);
+        (self.quiet_until, self.next_check, self.interval) =
+            (Nanos::UNDEF, Nanos::UNDEF, Nanos::UNDEF);
+        match self.check {
+            Check::Behind { update_id: awaited, .. } if update_id < awaited => {}
+            // The answer that is on its way is still this check's.
+            Check::Asked => {}
+            _ => self.check = Check::None,
+        }
+    }
+
+    /// A connection begins with the stream: its silence counts from here.
+    pub(crate) fn on_link(&mut self, ts: Nanos) {
+        self.rhythm.last = ts;
+        self.check = Check::None;
+        self.quiet_until = Nanos::UNDEF;
+    }
+
+    /// Timer `g` while the book is live and some connection carries depth.
+    pub(crate) fn on_timer(&mut self, g: Nanos) -> Alarm {
+        match self.check {
+            Check::Behind { since, .. } if g.0 - since.0 >= GRACE.0 => {
+                self.check = Check::None;
+                self.pause(g, RENEWAL_INTERVAL_MIN);
+                Alarm::Stalled
+            }
+            Check::None
+                if self
+                    .rhythm
+                    .silence(g)
+                    .is_some_and(|silence| silence >= self.rhythm.patience())
+                    && self.next_check.get().is_none_or(|at| g.0 >= at) =>
+            {
+                self.check = Check::Wanted;
+                Alarm::Ask
+            }
+            _ => Alarm::None,
+        }
+    }
+
+    /// A snapshot was asked for: whether it is this check's.
+    pub(crate) fn on_requested(&mut self, limit: u32, background: bool) -> bool {
+        let is_check = background
+            && limit == CHECK_LEVELS
+            && matches!(self.check, Check::Wanted | Check::Asked);
+        if is_check {
+            self.check = Check::Asked;
+        } else if self.check == Check::Asked {
+            // Another question goes in its place.
+            self.check = Check::None;
+        }
+        is_check
+    }
+
+    /// Whether the next snapshot is this check's answer.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.check == Check::Asked
+    }
+
+    /// The venue's update id, and ours where the book is live.
+    pub(crate) fn on_answer(&mut self, ts: Nanos, venue: u64, own: Option<u64>) {
+        self.check = Check::None;
+        let Some(own) = own else { return };
+        if venue > own {
+            self.check = Check::Behind { update_id: venue, since: ts };
+            return;
+        }
+        let silence = self.rhythm.silence(ts).unwrap_or(Nanos(0));
+        if silence < self.rhythm.patience() {
+            return;
+        }
+        let interval =
+            self.interval.get().map_or(self.rhythm.patience().0, |interval| interval * 2);
+        self.interval = Nanos(interval.min(CHECK_INTERVAL_MAX.0));
+        self.next_check = Nanos(ts.0 + self.interval.0);
+        // A late answer to the next check does not make a quiet stream look old.
+        self.quiet_until = Nanos(self.next_check.0 + CHECK_INTERVAL_MAX.0);
+    }
+
+    /// Until the next message checks are further and further apart.
+    fn pause(&mut self, ts: Nanos, first: Nanos) {
+        let interval = self.interval.get().map_or(first.0, |interval| interval * 2);
+        self.interval = Nanos(interval.min(CHECK_INTERVAL_MAX.0));
+        self.next_check = Nanos(ts.0 + self.interval.0);
+    }
+
+    /// Whether the venue confirmed that nothing happened.
+    pub(crate) fn is_quiet(&self, now: Nanos) -> bool {
+        self.quiet_until.get().is_some_and(|until| now.0 <= until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: i64 = Nanos::MILLISECOND.0;
+
+    #[test]
+    fn buckets_are_half_octaves() {
+        let mut before = 0;
+        for ms in [1, 2, 10, 14, 15, 20, 28, 29, 40, 100, 1_000, 40_000, 10_000_000] {
+            let at = bucket(Nanos(ms * MS));
+            assert!(at >= before && at < BUCKETS, "{ms}");
+            let bound = upper_bound(at);
+            if at < BUCKETS - 1 {
+                assert!(bound.0 >= ms * MS, "{ms} ms in a bucket to {bound:?}");
+                assert!(bound.0 <= ms * MS * 3 / 2 + MS, "{ms} ms to {bound:?}");
+            }
+            before = at;
+        }
+    }
+
+    proptest! {
+        /// Patience lies between 2.5 and 2.5 · √2 times the interval that one in a thousand exceeds.
+        #[test]
+        fn patience_follows_the_rhythm(intervals in prop::collection::vec(10i64..4_000, 600..2_000)) {
+            let mut rhythm = Rhythm::default();
+            let mut ts = 0;
+            rhythm.on_message(Nanos(ts));
+            for interval in &intervals {
+                ts += interval * MS;
+                rhythm.on_message(Nanos(ts));
+            }
+            let mut sorted = intervals.clone();
+            sorted.sort_unstable();
+            let exact = sorted[sorted.len() - 1 - sorted.len() / 1_000] * MS;
+            let patience = rhythm.patience().0;
+            prop_assert!(patience >= (exact * 5 / 2).max(PATIENCE_MIN.0) - 1);
+            prop_assert!(patience <= ((exact + MS) * 5 / 2 * 3 / 2).max(PATIENCE_MIN.0));
+        }
+    }
+
+    fn learned(every_ms: i64) -> (DepthWatch, i64) {
+        let mut watch = DepthWatch::default();
+        let mut now = 0;
+        for id in 0..1_000 {
+            now += every_ms * MS;
+            watch.on_message(Nanos(now), id);
+            assert_eq!(watch.on_timer(Nanos(now)), Alarm::None);
+        }
+        (watch, now)
+    }
+
+    fn first_alarm(watch: &mut DepthWatch, from: i64, until: i64) -> Option<(Alarm, i64)> {
+        (1..).map(|step| from + step * 100 * MS).take_while(|&g| g <= until).find_map(|g| {
+            let alarm = watch.on_timer(Nanos(g));
+            (alarm != Alarm::None).then_some((alarm, g - from))
+        })
+    }
+
+    #[test]
+    fn a_stalled_stream_is_found_within_three_seconds() {
+        let (mut watch, now) = learned(100);
+        let (alarm, after) = first_alarm(&mut watch, now, now + 3_000 * MS).unwrap();
+        assert_eq!((alarm, after), (Alarm::Ask, 1_500 * MS));
+        assert!(watch.on_requested(CHECK_LEVELS, true) && watch.is_asked());
+        let answered = now + 1_600 * MS;
+        watch.on_answer(Nanos(answered), 1_007, Some(999));
+        // A message before the venue's id does not clear it.
+        watch.on_message(Nanos(answered + 50 * MS), 1_003);
+        let (alarm, after) = first_alarm(&mut watch, answered, answered + 1_000 * MS).unwrap();
+        assert_eq!((alarm, after), (Alarm::Stalled, 500 * MS));
+        // As long as nothing comes it is asked about again.
+        let stalled = answered + 500 * MS;
+        let again = first_alarm(&mut watch, stalled, stalled + 100_000 * MS);
+        assert_eq!(again, Some((Alarm::Ask, 5_000 * MS)));
+    }
+
+    #[test]
+    fn a_quiet_one_is_confirmed_again_and_again_and_never_stalled() {
+        let (mut watch, mut now) = learned(100);
+        let mut checks = 0;
+        let end = now + 3_600 * 1_000 * MS;
+        while let Some((alarm, after)) = first_alarm(&mut watch, now, end) {
+            assert_eq!(alarm, Alarm::Ask);
+            now += after;
+            assert!(checks == 0 || watch.is_quiet(Nanos(now)));
+            watch.on_requested(CHECK_LEVELS, true);
+            watch.on_answer(Nanos(now + 40 * MS), 999, Some(999));
+            assert!(watch.is_quiet(Nanos(now + 40 * MS)));
+            checks += 1;
+        }
+        assert!((100..140).contains(&checks), "{checks} checks in a quiet hour");
+        watch.on_message(Nanos(now), 1_000);
+        assert!(!watch.is_quiet(Nanos(now)));
+    }
+
+    #[test]
+    fn another_question_takes_the_answers_place() {
+        let (mut watch, now) = learned(100);
+        first_alarm(&mut watch, now, now + 3_000 * MS).unwrap();
+        assert!(!watch.on_requested(1_000, false));
+        assert!(watch.on_requested(CHECK_LEVELS, true));
+        assert!(!watch.on_requested(1_000, false) && !watch.is_asked());
+    }
+}
