@@ -67,3 +67,30 @@ fn a_quiet_market_is_confirmed_over_rest_and_no_connection_is_renewed() {
     }
     assert_eq!(report["hash"], replay_hash(&setup.log_files(), "fused"));
 }
+
+#[test]
+fn stalled_trades_are_told_by_the_venues_bars() {
+    let sim = Sim::start(&Market::Seed(63));
+    let setup = Setup::of(&sim);
+    let engine = setup.run();
+    let eth = Watch::start(setup.shared_memory_dir(), "ETHUSDT");
+    eth.wait_live();
+    wait_until("trades", SOON, || setup.show("ETHUSDT").json()["price"]["px"].as_f64().is_some());
+    sim.fault(&json!({ "kind": "stall", "stream": "ethusdt@aggTrade" }));
+    let told = || {
+        let shown = setup.show("ETHUSDT").json();
+        let reasons = shown["quality"]["reasons"].as_array().unwrap().clone();
+        reasons.contains(&json!("trades_stalled")) && shown["quality"]["freshness"] == 0.0
+    };
+    wait_until("the stall is told", SOON, told);
+    wait_until("its connection is renewed", SOON, || sim.count("connections") >= 2);
+    sim.fault(&json!({ "kind": "resume" }));
+    wait_until("trades again", SOON, || !told());
+    let report = engine.stop();
+    let counters =
+        |symbol: &str| report["symbols"][symbol]["counters"]["trade_stalls_total"].clone();
+    assert!(counters("ETHUSDT").as_u64().unwrap() >= 1, "{report}");
+    assert_eq!(counters("BTCUSDT"), 0, "{report}");
+    assert_eq!(report["ingest"]["links_lost_total"], 0, "{report}");
+    assert_eq!(report["hash"], replay_hash(&setup.log_files(), "fused"));
+}

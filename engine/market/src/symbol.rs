@@ -37,7 +37,7 @@ use crate::pivots::{PivotBar, Structure};
 use crate::quality::Facts;
 use crate::study::{Study, bar_outputs};
 use crate::top::{BestPrices, Quotes, best_of, values};
-use crate::watchdog::DepthWatch;
+use crate::watchdog::{DepthWatch, TradeWatch};
 
 /// A live book is audited by a snapshot this often.
 const AUDIT_INTERVAL: Nanos = Nanos(600_000_000_000);
@@ -96,6 +96,7 @@ struct State {
     depth_stalled: bool,
     /// Streams whose connections are to be renewed; until that was begun.
     renewal_wanted: Option<LinkScope>,
+    trade_watch: TradeWatch,
     trades_stalled: bool,
     halted: bool,
     /// Book and bookTicker, or book and audit, disagreed; until a snapshot mends it.
@@ -149,6 +150,7 @@ impl State {
             depth_watch: DepthWatch::default(),
             depth_stalled: false,
             renewal_wanted: None,
+            trade_watch: TradeWatch::default(),
             trades_stalled: false,
             halted: false,
             audit_mismatch: false,
@@ -198,7 +200,7 @@ impl State {
 }
 
 /// Raised with whatever a state holds: a state of another version is refused, not misread.
-const STATE_VERSION: u32 = 3;
+const STATE_VERSION: u32 = 4;
 
 /// What a checkpoint holds of a symbol.
 #[derive(Serialize)]
@@ -551,7 +553,7 @@ mod tests {
         let found = (STATE_VERSION, state.len(), digest(&state));
         assert_eq!(
             found,
-            (3, 8_695, 11_796_536_220_285_598_229),
+            (4, 8_698, 5_276_827_749_241_718_038),
             "raise STATE_VERSION where a field came, went or changed"
         );
     }

@@ -1,4 +1,5 @@
-//! Whether a silent depth stream is quiet or stalled: its own rhythm says when to ask, the venue's update id decides.
+//! Whether a silent stream is quiet or stalled. Depth: its own rhythm says when to ask, the venue's update id decides.
+//! Trades: the venue's 1 s bars say whether there were any.
 //!
 //! Guarantees: a stream is called stalled only where the venue has moved on without it; one that is confirmed quiet
 //! is asked about again, less and less often. Does not: ask, or end a connection.
@@ -237,6 +238,35 @@ impl DepthWatch {
     }
 }
 
+/// Seconds with trades, one after the other, that no trade came for: the first alarm, and each later one at four
+/// times as many.
+const UNTOLD_SECONDS: u32 = 3;
+
+/// The watchdog of one symbol's trades.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TradeWatch {
+    untold_seconds: u32,
+    alarm_at: u32,
+}
+
+impl Default for TradeWatch {
+    fn default() -> Self {
+        Self { untold_seconds: 0, alarm_at: UNTOLD_SECONDS }
+    }
+}
+
+impl TradeWatch {
+    /// A closed second of the venue with trades, and none of them came. Whether the stream is stalled.
+    pub(crate) fn on_untold_second(&mut self) -> bool {
+        self.untold_seconds = self.untold_seconds.saturating_add(1);
+        let alarm = self.untold_seconds >= self.alarm_at;
+        if alarm {
+            self.alarm_at = self.alarm_at.saturating_mul(4);
+        }
+        alarm
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,6 +362,13 @@ mod tests {
         assert!((100..140).contains(&checks), "{checks} checks in a quiet hour");
         watch.on_message(Nanos(now), 1_000);
         assert!(!watch.is_quiet(Nanos(now)));
+    }
+
+    #[test]
+    fn trades_are_stalled_after_three_untold_seconds_and_told_less_and_less_often() {
+        let mut watch = TradeWatch::default();
+        let alarms: Vec<_> = (1..200).filter(|_| watch.on_untold_second()).collect();
+        assert_eq!(alarms, [3, 12, 48, 192]);
     }
 
     #[test]

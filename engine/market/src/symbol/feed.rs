@@ -5,8 +5,8 @@ use cobring_venue::Audit;
 use super::{
     AUDIT_INTERVAL, BookState, Candles, Control, DepthSnapshot, DepthUpdate, DepthVerdict, Dirty,
     FIRST_DEPTH_WAIT, KlinesWanted, LastTrade, LinkScope, Nanos, Publish, Quote, RESYNC_INTERVAL,
-    SnapshotVerdict, SnapshotWanted, SymbolMarket, SyncState, Ticker, Trade, Trigger, best_of,
-    book_state_row, place, values,
+    SnapshotVerdict, SnapshotWanted, SymbolMarket, SyncState, Ticker, Trade, TradeWatch, Trigger,
+    best_of, book_state_row, place, values,
 };
 
 use crate::watchdog::{Alarm, CHECK_LEVELS};
@@ -382,6 +382,7 @@ impl SymbolMarket {
             state.depth_watch.on_link(ts_recv);
         }
         if scope.carries(LinkScope::TRADE) {
+            state.trade_watch = TradeWatch::default();
             if self.config.klines {
                 state.history.on_link_up(ts_recv, !state.candles[0].is_empty());
             }

@@ -3,8 +3,8 @@
 use cobring_types::{BarInterval, Kline, KlineSource};
 
 use super::{
-    Candles, Dirty, KlinesWanted, Nanos, Publish, SymbolMarket, Trade, TradeEffect, Trigger,
-    bar_outputs,
+    Candles, Dirty, KlinesWanted, LinkScope, Nanos, Publish, SymbolMarket, Trade, TradeEffect,
+    Trigger, bar_outputs,
 };
 use crate::bar::Bar;
 use crate::history::Answer;
@@ -115,6 +115,9 @@ impl SymbolMarket {
     ) -> Publish {
         self.state.counters.klines += rows.len() as u64;
         let before = self.windows.candles[interval.at()].cursor();
+        if source == KlineSource::Stream && interval == BarInterval::Second {
+            self.watch_trades(rows);
+        }
         match source {
             KlineSource::Stream if self.state.history.audits() => {
                 self.tell(interval, rows, false);
@@ -139,6 +142,23 @@ impl SymbolMarket {
         let changed = self.windows.candles[interval.at()].cursor() != before;
         dirty.candles |= changed;
         changed.then_some(Trigger::Repair)
+    }
+
+    /// Seconds in which the venue traded while no trade came.
+    fn watch_trades(&mut self, seconds: &[Kline]) {
+        let state = &mut self.state;
+        let untold = |second: &&Kline| {
+            second.trade_count > 0
+                && state.last_trade.is_none_or(|last| last.ts_trade < second.open_time)
+        };
+        if !state.links.carry(LinkScope::TRADE) || !seconds.iter().any(|second| untold(&second)) {
+            return;
+        }
+        if state.trade_watch.on_untold_second() {
+            state.counters.trade_stalls += 1;
+            state.trades_stalled = true;
+            state.renewal_wanted = Some(LinkScope::TRADE);
+        }
     }
 
     fn preload(

@@ -2,7 +2,7 @@
 
 use cobring_venue::Merged;
 
-use super::{DepthUpdate, Dirty, LinkScope, Nanos, Publish, SymbolMarket, Trade};
+use super::{DepthUpdate, Dirty, LinkScope, Nanos, Publish, SymbolMarket, Trade, TradeWatch};
 
 impl SymbolMarket {
     /// A depth update of any connection.
@@ -18,7 +18,7 @@ impl SymbolMarket {
         state.depth_watch.on_message(ts_recv, update.last_update_id);
         // One that is stalled fills no gap.
         let connections = if state.depth_stalled { 1 } else { state.links.count(LinkScope::DEPTH) };
-        let Some(mut merge) = state.depth_merge.take() else { return None };
+        let mut merge = state.depth_merge.take()?;
         let mut publish = None;
         let mut take = |update: &DepthUpdate<'_>| {
             publish = self.take_depth(ts_recv, update, dirty).or(publish);
@@ -53,6 +53,7 @@ impl SymbolMarket {
         state.offset.on_message(trade.ts_event, ts_recv);
         state.last_trade_recv = ts_recv;
         state.trades_stalled = false;
+        state.trade_watch = TradeWatch::default();
         let connections = state.links.count(LinkScope::TRADE);
         let mut publish = None;
         loop {
