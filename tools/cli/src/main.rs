@@ -19,6 +19,7 @@ mod shm;
 mod signals;
 mod sim;
 mod table;
+mod verify;
 
 use std::io::IsTerminal as _;
 
@@ -60,6 +61,8 @@ enum Command {
     Replay(replay::Replay),
     /// Read frames from shared memory.
     Frame(frame::Frame),
+    /// Check that logs are whole: numbers, checksums, ids.
+    Verify(verify::Verify),
     /// Read back from the log what a model said.
     Outputs(outputs::Outputs),
     /// List or clean up shared memory.
@@ -88,6 +91,7 @@ fn main() -> std::process::ExitCode {
         Command::Sim(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Frame(command) => command.run(),
+        Command::Verify(command) => command.run(),
         Command::Outputs(command) => command.run(),
         Command::Shm(command) => command.run(),
         Command::ImportKlines(command) => command.run(),

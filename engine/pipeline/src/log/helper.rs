@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
 
@@ -39,10 +39,10 @@ impl Helper {
     pub(super) fn new(
         ring: RecordConsumer,
         checkpoints: Receiver<Checkpoint>,
-        disk: Box<dyn Disk>,
+        disk: Arc<dyn Disk>,
         (config, header): (LogConfig, LogHeader),
         file: LogFile,
-        shared: Arc<Shared>,
+        (shared, keeper): (Arc<Shared>, SyncSender<()>),
         mut clock: Box<dyn FnMut() -> Nanos + Send>,
     ) -> Self {
         let now = clock();
@@ -52,6 +52,7 @@ impl Helper {
             header,
             config,
             shared,
+            keeper,
             closed_inputs: 0,
             checkpoints,
             arrived: Vec::new(),
@@ -121,12 +122,14 @@ struct Awaited {
 
 /// All of the helper but its ring.
 struct Sink {
-    disk: Box<dyn Disk>,
+    disk: Arc<dyn Disk>,
     /// None while the disk refuses.
     file: Option<LogFile>,
     header: LogHeader,
     config: LogConfig,
     shared: Arc<Shared>,
+    /// Hears of each file that is begun; the end of this ends it.
+    keeper: SyncSender<()>,
     /// Inputs written to the files before.
     closed_inputs: u64,
     checkpoints: Receiver<Checkpoint>,
@@ -251,6 +254,8 @@ impl Sink {
         self.shared.rare.checkpoint_due.store(false, Relaxed);
         self.shared.rare.status.store(WRITING, Relaxed);
         self.file = Some(file);
+        // One that is waiting tells of this one too.
+        let _waiting = self.keeper.try_send(());
     }
 
     fn close(&mut self, mut file: LogFile) -> Result<(), LogError> {

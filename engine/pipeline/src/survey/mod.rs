@@ -1,0 +1,12 @@
+//! Looking after logs: are they whole, what do they not hold, and what is behind a frame.
+//!
+//! Guarantees: nothing is changed; what a sentence says can be looked up by file and offset. Does not: print.
+
+mod ids;
+mod ranges;
+mod streams;
+mod verify;
+
+pub use ids::{Cause, MissingIds};
+pub use streams::Stream;
+pub use verify::{Finding, RunFacts, VerifyReport, verify};
