@@ -10,6 +10,7 @@ mod demo;
 mod exit;
 mod frame;
 mod frame_rows;
+mod gaps;
 mod import_klines;
 mod output;
 mod outputs;
@@ -63,6 +64,8 @@ enum Command {
     Frame(frame::Frame),
     /// Check that logs are whole: numbers, checksums, ids.
     Verify(verify::Verify),
+    /// List what logs do not hold: times without a link, lost books, missing trades.
+    Gaps(gaps::Gaps),
     /// Read back from the log what a model said.
     Outputs(outputs::Outputs),
     /// List or clean up shared memory.
@@ -92,6 +95,7 @@ fn main() -> std::process::ExitCode {
         Command::Replay(command) => command.run(),
         Command::Frame(command) => command.run(),
         Command::Verify(command) => command.run(),
+        Command::Gaps(command) => command.run(),
         Command::Outputs(command) => command.run(),
         Command::Shm(command) => command.run(),
         Command::ImportKlines(command) => command.run(),

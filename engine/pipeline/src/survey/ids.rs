@@ -83,11 +83,6 @@ impl IdStream {
         self.interrupted = Some(Cause::Log);
     }
 
-    /// The id that would go on.
-    pub(super) fn next(&self) -> Option<u64> {
-        self.next
-    }
-
     /// Goes on over what is there, and over what nobody will bring.
     fn settle(&mut self, mut missing: impl FnMut(MissingIds)) {
         let Some(mut next) = self.next else { return };

@@ -2,11 +2,13 @@
 //!
 //! Guarantees: nothing is changed; what a sentence says can be looked up by file and offset. Does not: print.
 
+mod gaps;
 mod ids;
 mod ranges;
 mod streams;
 mod verify;
 
+pub use gaps::{Gap, GapKind, gaps};
 pub use ids::{Cause, MissingIds};
 pub use streams::Stream;
 pub use verify::{Finding, RunFacts, VerifyReport, verify};

@@ -109,15 +109,6 @@ impl Streams {
     pub(super) fn malformed(&self) -> u64 {
         self.decoder.counters().malformed_total()
     }
-
-    /// The id after all that the symbol's stream brought.
-    pub(super) fn next_id(&self, symbol: SymbolIndex, stream: Stream) -> Option<u64> {
-        let symbol = self.symbols.get(symbol.at())?;
-        match stream {
-            Stream::Depth => symbol.depth.next(),
-            Stream::Trades => symbol.trades.next(),
-        }
-    }
 }
 
 impl Stream {

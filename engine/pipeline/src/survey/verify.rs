@@ -94,6 +94,24 @@ pub(super) fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, LogError> {
     if files.is_empty() { Err(LogError::NoFiles) } else { Ok(files) }
 }
 
+/// The files of each run, in order, at their first records; and those that cannot be opened.
+pub(super) fn runs_of(
+    files: Vec<PathBuf>,
+) -> (BTreeMap<u64, Vec<(LogScan, PathBuf)>>, Vec<(PathBuf, LogError)>) {
+    let mut runs: BTreeMap<u64, Vec<(LogScan, PathBuf)>> = BTreeMap::new();
+    let mut unreadable = Vec::new();
+    for path in files {
+        match LogScan::open(&path) {
+            Ok(scan) => runs.entry(scan.header().epoch).or_default().push((scan, path)),
+            Err(error) => unreadable.push((path, error)),
+        }
+    }
+    for scans in runs.values_mut() {
+        scans.sort_by_key(|(scan, _)| scan.header().first_input_seq);
+    }
+    (runs, unreadable)
+}
+
 /// Reads all files, to their ends, and holds the manifests of the directories among `paths` against them.
 ///
 /// # Errors
@@ -102,25 +120,19 @@ pub fn verify(
     paths: &[PathBuf],
     mut on_progress: impl FnMut(u64, u64),
 ) -> Result<VerifyReport, LogError> {
-    let files = files_of(paths)?;
-    let sizes: Vec<u64> =
-        files.iter().map(|path| path.metadata().map_or(0, |metadata| metadata.len())).collect();
-    let all_bytes = sizes.iter().sum();
     let mut report = VerifyReport::default();
-    let mut runs: BTreeMap<u64, Vec<(LogScan, PathBuf, u64)>> = BTreeMap::new();
-    for (path, size) in files.into_iter().zip(sizes) {
-        match LogScan::open(&path) {
-            Ok(scan) => runs.entry(scan.header().epoch).or_default().push((scan, path, size)),
-            Err(error) => report.find(unreadable(&path, &error)),
-        }
+    let (runs, unopened) = runs_of(files_of(paths)?);
+    for (path, error) in unopened {
+        report.find(unreadable(&path, &error));
     }
+    let all_bytes = runs.values().flatten().map(|(scan, _)| scan.progress().1).sum();
     let mut done_bytes = 0;
-    for (epoch, mut scans) in runs {
-        scans.sort_by_key(|(scan, ..)| scan.header().first_input_seq);
+    for (epoch, scans) in runs {
         let mut run = Run::new(epoch, scans[0].0.header(), scans.len(), &mut report);
-        for (scan, path, size) in scans {
+        for (scan, path) in scans {
+            let file_bytes = scan.progress().1;
             run.file(scan, &path, |done| on_progress(done_bytes + done, all_bytes));
-            done_bytes += size;
+            done_bytes += file_bytes;
         }
         let facts = run.finish();
         report.runs.push(facts);

@@ -47,7 +47,8 @@ impl Disk for TestDisk {
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = RealDisk.create(path)?;
-        Ok(Box::new(TestFile { faults: Arc::clone(&self.0), file }))
+        let is_log = path.to_string_lossy().ends_with(".cblog.tmp");
+        Ok(Box::new(TestFile { faults: Arc::clone(&self.0), file, is_log }))
     }
 
     fn publish(&self, temporary: &Path, path: &Path) -> io::Result<()> {
@@ -67,6 +68,8 @@ impl Disk for TestDisk {
 struct TestFile {
     faults: Arc<Faults>,
     file: Box<dyn DiskFile>,
+    /// And not one of the keeper's.
+    is_log: bool,
 }
 
 impl DiskFile for TestFile {
@@ -84,7 +87,7 @@ impl DiskFile for TestFile {
             thread::park_timeout(Duration::from_millis(1));
         }
         self.faults.check()?;
-        self.faults.syncs.fetch_add(1, SeqCst);
+        self.faults.syncs.fetch_add(u64::from(self.is_log), SeqCst);
         self.file.sync_data()
     }
 
