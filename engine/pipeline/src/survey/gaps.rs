@@ -405,7 +405,7 @@ impl Run {
             let gap = &mut self.gaps[unfilled.gap];
             gap.missing = format!("{ids} trades, {seconds} s not told by klines");
         }
-        self.gaps.sort_by_key(|gap| gap.from);
+        self.gaps.sort_by_key(|gap| (gap.from, gap.kind));
         self.gaps
     }
 }

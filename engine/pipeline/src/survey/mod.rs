@@ -12,3 +12,6 @@ pub use gaps::{Gap, GapKind, gaps};
 pub use ids::{Cause, MissingIds};
 pub use streams::Stream;
 pub use verify::{Finding, RunFacts, VerifyReport, verify};
+
+#[cfg(test)]
+mod tests;
