@@ -12,6 +12,7 @@ mod frame;
 mod frame_rows;
 mod gaps;
 mod import_klines;
+mod lineage;
 mod output;
 mod outputs;
 mod replay;

@@ -232,11 +232,22 @@ pub(super) fn open_stored(path: &Path) -> Result<Source, LogError> {
 /// # Errors
 /// As [`log_files`]; [`LogError::NoFiles`] where there is none.
 pub fn newest_run(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
-    let mut files = log_files(dir)?;
+    let files = log_files(dir)?;
     let newest = files.iter().filter_map(|path| epoch_in_name(path)).max();
-    let newest = newest.ok_or(LogError::NoFiles)?;
-    files.retain(|path| epoch_in_name(path) == Some(newest));
-    Ok(files)
+    of_epoch(files, newest.ok_or(LogError::NoFiles)?)
+}
+
+/// The log files of the run of that epoch in `dir`, in order.
+///
+/// # Errors
+/// As [`newest_run`].
+pub fn run_of_epoch(dir: &Path, epoch: u64) -> Result<Vec<PathBuf>, LogError> {
+    of_epoch(log_files(dir)?, epoch)
+}
+
+fn of_epoch(mut files: Vec<PathBuf>, epoch: u64) -> Result<Vec<PathBuf>, LogError> {
+    files.retain(|path| epoch_in_name(path) == Some(epoch));
+    if files.is_empty() { Err(LogError::NoFiles) } else { Ok(files) }
 }
 
 /// The epoch in a name as [`LogHeader::file_name`] makes it.

@@ -166,7 +166,14 @@ impl Sink {
                 let ts_recv = input.stamp.ts_recv;
                 self.awaited = Some(Awaited { input_seq, ts_recv, since: now });
             }
-            InputKind::LogLost => self.shared.rare.checkpoint_due.store(true, Relaxed),
+            InputKind::LogLost => {
+                self.shared.rare.checkpoint_due.store(true, Relaxed);
+                let lost = losses_told(input);
+                tracing::warn!(
+                    input_seq,
+                    "the log lacks {lost} inputs before this one, no frame does"
+                );
+            }
             _ => {}
         }
     }
@@ -252,7 +259,9 @@ impl Sink {
         self.shared.file_bytes.store(file.size_bytes(), Relaxed);
         self.shared.rare.files.fetch_add(1, Relaxed);
         self.shared.rare.checkpoint_due.store(false, Relaxed);
-        self.shared.rare.status.store(WRITING, Relaxed);
+        if self.shared.rare.status.swap(WRITING, Relaxed) == FAILING {
+            tracing::warn!("the log is written again, to {}", file.path().display());
+        }
         self.file = Some(file);
         // One that is waiting tells of this one too.
         let _waiting = self.keeper.try_send(());
@@ -282,6 +291,10 @@ impl Sink {
     }
 
     fn note(&mut self, error: &LogError) {
+        // Once a failure, however often it is tried again.
+        if self.shared.rare.status.load(Relaxed) != FAILING {
+            tracing::warn!("the log is not written, frames go on: {error}");
+        }
         self.shared.rare.errors.fetch_add(1, Relaxed);
         self.shared.rare.os_error.store(error.os_error(), Relaxed);
         self.shared.rare.status.store(FAILING, Relaxed);

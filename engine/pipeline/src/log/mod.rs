@@ -80,7 +80,7 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointBlob, LogStart};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
-pub use file::{LogFile, log_files, newest_run, plain_name};
+pub use file::{LogFile, log_files, newest_run, plain_name, run_of_epoch};
 pub use header::{LOG_VERSION, LogHeader, is_log_file};
 pub use manifest::{FileFacts, MANIFEST_NAME, Manifest};
 pub use reader::{LogReader, Torn};

@@ -4,12 +4,14 @@
 
 mod gaps;
 mod ids;
+mod lineage;
 mod ranges;
 mod streams;
 mod verify;
 
 pub use gaps::{Gap, GapKind, gaps};
 pub use ids::{Cause, MissingIds};
+pub use lineage::{Lineage, LineageError, LoggedInput, lineage};
 pub use streams::Stream;
 pub use verify::{Finding, RunFacts, VerifyReport, verify};
 

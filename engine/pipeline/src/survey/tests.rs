@@ -352,3 +352,39 @@ fn gaps_are_listed_with_what_filled_them() {
         assert_eq!(gaps_of(&format!("{live} {words}")), expected, "{words}");
     }
 }
+
+#[test]
+fn a_frame_is_traced_to_its_input() {
+    // Timers come between: each 100 ms one, and one input.
+    let script = Script::write("up1 1:d9-10 s9 1:t1-1 | 1:d11-11 1:t2-3 stop");
+    let files = || script.files.clone();
+    let end = match lineage(files(), "ETHUSDT", 1_000, |_, _| ()) {
+        Err(LineageError::Frame { first: 0, end, wanted: 1_000, .. }) => end,
+        other => panic!("{other:?}"),
+    };
+    let mut told = Vec::new();
+    for seq in 0..end {
+        let lineage = lineage(files(), "ethusdt", seq, |_, _| ()).unwrap();
+        assert_eq!((lineage.symbol.as_str(), lineage.seq, lineage.epoch), ("ETHUSDT", seq, 7));
+        let Some(input) = lineage.input else { continue };
+        let bytes = fs::read(&input.path).unwrap();
+        let at = usize::try_from(input.offset).unwrap();
+        // The record is where it is said to be, and it is that one.
+        assert_eq!(bytes[at + 24..at + 32], input.stamp.input_seq.to_le_bytes());
+        assert_eq!(bytes[at + 56..at + 56 + input.bytes.len()], input.bytes);
+        let previous = lineage.previous.map(|previous| previous.stamp.input_seq);
+        if input.stamp.input_seq > 0 {
+            assert_eq!(previous, Some(input.stamp.input_seq - 1), "frame {seq}");
+        }
+        if lineage.trigger != "timer" {
+            assert_eq!(input.stamp.ts_recv, lineage.ts_recv);
+            told.push(format!("{} {:?}", lineage.trigger, input.kind));
+        }
+    }
+    assert_eq!(
+        told,
+        ["link LinkUp", "snapshot RestDepth", "trade Text", "depth Text", "trade Text"]
+    );
+    let error = lineage(files(), "XRPUSDT", 0, |_, _| ()).unwrap_err();
+    assert_eq!(error.to_string(), "the log has no symbol XRPUSDT, it has ETHUSDT");
+}
