@@ -101,6 +101,12 @@ pub struct LogSettings {
     pub rotate_bytes: u64,
     /// A new file begins at each multiple of this.
     pub rotate_interval: Nanos,
+    /// Whether closed files are compressed.
+    pub compress: bool,
+    /// Files that ended longer ago are deleted; 0 for none.
+    pub keep: Nanos,
+    /// The oldest files are deleted while all together are larger; 0 for none.
+    pub keep_bytes: u64,
     /// A run goes on from the one before where that ended at most this long ago; 0 never.
     pub resume_within: Nanos,
 }

@@ -24,6 +24,7 @@ pub mod ring;
 pub mod sequencer;
 mod source;
 pub mod stages;
+pub mod survey;
 pub mod utc;
 mod warm_start;
 

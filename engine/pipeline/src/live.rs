@@ -283,6 +283,9 @@ fn start_log(
         sync_interval: config.log.sync_interval,
         rotate_bytes: config.log.rotate_bytes,
         rotate_interval: config.log.rotate_interval,
+        compress: config.log.compress,
+        keep: config.log.keep,
+        keep_bytes: config.log.keep_bytes,
         ..LogConfig::new(&config.log.dir)
     };
     LogWriter::start(log_config, header, start, move || clock.now()).map(Some)

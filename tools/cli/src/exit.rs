@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Failed(String),
     /// 3: the configuration is refused.
     Configuration(String),
+    /// 4: a check found something, which it has told.
+    Found,
     /// 128 + the signal's number: ended by it, cleanly.
     Signal(i32),
     /// Whoever read our output is gone: not an error.
@@ -27,6 +29,7 @@ impl Failure {
     pub(crate) fn exit_code(result: Result<(), Self>) -> ExitCode {
         let (code, message) = match result {
             Ok(()) | Err(Self::OutputClosed) => return ExitCode::SUCCESS,
+            Err(Self::Found) => return ExitCode::from(4),
             Err(Self::Failed(message)) => (1, message),
             Err(Self::Configuration(message)) => (3, message),
             Err(Self::Signal(number)) => {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::exit::Failure;
 use crate::frame_rows::Rows;
+use crate::lineage::Lineage;
 use crate::output;
 use crate::signals::Signals;
 
@@ -40,6 +41,9 @@ enum Action {
   cobring frame rows ETHUSDT candles.1m --last 60
   cobring frame rows ETHUSDT pivots.1s.3 | jq -c '[.open_time, .kind, .price]'")]
     Rows(Rows),
+    /// Print the input behind a frame, from the log.
+    #[command(after_help = crate::lineage::EXAMPLES)]
+    Lineage(Lineage),
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +110,7 @@ impl Frame {
             Action::Show(show) => show.run(),
             Action::Watch(watch) => watch.run(),
             Action::Rows(rows) => rows.run(),
+            Action::Lineage(lineage) => lineage.run(),
         }
     }
 }

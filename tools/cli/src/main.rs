@@ -10,7 +10,9 @@ mod demo;
 mod exit;
 mod frame;
 mod frame_rows;
+mod gaps;
 mod import_klines;
+mod lineage;
 mod output;
 mod outputs;
 mod replay;
@@ -19,6 +21,7 @@ mod shm;
 mod signals;
 mod sim;
 mod table;
+mod verify;
 
 use std::io::IsTerminal as _;
 
@@ -60,6 +63,10 @@ enum Command {
     Replay(replay::Replay),
     /// Read frames from shared memory.
     Frame(frame::Frame),
+    /// Check that logs are whole: numbers, checksums, ids.
+    Verify(verify::Verify),
+    /// List what logs do not hold: times without a link, lost books, missing trades.
+    Gaps(gaps::Gaps),
     /// Read back from the log what a model said.
     Outputs(outputs::Outputs),
     /// List or clean up shared memory.
@@ -88,6 +95,8 @@ fn main() -> std::process::ExitCode {
         Command::Sim(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Frame(command) => command.run(),
+        Command::Verify(command) => command.run(),
+        Command::Gaps(command) => command.run(),
         Command::Outputs(command) => command.run(),
         Command::Shm(command) => command.run(),
         Command::ImportKlines(command) => command.run(),

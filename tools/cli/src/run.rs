@@ -118,8 +118,12 @@ fn print_report(out: &mut impl Write, report: &RunReport) -> io::Result<()> {
         let end = if log.complete { "complete" } else { "not all of it reached the disk" };
         writeln!(
             out,
-            "log: {} inputs in {} files, {lost} lost, {end}",
-            log.stats.inputs_written, log.stats.files
+            "log: {} inputs in {} files, {lost} lost, {} refusals of the disk, {} files compressed, {} deleted, {end}",
+            log.stats.inputs_written,
+            log.stats.files,
+            log.stats.errors + log.stats.keeper_errors,
+            log.stats.files_compressed,
+            log.stats.files_deleted
         )?;
     }
     for symbol in &report.symbols {
@@ -182,7 +186,13 @@ fn report_json(report: &RunReport) -> Value {
             "inputs_written": log.stats.inputs_written,
             "files": log.stats.files,
             "lost": log.stats.lost_ring + log.stats.lost_disk,
+            "lost_ring": log.stats.lost_ring,
+            "lost_disk": log.stats.lost_disk,
             "errors": log.stats.errors,
+            "checkpoints_missing": log.stats.checkpoints_missing,
+            "files_compressed": log.stats.files_compressed,
+            "files_deleted": log.stats.files_deleted,
+            "keeper_errors": log.stats.keeper_errors,
         })),
         "hash": report.symbols.iter().all(|symbol| symbol.digest.is_some()).then(|| total(report).to_string()),
     })

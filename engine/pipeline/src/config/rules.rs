@@ -121,6 +121,15 @@ pub(super) fn size_bytes(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) ->
     }
 }
 
+/// A size in bytes, or 0 for none.
+pub(super) fn size_bytes_or_none(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) -> Rule<u64> {
+    let some = size_bytes(range);
+    move |value| match integer_of(value) {
+        Some(0) => Ok(0),
+        _ => some(value).map_err(|rule| rule.replace("must be", "must be 0 or")),
+    }
+}
+
 /// A size of a ring in bytes.
 pub(super) fn ring_bytes(value: &DeValue<'_>) -> Rule<usize> {
     let range = 64 * KIB..=GIB;

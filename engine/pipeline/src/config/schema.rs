@@ -12,7 +12,7 @@ use super::read::{Section, Source};
 use super::rules::{
     Choice, GIB, KIB, MIB, boolean, choice, cores, decimal, grouped, integer, millis, number,
     number_above, one_of, optional_path, path, ring_bytes, seconds, shared_memory_dir, size_bytes,
-    time_of_day, times, url,
+    size_bytes_or_none, time_of_day, times, url,
 };
 use super::{
     BinanceSettings, BoundsSettings, Config, ConfigError, EngineSettings, LogSettings,
@@ -132,6 +132,17 @@ fn log(mut table: Section<'_, '_>, base: Option<LogSettings>) -> LogSettings {
             "rotate_minutes",
             base.map(|base| base.rotate_interval),
             times(1..=1_440, 60 * Nanos::SECOND.0),
+        ),
+        compress: table.get("compress", base.map(|base| base.compress), boolean),
+        keep: table.get(
+            "keep_days",
+            base.map(|base| base.keep),
+            times(0..=36_500, 86_400 * Nanos::SECOND.0),
+        ),
+        keep_bytes: table.get(
+            "keep_bytes",
+            base.map(|base| base.keep_bytes),
+            size_bytes_or_none(MIB..=GIB * MIB),
         ),
         resume_within: table.get(
             "resume_within_h",

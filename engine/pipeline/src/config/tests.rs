@@ -49,6 +49,7 @@ fn the_shipped_file_is_what_an_empty_one_means() {
         (log.ring_bytes, log.sync_interval, log.rotate_bytes),
         (8 << 20, Nanos::SECOND, 1 << 30)
     );
+    assert_eq!((log.compress, log.keep, log.keep_bytes), (true, Nanos(0), 0));
     let hour = 3_600 * Nanos::SECOND.0;
     assert_eq!((log.rotate_interval, log.resume_within), (Nanos(hour), Nanos(24 * hour)));
     let binance = &built_in.binance;
@@ -215,6 +216,11 @@ fn broken_rules_name_place_key_value_and_rule() {
         ("log", "sync_ms = 1.5", "must be a whole number between 1 and 60,000"),
         ("log", "rotate_bytes = 1000", "must be a number of bytes between 1 MiB and 1 TiB"),
         ("log", "rotate_minutes = 0", "must be a whole number between 1 and 1,440"),
+        ("log", "compress = \"zstd\"", "must be true or false"),
+        ("log", "keep_days = 36_501", "must be a whole number between 0 and 36,500"),
+        ("log", "keep_days = 0.5", "must be a whole number between 0 and 36,500"),
+        ("log", "keep_bytes = 1000", "must be 0 or a number of bytes between 1 MiB and 1024 TiB"),
+        ("log", "keep_bytes = -1", "must be 0 or a number of bytes between 1 MiB and 1024 TiB"),
         ("log", "resume_within_h = 721", "must be a whole number between 0 and 720"),
         ("venue.binance", "renew_after_s = 4", "must be a whole number between 5 and 86,400"),
         (

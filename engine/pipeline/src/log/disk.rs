@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Where log files are made.
-pub trait Disk: Send + fmt::Debug {
+pub trait Disk: Send + Sync + fmt::Debug {
     /// Makes a directory and those above it, readable by owner and group; one that is there is left as
     /// it is.
     ///
@@ -27,11 +27,17 @@ pub trait Disk: Send + fmt::Debug {
     /// The system's; `AlreadyExists` where the name is taken.
     fn publish(&self, temporary: &Path, path: &Path) -> io::Result<()>;
 
-    /// Removes a file that was not published.
+    /// Gives a file its name, in place of another that has it.
     ///
     /// # Errors
     /// The system's.
-    fn remove(&self, temporary: &Path) -> io::Result<()>;
+    fn replace(&self, temporary: &Path, path: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// The system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
 }
 
 /// A log file being written.
@@ -74,13 +80,17 @@ impl Disk for RealDisk {
         if path.try_exists()? {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        self.replace(temporary, path)
+    }
+
+    fn replace(&self, temporary: &Path, path: &Path) -> io::Result<()> {
         fs::rename(temporary, path)?;
         // The name is data of the directory.
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
     }
 
-    fn remove(&self, temporary: &Path) -> io::Result<()> {
-        fs::remove_file(temporary)
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
     }
 }
 

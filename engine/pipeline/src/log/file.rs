@@ -9,9 +9,15 @@ use super::disk::{Disk, DiskFile, RealDisk};
 use super::error::LogError;
 use super::header::LogHeader;
 use super::record::{self, PAYLOAD_BYTES_MAX};
+use crate::source::Source;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
+/// What the name of a file ends in.
+pub(super) const LOG_SUFFIX: &str = ".cblog";
+/// What is appended to that when it is compressed.
+pub(super) const ZSTD_SUFFIX: &str = ".zst";
+const GZIP_SUFFIX: &str = ".gz";
 
 /// One log file, written by the calling thread.
 #[derive(Debug)]
@@ -47,9 +53,7 @@ impl LogFile {
         start: &LogStart,
     ) -> Result<Self, LogError> {
         let path = dir.join(header.file_name());
-        let mut temporary: OsString = path.clone().into();
-        temporary.push(TEMPORARY_SUFFIX);
-        let temporary = PathBuf::from(temporary);
+        let temporary = with_suffix(&path, TEMPORARY_SUFFIX);
         let mut bytes = header.encode();
         start
             .append(&mut bytes)
@@ -165,17 +169,25 @@ impl Drop for LogFile {
     }
 }
 
-/// The log files of a directory, compressed ones included, in time order.
+/// The log files of a directory, compressed ones included, in time order. Of a file that is there plain and compressed,
+/// as a kill between the two leaves it, the plain one.
 ///
 /// # Errors
 /// [`LogError::Io`] where the directory cannot be read.
 pub fn log_files(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
+    let mut paths = stored_files(dir)?;
+    // The plain one sorts before the compressed ones of its name.
+    paths.dedup_by(|path, kept| plain_path(path) == plain_path(kept));
+    Ok(paths)
+}
+
+/// As [`log_files`], with both where a file is there twice.
+pub(super) fn stored_files(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
     let read = |error| LogError::io(dir, "be listed", error);
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(read)? {
         let path = entry.map_err(read)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if [".cblog", ".cblog.zst", ".cblog.gz"].iter().any(|end| name.ends_with(end)) {
+        if plain_path(&path).to_string_lossy().ends_with(LOG_SUFFIX) {
             paths.push(path);
         }
     }
@@ -183,19 +195,62 @@ pub fn log_files(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
     Ok(paths)
 }
 
+/// The path without what says that it is compressed.
+pub(super) fn plain_path(path: &Path) -> PathBuf {
+    let text = path.to_string_lossy();
+    let plain = [ZSTD_SUFFIX, GZIP_SUFFIX].iter().find_map(|suffix| text.strip_suffix(suffix));
+    plain.map_or_else(|| path.to_owned(), PathBuf::from)
+}
+
+/// The name of the file at `path` as it was written: without what says that it is compressed.
+#[must_use]
+pub fn plain_name(path: &Path) -> String {
+    plain_path(path).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The path with `suffix` appended to its name.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.into();
+    name.push(suffix);
+    name.into()
+}
+
+/// Opens a log file, or the compressed one that took its place since it was listed.
+pub(super) fn open_stored(path: &Path) -> Result<Source, LogError> {
+    Source::open(path)
+        .or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Source::open(&with_suffix(path, ZSTD_SUFFIX)).map_err(|_| error)
+            }
+            _ => Err(error),
+        })
+        .map_err(|error| LogError::io(path, "be read", error))
+}
+
 /// The log files of the newest run of `dir`, in order: those of the greatest epoch that their names tell.
 ///
 /// # Errors
 /// As [`log_files`]; [`LogError::NoFiles`] where there is none.
 pub fn newest_run(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
-    let mut files = log_files(dir)?;
+    let files = log_files(dir)?;
     let newest = files.iter().filter_map(|path| epoch_in_name(path)).max();
-    let newest = newest.ok_or(LogError::NoFiles)?;
-    files.retain(|path| epoch_in_name(path) == Some(newest));
-    Ok(files)
+    of_epoch(files, newest.ok_or(LogError::NoFiles)?)
+}
+
+/// The log files of the run of that epoch in `dir`, in order.
+///
+/// # Errors
+/// As [`newest_run`].
+pub fn run_of_epoch(dir: &Path, epoch: u64) -> Result<Vec<PathBuf>, LogError> {
+    of_epoch(log_files(dir)?, epoch)
+}
+
+fn of_epoch(mut files: Vec<PathBuf>, epoch: u64) -> Result<Vec<PathBuf>, LogError> {
+    files.retain(|path| epoch_in_name(path) == Some(epoch));
+    if files.is_empty() { Err(LogError::NoFiles) } else { Ok(files) }
 }
 
 /// The epoch in a name as [`LogHeader::file_name`] makes it.
-fn epoch_in_name(path: &Path) -> Option<u64> {
+pub(super) fn epoch_in_name(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.split('_').nth(1)?.parse().ok()
 }

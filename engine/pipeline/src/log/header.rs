@@ -3,6 +3,7 @@ use std::path::Path;
 use cobring_types::{Nanos, Symbol};
 
 use super::error::LogError;
+use super::file::open_stored;
 use super::record::{i64_at, pad, u32_at, u64_at};
 use crate::source::Source;
 use crate::utc;
@@ -168,7 +169,7 @@ pub(super) fn fill(source: &mut Source, wanted: usize, part: &'static str) -> Re
 /// [`LogError::Io`] where it cannot be read.
 pub fn is_log_file(path: &Path) -> Result<bool, LogError> {
     let read = |error| LogError::io(path, "be read", error);
-    let mut source = Source::open(path).map_err(read)?;
+    let mut source = open_stored(path)?;
     match source.fill(MAGIC.len()) {
         Ok(_) => Ok(first_bytes(&source) == MAGIC),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),

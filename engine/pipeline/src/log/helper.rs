@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
 
@@ -39,10 +39,10 @@ impl Helper {
     pub(super) fn new(
         ring: RecordConsumer,
         checkpoints: Receiver<Checkpoint>,
-        disk: Box<dyn Disk>,
+        disk: Arc<dyn Disk>,
         (config, header): (LogConfig, LogHeader),
         file: LogFile,
-        shared: Arc<Shared>,
+        (shared, keeper): (Arc<Shared>, SyncSender<()>),
         mut clock: Box<dyn FnMut() -> Nanos + Send>,
     ) -> Self {
         let now = clock();
@@ -52,6 +52,7 @@ impl Helper {
             header,
             config,
             shared,
+            keeper,
             closed_inputs: 0,
             checkpoints,
             arrived: Vec::new(),
@@ -121,12 +122,14 @@ struct Awaited {
 
 /// All of the helper but its ring.
 struct Sink {
-    disk: Box<dyn Disk>,
+    disk: Arc<dyn Disk>,
     /// None while the disk refuses.
     file: Option<LogFile>,
     header: LogHeader,
     config: LogConfig,
     shared: Arc<Shared>,
+    /// Hears of each file that is begun; the end of this ends it.
+    keeper: SyncSender<()>,
     /// Inputs written to the files before.
     closed_inputs: u64,
     checkpoints: Receiver<Checkpoint>,
@@ -163,7 +166,14 @@ impl Sink {
                 let ts_recv = input.stamp.ts_recv;
                 self.awaited = Some(Awaited { input_seq, ts_recv, since: now });
             }
-            InputKind::LogLost => self.shared.rare.checkpoint_due.store(true, Relaxed),
+            InputKind::LogLost => {
+                self.shared.rare.checkpoint_due.store(true, Relaxed);
+                let lost = losses_told(input);
+                tracing::warn!(
+                    input_seq,
+                    "the log lacks {lost} inputs before this one, no frame does"
+                );
+            }
             _ => {}
         }
     }
@@ -249,8 +259,12 @@ impl Sink {
         self.shared.file_bytes.store(file.size_bytes(), Relaxed);
         self.shared.rare.files.fetch_add(1, Relaxed);
         self.shared.rare.checkpoint_due.store(false, Relaxed);
-        self.shared.rare.status.store(WRITING, Relaxed);
+        if self.shared.rare.status.swap(WRITING, Relaxed) == FAILING {
+            tracing::warn!("the log is written again, to {}", file.path().display());
+        }
         self.file = Some(file);
+        // One that is waiting tells of this one too.
+        let _waiting = self.keeper.try_send(());
     }
 
     fn close(&mut self, mut file: LogFile) -> Result<(), LogError> {
@@ -277,6 +291,10 @@ impl Sink {
     }
 
     fn note(&mut self, error: &LogError) {
+        // Once a failure, however often it is tried again.
+        if self.shared.rare.status.load(Relaxed) != FAILING {
+            tracing::warn!("the log is not written, frames go on: {error}");
+        }
         self.shared.rare.errors.fetch_add(1, Relaxed);
         self.shared.rare.os_error.store(error.os_error(), Relaxed);
         self.shared.rare.status.store(FAILING, Relaxed);

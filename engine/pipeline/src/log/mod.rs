@@ -60,13 +60,18 @@
 //! checkpoint: it gets that name when they are on the disk.
 
 mod checkpoint;
+mod compress;
 mod disk;
 mod error;
 mod file;
 mod header;
 mod helper;
+mod keeper;
+mod manifest;
 mod reader;
 mod record;
+mod records;
+mod scan;
 mod writer;
 
 #[cfg(test)]
@@ -75,10 +80,12 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointBlob, LogStart};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::LogError;
-pub use file::{LogFile, log_files, newest_run};
+pub use file::{LogFile, log_files, newest_run, plain_name, run_of_epoch};
 pub use header::{LOG_VERSION, LogHeader, is_log_file};
+pub use manifest::{FileFacts, MANIFEST_NAME, Manifest};
 pub use reader::{LogReader, Torn};
 pub use record::PAYLOAD_BYTES_MAX;
+pub use scan::{LogScan, Scanned};
 pub use writer::{
     CheckpointSender, LogConfig, LogProducer, LogReport, LogStats, LogStatus, LogWriter,
 };

@@ -1,19 +1,13 @@
 use std::fmt::Debug;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use cobring_types::{Input, InputKind};
 
 use super::checkpoint::{Checkpoint, LogStart};
 use super::error::LogError;
+use super::file::open_stored;
 use super::header::LogHeader;
-use super::record::{self, ALIGN_BYTES, HEAD_BYTES, Size};
-use crate::source::Source;
-
-/// How far behind a bad record a good one is looked for, to tell damage from a torn tail.
-const RESUME_SCAN_BYTES: usize = 32 << 20;
-/// How much of that is checksummed: each byte of a hostile file could claim to begin a large record.
-const RESUME_CHECKSUM_BYTES: usize = 256 << 20;
+use super::records::{Found, Records};
 
 /// Where a file ends in the middle of a record. All before it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +30,7 @@ pub struct LogReader {
     /// In order; the last ones may lack a header.
     files: Vec<Listed>,
     file_index: usize,
-    source: Source,
+    records: Records,
     start: LogStart,
     next_seq: u64,
     /// Size of the record that was given last and is still to be consumed.
@@ -51,13 +45,6 @@ struct Listed {
     header: LogHeader,
 }
 
-/// What is at the current place.
-enum Found {
-    Record { bytes: usize, kind: InputKind, input_seq: u64 },
-    End,
-    Torn(&'static str),
-}
-
 impl LogReader {
     /// # Errors
     /// Where there is no file, one cannot be read, is no log of this version, is damaged in its header
@@ -68,7 +55,7 @@ impl LogReader {
         let mut short = None;
         for path in paths {
             let path = path.as_ref();
-            let mut source = open(path)?;
+            let mut source = open_stored(path)?;
             match LogHeader::read(&mut source) {
                 Ok(header) => files.push(Listed { path: path.to_owned(), header }),
                 Err(error @ LogError::Short { .. }) => {
@@ -86,12 +73,12 @@ impl LogReader {
         for file in &files[1..] {
             check_same_run(first, file)?;
         }
-        let (source, start) = enter(first)?;
+        let (records, _, start) = Records::open(&first.path)?;
         Ok(Self {
             next_seq: first.header.first_input_seq,
             files,
             file_index: 0,
-            source,
+            records,
             start,
             given_bytes: 0,
             lost: 0,
@@ -107,15 +94,30 @@ impl LogReader {
     #[expect(clippy::should_implement_trait, reason = "an input borrows from the reader")]
     pub fn next(&mut self) -> Result<Option<Input<'_>>, LogError> {
         let (bytes, kind) = loop {
-            self.source.consume(std::mem::take(&mut self.given_bytes));
-            match self.look()? {
+            self.records.consume(std::mem::take(&mut self.given_bytes));
+            match self.records.look(self.next_seq)? {
                 Found::Record { bytes, kind, input_seq } => {
                     self.check_seq(kind, input_seq)?;
                     break (bytes, kind);
                 }
+                Found::UnknownKind { number, .. } => {
+                    let (path, offset) = self.records.place();
+                    return Err(LogError::Kind { path, offset, found: number });
+                }
+                Found::Damaged { reason, resume_offset } => {
+                    let (path, offset) = self.records.place();
+                    let expected_seq = self.next_seq;
+                    return Err(LogError::Corrupt {
+                        path,
+                        offset,
+                        reason,
+                        expected_seq,
+                        resume_offset,
+                    });
+                }
                 Found::End => {}
                 Found::Torn(reason) => {
-                    let (path, offset) = (self.source.path().to_owned(), self.source.offset());
+                    let (path, offset) = self.records.place();
                     let torn = Torn { path, offset, reason };
                     if self.torn.last() != Some(&torn) {
                         self.torn.push(torn);
@@ -127,7 +129,7 @@ impl LogReader {
             }
         };
         self.given_bytes = bytes;
-        Ok(Some(record::decode(&self.source.available()[..bytes], kind)))
+        Ok(Some(self.records.input(bytes, kind)))
     }
 
     /// The header of the file that the last input is from.
@@ -181,16 +183,16 @@ impl LogReader {
     /// Bytes read of the current file and its size, both as stored.
     #[must_use]
     pub fn progress(&self) -> (u64, u64) {
-        self.source.progress()
+        self.records.source().progress()
     }
 
     fn next_file(&mut self) -> Result<bool, LogError> {
         let Some(file) = self.files.get(self.file_index + 1) else {
             return Ok(false);
         };
-        match enter(file) {
-            Ok((source, start)) => {
-                self.source = source;
+        match Records::open(&file.path) {
+            Ok((records, _, start)) => {
+                self.records = records;
                 self.start = start;
                 self.file_index += 1;
                 Ok(true)
@@ -217,91 +219,6 @@ impl LogReader {
         self.next_seq = found + 1;
         Ok(())
     }
-
-    fn look(&mut self) -> Result<Found, LogError> {
-        let bad = |reader: &mut Self, reason| match reader.resume_offset()? {
-            None => Ok(Found::Torn(reason)),
-            Some(resume_offset) => Err(LogError::Corrupt {
-                path: reader.path().to_owned(),
-                offset: reader.source.offset(),
-                reason,
-                expected_seq: reader.next_seq,
-                resume_offset,
-            }),
-        };
-        if !self.fill(HEAD_BYTES)? {
-            return Ok(if self.source.available().is_empty() {
-                Found::End
-            } else {
-                Found::Torn("it ends inside a record's head")
-            });
-        }
-        let bytes = match record::size(self.source.available()) {
-            Size::Bytes(bytes) => bytes,
-            Size::Bad(reason) => return bad(self, reason),
-        };
-        if !self.fill(bytes)? {
-            return bad(self, "it ends inside a record");
-        }
-        let record = &self.source.available()[..bytes];
-        if !record::is_intact(record) {
-            return bad(self, "its checksum does not match");
-        }
-        let number = record::kind_number(record);
-        let input_seq = record::input_seq(record);
-        match InputKind::from_u8(number) {
-            Some(kind) => Ok(Found::Record { bytes, kind, input_seq }),
-            None => Err(LogError::Kind {
-                path: self.path().to_owned(),
-                offset: self.source.offset(),
-                found: number,
-            }),
-        }
-    }
-
-    /// Makes `wanted` bytes available; `false` at the end, also that of a cut compressed file.
-    fn fill(&mut self, wanted: usize) -> Result<bool, LogError> {
-        match self.source.fill(wanted) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            result => result.map_err(|error| LogError::io(self.source.path(), "be read", error)),
-        }
-    }
-
-    /// Where, behind the bad record here, a good one begins.
-    fn resume_offset(&mut self) -> Result<Option<u64>, LogError> {
-        self.fill(RESUME_SCAN_BYTES)?;
-        let available = self.source.available();
-        let mut at = ALIGN_BYTES;
-        let mut budget = RESUME_CHECKSUM_BYTES;
-        while let Some(rest) = available.get(at..)
-            && rest.len() >= HEAD_BYTES
-        {
-            if let Size::Bytes(bytes) = record::size(rest)
-                && record::input_seq(rest) >= self.next_seq
-                && let Some(record) = rest.get(..bytes)
-            {
-                if record::is_intact(record) {
-                    return Ok(Some(self.source.offset() + at as u64));
-                }
-                let Some(left) = budget.checked_sub(bytes) else { break };
-                budget = left;
-            }
-            at += ALIGN_BYTES;
-        }
-        Ok(None)
-    }
-}
-
-fn open(path: &Path) -> Result<Source, LogError> {
-    Source::open(path).map_err(|error| LogError::io(path, "be read", error))
-}
-
-/// Opens a file at its first record.
-fn enter(file: &Listed) -> Result<(Source, LogStart), LogError> {
-    let mut source = open(&file.path)?;
-    LogHeader::read(&mut source)?;
-    let start = LogStart::read(&mut source)?;
-    Ok((source, start))
 }
 
 fn check_same_run(first: &Listed, file: &Listed) -> Result<(), LogError> {

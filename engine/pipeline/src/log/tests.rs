@@ -1,10 +1,13 @@
 //! Tests of the log: its files here and in `format`, its helper thread in `writer`.
 
 mod format;
+mod keeper;
 mod recordings;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 
 use cobring_types::{Input, InputKind, Nanos, Stamp, Symbol, SymbolIndex};
 

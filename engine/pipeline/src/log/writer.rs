@@ -15,9 +15,10 @@ use cobring_types::{Input, InputKind, Nanos};
 use super::checkpoint::{Checkpoint, LogStart};
 use super::disk::{Disk, RealDisk};
 use super::error::LogError;
-use super::file::{LogFile, TEMPORARY_SUFFIX};
+use super::file::{LOG_SUFFIX, LogFile, TEMPORARY_SUFFIX, ZSTD_SUFFIX};
 use super::header::LogHeader;
 use super::helper::Helper;
+use super::keeper::Keeper;
 use super::record::PAYLOAD_BYTES_MAX;
 use crate::ring::{self, RecordProducer};
 
@@ -43,10 +44,17 @@ pub struct LogConfig {
     pub rotate_interval: Nanos,
     /// How long inputs wait in the ring for the checkpoint that the next file begins with.
     pub checkpoint_wait: Nanos,
+    /// Whether closed files are compressed.
+    pub compress: bool,
+    /// Files that ended longer ago are deleted; 0 for none.
+    pub keep: Nanos,
+    /// The oldest files are deleted while all together are larger; 0 for none.
+    pub keep_bytes: u64,
 }
 
 impl LogConfig {
-    /// A ring of 16 MiB, synced each second, rotated at 1 GiB and each hour, 5 s of patience with a checkpoint.
+    /// A ring of 16 MiB, synced each second, rotated at 1 GiB and each hour, 5 s of patience with a checkpoint;
+    /// closed files are compressed and kept.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -56,6 +64,9 @@ impl LogConfig {
             rotate_bytes: 1 << 30,
             rotate_interval: Nanos(3_600 * Nanos::SECOND.0),
             checkpoint_wait: Nanos(5_000_000_000),
+            compress: true,
+            keep: Nanos(0),
+            keep_bytes: 0,
         }
     }
 }
@@ -78,7 +89,7 @@ pub(super) const WRITING: u8 = 0;
 pub(super) const FAILING: u8 = 1;
 pub(super) const STOPPED: u8 = 2;
 
-/// Counters, written by the helper but for `lost_ring` and `stop`, read by anyone: each is exact,
+/// Counters, written by the helper and the keeper but for `lost_ring` and `stop`, read by anyone: each is exact,
 /// together they may be from different moments.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -86,6 +97,9 @@ pub(super) struct Shared {
     pub(super) inputs_written: AtomicU64,
     pub(super) file_bytes: AtomicU64,
     pub(super) syncs: AtomicU64,
+    pub(super) files_compressed: AtomicU64,
+    pub(super) files_deleted: AtomicU64,
+    pub(super) keeper_errors: AtomicU64,
 }
 
 /// What the feeder looks at before each input: on cache lines of its own, that hardly ever change.
@@ -129,6 +143,12 @@ pub struct LogStats {
     pub checkpoints_missing: u64,
     /// Checkpoints that nobody waited for.
     pub checkpoints_dropped: u64,
+    /// Closed files that were compressed.
+    pub files_compressed: u64,
+    /// Closed files that were too old or too much.
+    pub files_deleted: u64,
+    /// Times that a closed file could not be read, compressed or deleted, or the manifest not be written.
+    pub keeper_errors: u64,
 }
 
 impl Shared {
@@ -140,7 +160,7 @@ impl Shared {
         }
     }
 
-    fn stats(&self) -> LogStats {
+    pub(super) fn stats(&self) -> LogStats {
         LogStats {
             status: self.status(),
             inputs_written: self.inputs_written.load(Relaxed),
@@ -152,6 +172,9 @@ impl Shared {
             errors: self.rare.errors.load(Relaxed),
             checkpoints_missing: self.rare.checkpoints_missing.load(Relaxed),
             checkpoints_dropped: self.rare.checkpoints_dropped.load(Relaxed),
+            files_compressed: self.files_compressed.load(Relaxed),
+            files_deleted: self.files_deleted.load(Relaxed),
+            keeper_errors: self.keeper_errors.load(Relaxed),
         }
     }
 }
@@ -161,6 +184,8 @@ impl Shared {
 pub struct LogWriter {
     shared: Arc<Shared>,
     helper: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+    /// Of the helper, then of the keeper.
     done: Receiver<()>,
 }
 
@@ -208,7 +233,12 @@ impl LogWriter {
         let shared = Arc::new(Shared::default());
         let (producer, consumer) = ring::channel(config.ring_capacity_bytes);
         let (checkpoint_sender, checkpoints) = sync_channel(CHECKPOINTS_MAX);
-        let (done_sender, done) = sync_channel(1);
+        let (done_sender, done) = sync_channel(2);
+        let disk: Arc<dyn Disk> = disk.into();
+        let (changed_sender, changed) = sync_channel(1);
+        let mut keeper =
+            Keeper::new(Arc::clone(&disk), config.clone(), header.epoch, Arc::clone(&shared));
+        let keeper = spawn("cobring-log-keep", done_sender.clone(), move || keeper.run(&changed))?;
         let (rotate_bytes, rotate_interval) = (config.rotate_bytes, config.rotate_interval);
         let next_rotation = Nanos(header.ts_start.floor_to(rotate_interval).0 + rotate_interval.0);
         let mut helper = Helper::new(
@@ -217,17 +247,10 @@ impl LogWriter {
             disk,
             (config, header),
             file,
-            Arc::clone(&shared),
+            (Arc::clone(&shared), changed_sender),
             Box::new(clock),
         );
-        let helper = thread::Builder::new()
-            .name("cobring-log".to_owned())
-            .spawn(move || {
-                helper.run();
-                // Nobody listens after an abandoned finish.
-                let _ = done_sender.send(());
-            })
-            .map_err(|error| LogError::io(Path::new("cobring-log"), "start its thread", error))?;
+        let helper = spawn("cobring-log", done_sender, move || helper.run())?;
         let producer = LogProducer {
             ring: producer,
             shared: Arc::clone(&shared),
@@ -240,7 +263,7 @@ impl LogWriter {
             asked_at_file: 0,
         };
         let sender = CheckpointSender { sender: checkpoint_sender, shared: Arc::clone(&shared) };
-        Ok((Self { shared, helper, done }, producer, sender))
+        Ok((Self { shared, helper, keeper, done }, producer, sender))
     }
 
     /// The counters now.
@@ -258,6 +281,10 @@ impl LogWriter {
         let joined = self.done.recv_timeout(FINISH_WAIT).is_ok();
         if joined {
             drop(self.helper.join());
+            // It leaves off at once, but for a disk that holds it up: the next start goes on where it was.
+            if self.done.recv_timeout(FINISH_WAIT).is_ok() {
+                drop(self.keeper.join());
+            }
         }
         let stats = self.shared.stats();
         let complete = joined && stats.errors == 0 && stats.lost_disk == 0;
@@ -265,12 +292,28 @@ impl LogWriter {
     }
 }
 
-/// What a kill in the middle of a rotation left: nothing refers to it.
+/// A thread that says when it is done.
+fn spawn(
+    name: &str,
+    done: SyncSender<()>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, LogError> {
+    let run = move || {
+        body();
+        // Nobody listens after an abandoned finish.
+        let _ = done.send(());
+    };
+    let started = thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.map_err(|error| LogError::io(Path::new(name), "start its thread", error))
+}
+
+/// What a kill in the middle of a rotation or a compression left: nothing refers to it.
 fn remove_unfinished(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.ends_with(&format!(".cblog{TEMPORARY_SUFFIX}")) {
+        let unfinished = name.strip_suffix(TEMPORARY_SUFFIX).unwrap_or_default();
+        if unfinished.strip_suffix(ZSTD_SUFFIX).unwrap_or(unfinished).ends_with(LOG_SUFFIX) {
             drop(fs::remove_file(&path));
         }
     }
