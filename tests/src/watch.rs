@@ -75,6 +75,12 @@ impl Watch {
         Self::start_with(dir, symbol, &["--name", name])
     }
 
+    /// The same, but only the newest frame each time: it never lags behind.
+    #[must_use]
+    pub fn start_latest(dir: &Path, symbol: &str, name: &str) -> Self {
+        Self::start_with(dir, symbol, &["--name", name, "--latest"])
+    }
+
     fn start_with(dir: &Path, symbol: &str, options: &[&str]) -> Self {
         let frames = Arc::new(Mutex::new(Vec::new()));
         let dir = dir.to_str().expect("paths of tests are text");

@@ -1,7 +1,7 @@
 //! The bell: how a reader sleeps until the next frame at the price of one fence to the writer.
 //! Guarantees: a reader that sleeps is woken by the next publication, and a scribbled or dead bell costs a
 //! reader at most one slice of waiting, the writer a system call, nobody a frame. Needs: a page that
-//! readers may write. Does not: carry data, or tell how many wait.
+//! readers may write, and that outlives its file's truncation (`bell_guard.rs`). Does not: carry data, or tell how many wait.
 //!
 //! Readers sleep on the bell's own word, not on `published`. (The writer clears the bell and then wakes. A
 //! reader that set it again in between, and is about to sleep on a `published` that has not changed, would

@@ -155,12 +155,19 @@ impl EngineDir {
         Ok(())
     }
 
-    /// The segments of a directory, by name, whoever wrote them and whether or not they can be read.
+    /// The segments of a directory, by name, whoever wrote them and whether or not they can be read; also those
+    /// of which only the bell is left.
     ///
     /// # Errors
     /// [`FrameError::NoDirectory`], or what the system refused.
     pub fn list(path: &Path) -> Result<Vec<SegmentInfo>, FrameError> {
-        Ok(symbols(path)?
+        let mut listed = symbols(path)?;
+        let names = names(path)?;
+        let rung = names.iter().filter_map(|name| name.strip_suffix(BELL_SUFFIX));
+        listed.extend(rung.filter(|symbol| check_symbol(symbol).is_ok()).map(str::to_owned));
+        listed.sort();
+        listed.dedup();
+        Ok(listed
             .into_iter()
             .map(|symbol| {
                 let file = path.join(&symbol);

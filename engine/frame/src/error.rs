@@ -46,6 +46,12 @@ pub enum FrameError {
         /// Those that exist.
         existing: Vec<String>,
     },
+    /// The segment is not there, but its bell is.
+    #[error("{}: was removed, only its bell is left; readers that have it open go on, others need the engine to be started anew", path.display())]
+    Removed {
+        /// Where the segment was.
+        path: PathBuf,
+    },
     /// A name that cannot be a file of the directory.
     #[error("{symbol:?} is no name for a segment: {rule}")]
     BadName {

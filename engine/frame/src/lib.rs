@@ -3,6 +3,7 @@
 
 // ── word layer: protocols over shared u64 words ──
 mod bell;
+mod bell_guard;
 mod copy;
 mod dir;
 mod error;

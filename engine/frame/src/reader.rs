@@ -104,6 +104,9 @@ impl Opened {
         check_symbol(symbol)?;
         let path = dir.join(symbol);
         let file = open(&path, false).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound if bell_path(dir, symbol).exists() => {
+                FrameError::Removed { path: path.clone() }
+            }
             io::ErrorKind::NotFound => match dir::symbols(dir) {
                 Ok(existing) => FrameError::NoSuchSymbol {
                     dir: dir.to_owned(),
@@ -515,9 +518,11 @@ impl Reader {
         }
         let opened = match Opened::open(&self.dir, &self.opened.layout.symbol) {
             Ok(opened) => opened,
-            Err(FrameError::NoSuchSymbol { .. } | FrameError::NoDirectory { .. }) => {
-                return Ok(false);
-            }
+            Err(
+                FrameError::NoSuchSymbol { .. }
+                | FrameError::NoDirectory { .. }
+                | FrameError::Removed { .. },
+            ) => return Ok(false),
             Err(error) => return Err(error),
         };
         if opened.identity() == self.opened.identity() {

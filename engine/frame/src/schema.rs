@@ -4,6 +4,9 @@
 //! writes, so description and bytes cannot drift apart. Readers of other languages build their types
 //! from the JSON text. Does not: know what the numbers mean; FRAME.md does.
 
+use std::collections::BTreeSet;
+
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 /// One field of a record, as the schema's JSON text spells it.
@@ -52,6 +55,53 @@ pub struct WindowSchema {
     pub row: RecordSchema,
 }
 
+impl Field {
+    /// Whether it is what readers take it for: elements of a known size, inside the record.
+    fn check(&self, record_bytes: usize) -> Result<(), String> {
+        let Self { name, dtype, shape, offset, unit } = self;
+        let is_known = matches!(dtype.as_bytes(), [b'<' | b'|', _, b'1' | b'2' | b'4' | b'8']);
+        if !is_known {
+            return Err(format!("field {name}: dtype {dtype}, wanted one of 1, 2, 4 or 8 bytes"));
+        }
+        // A dimension of 0 would let the others be of any size.
+        let end = shape
+            .iter()
+            .try_fold(self.element_bytes(), |bytes, &count| bytes.checked_mul(count))
+            .filter(|&bytes| bytes > 0)
+            .and_then(|bytes| bytes.checked_add(*offset))
+            .filter(|&end| end <= record_bytes);
+        let Some(end) = end else {
+            return Err(format!(
+                "field {name}: shape {shape:?} at byte {offset}, wanted inside {record_bytes} bytes"
+            ));
+        };
+        let bits = unit.strip_prefix("bitset:").map(str::parse::<usize>);
+        if bits.is_some_and(|bits| !bits.is_ok_and(|bits| bits.div_ceil(8) <= end - offset)) {
+            return Err(format!("field {name}: {unit}, wanted at most {} bytes", end - offset));
+        }
+        Ok(())
+    }
+}
+
+impl RecordSchema {
+    fn check(&self) -> Result<(), String> {
+        let mut names = BTreeSet::new();
+        for field in &self.fields {
+            field.check(self.size_bytes)?;
+            if !names.insert(field.name.as_str()) {
+                return Err(format!("field {}: is there twice", field.name));
+            }
+        }
+        for name in &names {
+            let mut blocks = name.match_indices('.').map(|(at, _)| &name[..at]);
+            if let Some(block) = blocks.find(|block| names.contains(block)) {
+                return Err(format!("field {name}: {block} is a field, not a block"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Names of the values of an enumeration, or of the bits of a bit set, in order from 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
@@ -82,9 +132,15 @@ impl Schema {
     /// The schema of a segment's JSON text.
     ///
     /// # Errors
-    /// What is wrong with the text, with line and column.
+    /// What is wrong with the text, with line and column; or the field that lies outside its record, is of no
+    /// known size or contradicts another.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+        let schema: Self = serde_json::from_str(text)?;
+        let records = schema.windows.iter().map(|window| &window.row);
+        for record in records.chain([&schema.frame]) {
+            record.check().map_err(serde_json::Error::custom)?;
+        }
+        Ok(schema)
     }
 
     /// FNV-1a of the JSON text: equal ids mean equal bytes mean equal fields.

@@ -76,7 +76,7 @@ impl Segment {
 
         let bell_file =
             Temporary::make(dir.path(), &spec.symbol, BELL_SUFFIX, BELL_SIZE_BYTES, 0o660)?;
-        let bell = WordsMut::map(&bell_file.file, BELL_SIZE_BYTES, Vec::new())
+        let bell = WordsMut::map_bell(&bell_file.file)
             .map_err(|source| FrameError::io(&path, "map the bell", source))?;
 
         memory.copy_in(0, &layout.encode());
@@ -220,7 +220,7 @@ pub(crate) fn map_bell(path: &Path) -> Option<WordsMut> {
     let file = open(path, true).ok()?;
     let metadata = file.metadata().ok()?;
     let whole = metadata.is_file() && metadata.len() == BELL_SIZE_BYTES as u64;
-    whole.then(|| WordsMut::map(&file, BELL_SIZE_BYTES, Vec::new()).ok())?
+    whole.then(|| WordsMut::map_bell(&file).ok())?
 }
 
 /// A file under a temporary name, removed unless it gets its own.

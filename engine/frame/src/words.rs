@@ -1,7 +1,7 @@
 //! Mapped memory as words. Guarantees: every access is inside the mapping (asserted), atomic or one of the
 //! copy bodies, and never through `&u64` or `&[u64]`; [`Words`] cannot write. Needs: the file under a
-//! mapping is not truncated (its owner never does; the size is checked before mapping). Does not: know
-//! what the words mean.
+//! mapping is not truncated (its owner never does; the size is checked before mapping), unless it is a bell's.
+//! Does not: know what the words mean.
 #![allow(unsafe_code, reason = "raw access to mapped words")]
 
 use std::fs::File;
@@ -15,7 +15,9 @@ use rustix::thread::futex;
 use rustix::time::Timespec;
 
 use crate::bell::{BELL, Futex};
+use crate::bell_guard::BellGuard;
 use crate::copy::Body;
+use crate::segment::BELL_SIZE_BYTES;
 use crate::sync::{Memory, MemoryMut};
 
 const _: () = assert!(usize::BITS == 64, "offsets are u64 and index memory");
@@ -34,6 +36,8 @@ pub(crate) const fn index(count: u64) -> usize {
 /// What lives as long as any view of a mapping.
 #[derive(Debug)]
 struct Mapping {
+    /// Of a bell, which others may truncate. Ends before the mapping.
+    guard: Option<BellGuard>,
     raw: MmapRaw,
     /// Descriptors whose locks mean "the writer lives".
     _held: Vec<Arc<File>>,
@@ -57,13 +61,19 @@ unsafe impl Sync for Words {}
 impl Words {
     /// Maps the first `size_bytes` of a file read-only. The caller has checked that the file is that long.
     pub(crate) fn map_read_only(file: &File, size_bytes: usize) -> io::Result<Self> {
-        Ok(Self::new(MmapOptions::new().len(size_bytes).map_raw_read_only(file)?, Vec::new()))
+        let raw = MmapOptions::new().len(size_bytes).map_raw_read_only(file)?;
+        Ok(Self::new(raw, Vec::new(), None))
     }
 
-    fn new(raw: MmapRaw, held: Vec<Arc<File>>) -> Self {
+    fn new(raw: MmapRaw, held: Vec<Arc<File>>, guard: Option<BellGuard>) -> Self {
         let (base, count) = (raw.as_ptr().cast::<u64>(), raw.len() / WORD_SIZE_BYTES);
         assert!(base.is_aligned(), "mmap returned {base:p}, which no page begins at");
-        Self { base, count, body: Body::detect(), mapping: Arc::new(Mapping { raw, _held: held }) }
+        Self {
+            base,
+            count,
+            body: Body::detect(),
+            mapping: Arc::new(Mapping { guard, raw, _held: held }),
+        }
     }
 
     #[inline]
@@ -115,12 +125,25 @@ impl WordsMut {
     /// Maps the first `size_bytes` of a file for writing. The caller has allocated that much of it (an
     /// unallocated page on a full tmpfs is a SIGBUS at its first touch).
     pub(crate) fn map(file: &File, size_bytes: usize, held: Vec<Arc<File>>) -> io::Result<Self> {
-        Ok(Self(Words::new(MmapOptions::new().len(size_bytes).map_raw(file)?, held)))
+        Ok(Self(Words::new(MmapOptions::new().len(size_bytes).map_raw(file)?, held, None)))
+    }
+
+    /// Maps a bell: a page that stays usable when somebody truncates the file.
+    pub(crate) fn map_bell(file: &File) -> io::Result<Self> {
+        let raw = MmapOptions::new().len(BELL_SIZE_BYTES).map_raw(file)?;
+        let guard = BellGuard::new(raw.as_mut_ptr(), file)?;
+        Ok(Self(Words::new(raw, Vec::new(), Some(guard))))
+    }
+
+    /// How often this process met a bell that was truncated; 0 for other mappings.
+    pub(crate) fn mended(&self) -> u64 {
+        self.0.mapping.guard.as_ref().map_or(0, BellGuard::mended)
     }
 
     /// Zeroed memory of this process alone.
     pub(crate) fn private(size_bytes: usize) -> io::Result<Self> {
-        Ok(Self(Words::new(MmapOptions::new().len(size_bytes).map_anon()?.into(), Vec::new())))
+        let raw = MmapOptions::new().len(size_bytes).map_anon()?.into();
+        Ok(Self(Words::new(raw, Vec::new(), None)))
     }
 
     /// The same words, for reading.

@@ -107,6 +107,12 @@ impl FrameRing {
         self.memory.store(MONO_MINUS_TS, ns.cast_unsigned());
     }
 
+    /// How often somebody truncated the bell, as far as this process met it: it got its page back.
+    #[must_use]
+    pub fn bell_truncated(&self) -> u64 {
+        self.bell.mended()
+    }
+
     /// Ends the segment: readers are woken and look for a newer one. The frames stay readable.
     pub fn retire(&mut self) {
         self.retire.retire();

@@ -89,6 +89,8 @@ pub struct SymbolFold {
     renewal_out: Option<LinkScope>,
     /// The wanted ticker was handed out; until it is asked for or no longer wanted.
     ticker_is_out: bool,
+    /// The log has been told of a truncated bell.
+    bell_is_told: bool,
 }
 
 /// What a symbol needs from the venue.
@@ -138,6 +140,7 @@ impl SymbolFold {
             klines_out: None,
             renewal_out: None,
             ticker_is_out: false,
+            bell_is_told: false,
         }
     }
 
@@ -183,6 +186,15 @@ impl SymbolFold {
         }
     }
 
+    /// Says once that somebody truncates the bell. It is harmless, but whoever does it should know better.
+    fn look_at_bell(&mut self) {
+        if !self.bell_is_told && self.ring.bell_truncated() > 0 {
+            self.bell_is_told = true;
+            let symbol = self.market.config().instrument.symbol.as_str();
+            tracing::warn!(symbol, "the bell was truncated by a reader; it was made whole again");
+        }
+    }
+
     fn publish(&mut self, clock: Option<&EngineClock>, ts_applied: Nanos) {
         let seq = self.frames;
         self.frames += 1;
@@ -221,6 +233,7 @@ impl<O: Observer> Fold<O> {
                 symbol.publish(self.clock.as_ref(), ts_applied);
                 if let Some(monotonic_ns) = heartbeat {
                     symbol.ring.heartbeat(monotonic_ns.cast_unsigned());
+                    symbol.look_at_bell();
                 }
             }
             // With the timers of all symbols folded: rows of another symbol that closed at g are there too.
@@ -412,6 +425,7 @@ impl<O: Observer> Fold<O> {
                 frames: symbol.frames(),
                 digest: symbol.digest(),
                 counters: symbol.market.counters(),
+                bell_truncated: symbol.ring.bell_truncated(),
             })
             .collect()
     }
@@ -428,6 +442,8 @@ pub struct SymbolSummary {
     pub digest: Option<FrameDigest>,
     /// What was passed over, refused or repaired.
     pub counters: MarketCounters,
+    /// Times that somebody truncated the bell; nothing that a frame shows.
+    pub bell_truncated: u64,
 }
 
 impl<O: Observer> EventSink for Fold<O> {

@@ -277,8 +277,9 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         }
         let mut events = Events::with_capacity(256);
         self.models.register(self.poll.registry(), MODELS_TOKEN)?;
+        // The first turn connects and asks: nothing else would end a wait before it.
+        let mut timeout = Duration::ZERO;
         while !self.stop.load(Ordering::Relaxed) && !self.outlet.stages.is_broken() {
-            let timeout = self.timeout();
             match self.poll.poll(&mut events, Some(timeout)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -314,6 +315,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             self.keep_log();
             self.take_notices();
             self.ask();
+            timeout = self.timeout();
         }
         Ok(self.end())
     }

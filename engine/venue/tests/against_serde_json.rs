@@ -8,11 +8,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use cobring_types::{BarInterval, Input, InputKind, SymbolIndex};
+use cobring_types::{Input, InputKind, SymbolIndex};
 use cobring_venue::binance::Decoder;
-use cobring_venue::{DecodeError, Decoded, limit_of_recorded_snapshot};
+use cobring_venue::{Decoded, limit_of_recorded_snapshot};
+use common::differential::{check_klines, check_snapshot, check_text, check_ticker};
 use common::oracle::Oracle;
-use common::{ETH, Owned, decode, decoder, fixtures, input, instruments, recordings};
+use common::{ETH, decode, decoder, fixtures, input, instruments, recordings};
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use rand_pcg::Pcg64Mcg;
@@ -59,57 +60,6 @@ fn every_recorded_line_decodes_as_the_independent_decoder_says() {
     assert_eq!(counters.malformed_total() + counters.unknown_events + counters.unknown_fields, 0);
     let decoded = counters.depth_updates + counters.trades + counters.quotes + counters.snapshots;
     assert_eq!(decoded, lines_read);
-}
-
-/// Where the oracle sees an event we must give it, and the other way round; only repeated names and
-/// integers beyond 64 bits are refused by us alone.
-fn check_text(decoder: &mut Decoder, oracle: &Oracle, text: &[u8]) {
-    let (decoded, events) = decode(decoder, &input(InputKind::Text, text));
-    let shown = || String::from_utf8_lossy(text);
-    match (decoded, oracle.text(text)) {
-        (Ok(Decoded::Events(_)), expected) => {
-            assert_eq!(events.first(), expected.as_ref(), "{}", shown());
-        }
-        (Err(DecodeError::Duplicate { .. } | DecodeError::Json(_)), _) | (_, None) => {}
-        (decoded, Some(expected)) => panic!("{decoded:?}, not {expected:?}: {}", shown()),
-    }
-    if let Err(error) = decoded {
-        assert!(error.offset().is_none_or(|offset| offset <= text.len()), "{error}: {}", shown());
-        assert!(error.to_string().contains("byte"), "{error}");
-    }
-}
-
-fn check_snapshot(decoder: &mut Decoder, oracle: &Oracle, text: &[u8]) {
-    let input = Input { symbol: ETH, aux: 100, ..input(InputKind::RestDepth, text) };
-    let (decoded, events) = decode(decoder, &input);
-    let events: Vec<Owned> = events.into_iter().map(|(_, event)| event).collect();
-    match (decoded, oracle.snapshot(ETH, 100, text)) {
-        (Ok(Decoded::Events(_)), expected) => assert_eq!(events.first(), expected.as_ref()),
-        (Err(DecodeError::Duplicate { .. } | DecodeError::Json(_)), _) | (_, None) => {}
-        (decoded, Some(_)) => panic!("{decoded:?}: {}", String::from_utf8_lossy(text)),
-    }
-}
-
-fn check_klines(decoder: &mut Decoder, oracle: &Oracle, text: &[u8]) {
-    let input = Input { symbol: ETH, aux: 0, ..input(InputKind::RestKlines, text) };
-    let (decoded, events) = decode(decoder, &input);
-    let events: Vec<Owned> = events.into_iter().map(|(_, event)| event).collect();
-    match (decoded, oracle.klines(ETH, BarInterval::Second, text)) {
-        (Ok(Decoded::Events(_)), expected) => assert_eq!(events.first(), expected.as_ref()),
-        (Err(DecodeError::Duplicate { .. } | DecodeError::Json(_)), _) | (_, None) => {}
-        (decoded, Some(_)) => panic!("{decoded:?}: {}", String::from_utf8_lossy(text)),
-    }
-}
-
-fn check_ticker(decoder: &mut Decoder, oracle: &Oracle, text: &[u8]) {
-    let input = Input { symbol: ETH, ..input(InputKind::RestTicker, text) };
-    let (decoded, events) = decode(decoder, &input);
-    let events: Vec<Owned> = events.into_iter().map(|(_, event)| event).collect();
-    match (decoded, oracle.ticker(ETH, text)) {
-        (Ok(Decoded::Events(_)), expected) => assert_eq!(events.first(), expected.as_ref()),
-        (Err(DecodeError::Duplicate { .. } | DecodeError::Json(_)), _) | (_, None) => {}
-        (decoded, Some(_)) => panic!("{decoded:?}: {}", String::from_utf8_lossy(text)),
-    }
 }
 
 const INTERESTING: &[u8] = b"{}[]\",:\\/0123456789-+.eEtfnu sSbBaAUTmMx\n\x00\x1f\x80\xff";

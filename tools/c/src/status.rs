@@ -52,7 +52,9 @@ pub(crate) fn last() -> *const c_char {
 
 pub(crate) fn of_frame(error: &FrameError) -> CobringStatus {
     let status = match error {
-        FrameError::NoDirectory { .. } | FrameError::NoSuchSymbol { .. } => CobringStatus::NoWriter,
+        FrameError::NoDirectory { .. }
+        | FrameError::NoSuchSymbol { .. }
+        | FrameError::Removed { .. } => CobringStatus::NoWriter,
         FrameError::WriterGone { .. } | FrameError::Retired { .. } => CobringStatus::WriterGone,
         FrameError::EpochChanged { .. } => CobringStatus::EpochChanged,
         FrameError::Foreign { .. }

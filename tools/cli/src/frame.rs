@@ -247,9 +247,12 @@ impl Watch {
             return Ok(Step::Nothing);
         };
         let taken = if self.latest {
-            held.reader
-                .latest(&mut held.words)
-                .map(|seq| seq.map_or(Step::Nothing, |_| Step::Frame))
+            // The newest may be the one that was taken last.
+            let passed = held.reader.position();
+            held.reader.latest(&mut held.words).map(|seq| match seq {
+                Some(seq) if seq >= passed => Step::Frame,
+                _ => Step::Nothing,
+            })
         } else {
             held.reader.next(&mut held.words).map(|next| match next {
                 Next::Frame { .. } => Step::Frame,

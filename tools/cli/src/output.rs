@@ -38,6 +38,7 @@ pub(crate) fn symbols_json(symbols: &[SymbolSummary]) -> Value {
             "frames": symbol.frames,
             "hash": symbol.digest.map(|digest| digest.to_string()),
             "counters": counters,
+            "bell_truncated_total": symbol.bell_truncated,
         });
         (symbol.symbol.clone(), value)
     };

@@ -100,6 +100,9 @@ fn print_report(out: &mut impl Write, report: &RunReport) -> io::Result<()> {
         report.ingest.tickers_requested,
         report.decoded.malformed_total()
     )?;
+    for symbol in report.symbols.iter().filter(|symbol| symbol.bell_truncated > 0) {
+        writeln!(out, "{}: its bell was truncated {} times", symbol.symbol, symbol.bell_truncated)?;
+    }
     for ModelReport { symbol, model, counters } in &report.models {
         let wrongs: Vec<String> = counters
             .iter()

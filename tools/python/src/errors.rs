@@ -45,6 +45,7 @@ pub(crate) fn of_frame(py: Python<'_>, error: &FrameError) -> PyErr {
     match error {
         FrameError::NoDirectory { .. }
         | FrameError::NoSuchSymbol { .. }
+        | FrameError::Removed { .. }
         | FrameError::NoSuchModel { .. } => raise(no_writer(py), (message,)),
         FrameError::WriterGone { .. } | FrameError::Retired { .. } => {
             raise(writer_gone(py), (message,))

@@ -470,7 +470,9 @@ pub(crate) fn open(
             Err(error) => {
                 let absent = matches!(
                     error,
-                    FrameError::NoDirectory { .. } | FrameError::NoSuchSymbol { .. }
+                    FrameError::NoDirectory { .. }
+                        | FrameError::NoSuchSymbol { .. }
+                        | FrameError::Removed { .. }
                 );
                 if !absent || limit.is_some_and(|limit| begun.elapsed() >= limit) {
                     return Err(errors::of_frame(py, &error));

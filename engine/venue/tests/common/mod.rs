@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "test code")]
 
+pub(crate) mod differential;
 pub(crate) mod oracle;
 
 use std::fs;

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::Owned;
 
+/// Sums of two prices fit 64 bits.
+const MAX_TICKS: i64 = 1 << 60;
+
 pub(crate) struct Oracle {
     instruments: Vec<Instrument>,
 }
@@ -198,7 +201,8 @@ impl Scales {
     }
 
     fn px(&self, value: &Value) -> Option<Px> {
-        decimal(value)?.checked_div(self.tick).and_then(whole).map(Px)
+        let ticks = decimal(value)?.checked_div(self.tick).and_then(whole);
+        ticks.filter(|&ticks| ticks <= MAX_TICKS).map(Px)
     }
 
     fn qty(&self, value: &Value) -> Option<Qty> {
