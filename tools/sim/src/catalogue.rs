@@ -74,8 +74,8 @@ fn fragments(symbol: &str, bytes: usize) -> Vec<Fault> {
 }
 
 /// All of REST, as the address of the client is what the exchange judges.
-fn status(status: u16, retry_after_s: Option<u64>) -> Vec<Fault> {
-    vec![Fault::RestStatus { path: None, status, retry_after_s, requests: 2 }]
+fn status(status: u16, retry_after_s: Option<u64>, requests: u64) -> Vec<Fault> {
+    vec![Fault::RestStatus { path: None, status, retry_after_s, requests }]
 }
 
 /// A snapshot is asked for: the next depth message is missing.
@@ -106,8 +106,8 @@ catalogue! {
             |_| vec![Fault::Stall { stream: "*".to_owned(), for_ms: Some(6_000) }];
         stall_one_stream true "the depth stream falls silent for 6 s, the others go on"
             |symbol| vec![Fault::Stall { stream: depth(symbol), for_ms: Some(6_000) }];
-        slow_drip true "bytes trickle: 40 each 20 ms for 4 s"
-            |_| vec![Fault::Drip { bytes: 40, every_ms: 20, for_ms: 4_000 }];
+        slow_drip true "bytes trickle: 40 each 20 ms for 8 s"
+            |_| vec![Fault::Drip { bytes: 40, every_ms: 20, for_ms: 8_000 }];
         one_byte_segments true "each byte is a TCP segment of its own for 1 s"
             |_| vec![Fault::Drip { bytes: 1, every_ms: 0, for_ms: 1_000 }];
         tls_hang true "connections are reset, and new ones accepted but never answered, not even the TLS handshake, for 2 s"
@@ -161,10 +161,10 @@ catalogue! {
             |symbol| vec![Fault::Rewrite { stream: depth(symbol), how: Rewrite::Microseconds, nth: 1, count: 20 }];
     }
     Venue {
-        http_429 true "two REST requests are answered 429, Retry-After 2 s" |_| status(429, Some(2));
-        http_418 true "two REST requests are answered 418, Retry-After 3 s" |_| status(418, Some(3));
-        http_403 true "two REST requests are answered 403 by the firewall" |_| status(403, None);
-        http_5xx true "two REST requests are answered 503" |_| status(503, None);
+        http_429 true "two REST requests are answered 429, Retry-After 2 s" |_| status(429, Some(2), 2);
+        http_418 true "two REST requests are answered 418, Retry-After 3 s" |_| status(418, Some(3), 2);
+        http_403 true "a REST request is answered 403 by the firewall" |_| status(403, None, 1);
+        http_5xx true "two REST requests are answered 503" |_| status(503, None, 2);
         slow_reply true "two REST answers take 3 s"
             |_| vec![Fault::RestDelay { path: None, delay_ms: 3_000, requests: 2 }];
         server_shutdown true "serverShutdown, and closed with 1001 after 2 s"

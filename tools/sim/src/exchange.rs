@@ -73,8 +73,7 @@ pub(crate) struct ServerFaults {
 /// Connections that are to be closed.
 struct Closing {
     at: Instant,
-    /// `None`: those of then.
-    clients: Option<Vec<u64>>,
+    clients: Vec<u64>,
     code: CloseCode,
     reason: &'static str,
 }
@@ -524,14 +523,13 @@ impl Exchange {
                 self.server.spells.no_ping.last(Duration::from_millis(*for_ms));
             }
             Fault::LifeEnds { after_ms } => {
-                let clients = Some(self.broadcast.ids(None));
-                self.close_later(*after_ms, clients, CloseCode::Normal, "Connection life is over");
+                self.close_later(*after_ms, CloseCode::Normal, "Connection life is over");
             }
             Fault::ServerShutdown { close_after_ms } => {
                 let data = messages::server_shutdown(self.venue_ms());
                 self.broadcast.send_all("!serverShutdown", &data);
                 if let Some(after_ms) = close_after_ms {
-                    self.close_later(*after_ms, None, CloseCode::Away, "Server shutdown");
+                    self.close_later(*after_ms, CloseCode::Away, "Server shutdown");
                 }
             }
             Fault::RefuseConnections { for_ms } => {
@@ -573,13 +571,9 @@ impl Exchange {
         self.end_outage();
     }
 
-    fn close_later(
-        &mut self,
-        after_ms: u64,
-        clients: Option<Vec<u64>>,
-        code: CloseCode,
-        reason: &'static str,
-    ) {
+    /// The clients of now; those who come meanwhile stay.
+    fn close_later(&mut self, after_ms: u64, code: CloseCode, reason: &'static str) {
+        let clients = self.broadcast.ids(None);
         let at = Instant::now() + Duration::from_millis(after_ms);
         self.closings.push(Closing { at, clients, code, reason });
         self.closings.sort_by_key(|closing| closing.at);
@@ -598,8 +592,7 @@ impl Exchange {
     fn close_due(&mut self, now: Instant) {
         let due = self.closings.partition_point(|closing| closing.at <= now);
         for Closing { clients, code, reason, .. } in self.closings.drain(..due) {
-            let ids = clients.unwrap_or_else(|| self.broadcast.ids(None));
-            self.broadcast.close(&ids, code, reason);
+            self.broadcast.close(&clients, code, reason);
         }
     }
 }

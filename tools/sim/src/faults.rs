@@ -191,7 +191,7 @@ pub enum Fault {
     },
     /// All connections hear `serverShutdown`.
     ServerShutdown {
-        /// Wall clock until they are closed with 1001; absent: they stay open.
+        /// Wall clock until those are closed with 1001; absent: they stay open.
         close_after_ms: Option<u64>,
     },
     /// The port answers nothing (connection refused) and takes nobody; connections that exist go on.

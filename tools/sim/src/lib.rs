@@ -26,7 +26,7 @@
 //!   Trades are the last 50,000 played.
 //! - Kline archives, `/data/spot/{monthly,daily}/klines/…` with `.CHECKSUM`, of periods that have ended.
 //! - For tests in other processes, without weight and never faulty, in outages too: `GET /sim/state` ([`SimStats`]),
-//!   `GET /sim/truth?symbol=ETHUSDT` ([`Truth`]), `GET /sim/klines?symbol=ETHUSDT&interval=1m` (a list of [`Bar`], the
+//!   `GET /sim/truth?symbol=ETHUSDT` ([`Truth`]; with `&levels=10` only those and no bars), `GET /sim/klines?symbol=ETHUSDT&interval=1m` (a list of [`Bar`], the
 //!   other parameters as in REST, `limit` up to 100,000), `POST /sim/fault` (a [`Fault`] as JSON), `POST /sim/pause`,
 //!   `POST /sim/resume`.
 //!
