@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -64,6 +65,13 @@ impl Sim {
         Self::start_with(market, Some(cert_file), 0)
     }
 
+    /// With options of its own.
+    #[must_use]
+    pub fn start_as(options: &[&str]) -> Self {
+        let args = ["sim", "--json", "--listen", "127.0.0.1:0"].iter().chain(options);
+        Self::serving(Process::start(args))
+    }
+
     fn start_with(market: &Market, cert_file: Option<&Path>, port: u16) -> Self {
         let address = format!("127.0.0.1:{port}");
         let mut args: Vec<OsString> =
@@ -86,7 +94,10 @@ impl Sim {
             }
             Market::Seed(seed) => args.extend(["--seed".into(), seed.to_string().into()]),
         }
-        let mut process = Process::start(args);
+        Self::serving(Process::start(args))
+    }
+
+    fn serving(mut process: Process) -> Self {
         wait_until("the simulator listens", SOON, || {
             assert!(process.is_running(), "{}", process.stderr());
             process.stdout().contains('}')
@@ -116,14 +127,20 @@ impl Sim {
 
     #[must_use]
     pub fn truth(&self, symbol: &str) -> Truth {
-        let truth = self.get(&format!("/sim/truth?symbol={symbol}"));
+        self.try_truth(symbol).expect("the simulator answers")
+    }
+
+    /// `None` while it takes no connections, or leaves them without an answer.
+    #[must_use]
+    pub fn try_truth(&self, symbol: &str) -> Option<Truth> {
+        let truth = self.try_get(&format!("/sim/truth?symbol={symbol}&levels=10"))?;
         assert_eq!(truth["book_known"], true, "{symbol}");
         let side = |name: &str| {
             let levels = truth[name].as_array().expect("levels").iter().take(10);
             levels.map(|level| [number(&level[0]), number(&level[1])]).collect()
         };
         let update_id = truth["update_id"].as_u64().expect("an id");
-        Truth { update_id, bids: side("bids"), asks: side("asks") }
+        Some(Truth { update_id, bids: side("bids"), asks: side("asks") })
     }
 
     /// The simulator's own bars of a symbol from `start_ms` on, at most `limit`, oldest first.
@@ -154,6 +171,16 @@ impl Sim {
         serde_json::from_slice(&self.download(path)).expect("an answer of JSON")
     }
 
+    /// The JSON at a path; `None` while the simulator takes no connections, or leaves them without an answer.
+    #[must_use]
+    pub fn try_get(&self, path: &str) -> Option<Value> {
+        let agent = ureq::Agent::config_builder().timeout_global(Some(ANSWER_MAX)).build();
+        let url = format!("{}{path}", self.rest_url);
+        let mut answer = ureq::Agent::from(agent).get(url).call().ok()?;
+        let limited = answer.body_mut().with_config().limit(DOWNLOAD_BYTES_MAX);
+        serde_json::from_slice(&limited.read_to_vec().ok()?).ok()
+    }
+
     /// The bytes at a path.
     #[must_use]
     pub fn download(&self, path: &str) -> Vec<u8> {
@@ -167,6 +194,8 @@ impl Sim {
     }
 }
 
+/// More than the simulator takes over an answer on a busy machine.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// A month of seconds, zipped.
 const DOWNLOAD_BYTES_MAX: u64 = 256 << 20;
 

@@ -23,6 +23,9 @@ pub struct Frame {
     pub update_id: Option<u64>,
     pub bids: Vec<[f64; 2]>,
     pub asks: Vec<[f64; 2]>,
+    /// The quality's score and what lowers it.
+    pub score: f64,
+    pub reasons: Vec<String>,
 }
 
 impl Frame {
@@ -31,6 +34,7 @@ impl Frame {
         let count = |key: &str| frame[key].as_u64().unwrap_or_else(|| panic!("{key}: {line}"));
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let book = &frame["book"];
+        let reasons = frame["quality"]["reasons"].as_array().into_iter().flatten();
         // A level that is not there is [null, null].
         let levels = |side: &Value| {
             let levels = side.as_array().into_iter().flatten();
@@ -45,6 +49,8 @@ impl Frame {
             update_id: book["update_id"].as_u64(),
             bids: levels(&book["bids"]),
             asks: levels(&book["asks"]),
+            score: frame["quality"]["score"].as_f64().expect("a score"),
+            reasons: reasons.map(text).collect(),
         }
     }
 

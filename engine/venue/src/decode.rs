@@ -87,7 +87,7 @@ pub enum DecodeError {
         /// Where the value begins.
         offset: usize,
     },
-    /// A number that cannot be: a price of 0, a negative quantity, a time after the year 2262.
+    /// What cannot be: a price of 0, a negative quantity, a time after the year 2262, a symbol that is not the stream's.
     #[error("{field:?} at byte {offset} is out of range")]
     OutOfRange {
         /// The field's name.

@@ -516,6 +516,7 @@ fn malformed_messages_are_refused_whole_with_the_byte_offset() {
     check_error("ws_depth", "\"s\":\"ETHUSDT\"", "\"s\":^7", of_type("s", "string"));
     check_error("ws_depth", "\"depthUpdate\"", "^null", of_type("e", "string"));
     check_error("ws_depth", "\"ethusdt@depth@100ms\"", "^null", of_type("stream", "string"));
+    check_error("ws_depth", "\"ethusdt@depth", "^\"btcusdt@depth", range("stream"));
     check_error("ws_depth", "\"b\":[[", "\"b\":^\"\",\"x\":[[", of_type("b", "array of levels"));
     check_error(
         "ws_depth",

@@ -38,7 +38,7 @@ pub(crate) struct Demo {
     seed: u64,
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let seconds_each = match &text[digits.len()..] {
         "s" => 1,

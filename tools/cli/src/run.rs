@@ -180,6 +180,7 @@ fn report_json(report: &RunReport) -> Value {
             "clock_steps_total": report.ingest.clock_steps,
             "malformed_total": report.decoded.malformed_total(),
             "unknown_events_total": report.decoded.unknown_events,
+            "unknown_symbols_total": report.decoded.unknown_symbols,
             "unknown_fields_total": report.decoded.unknown_fields,
         },
         "models": models_json(&report.models),

@@ -6,26 +6,30 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::book::Book;
 use crate::config::Limits;
 use crate::faults::{Fault, fits};
+use crate::line_control::LineControl;
 use crate::market::Sink;
 use crate::messages;
 use crate::protocol::{self, Method};
 use crate::stats::Counters;
+use crate::stream_faults::{Manner, StreamFaults};
 use crate::time_unit::{TimeUnit, in_microseconds};
 
 /// What a connection's writer is told.
 #[derive(Clone, Debug)]
 pub(crate) enum Outgoing {
     Text(Utf8Bytes),
+    /// A text in continuation frames of so many bytes.
+    Fragments(Utf8Bytes, usize),
     Ping(bytes::Bytes),
     Close(CloseCode, &'static str),
 }
@@ -37,21 +41,6 @@ pub(crate) struct ClientQueue {
     /// Bytes of text sent to `sender` and not yet taken by the socket. Added to here, taken from by the writer.
     pub(crate) queued_bytes: Arc<AtomicUsize>,
     pub(crate) line: Arc<LineControl>,
-}
-
-/// A hand on the connection below WebSocket and TLS.
-#[derive(Debug, Default)]
-pub(crate) struct LineControl {
-    /// The socket is to be reset (RST) when dropped.
-    pub(crate) is_cut: AtomicBool,
-    pub(crate) cut: Notify,
-}
-
-impl LineControl {
-    pub(crate) fn cut(&self) {
-        self.is_cut.store(true, Ordering::Relaxed);
-        self.cut.notify_one();
-    }
 }
 
 #[derive(Debug)]
@@ -69,31 +58,12 @@ pub(crate) struct Form {
     pub(crate) unit: TimeUnit,
 }
 
-/// A fault on messages of some streams.
-#[derive(Debug)]
-struct Filter {
-    pattern: String,
-    effect: Effect,
-    /// Messages that pass before the fault begins.
-    skip: u64,
-    /// Messages that it still hits.
-    left: u64,
-    until: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
-    Drop,
-    Duplicate,
-    Malformed,
-}
-
 /// All clients and their subscriptions.
 #[derive(Debug)]
 pub(crate) struct Broadcast {
     clients: HashMap<u64, Client>,
     listeners: HashMap<String, Vec<u64>>,
-    filters: Vec<Filter>,
+    faults: StreamFaults,
     too_slow: Vec<u64>,
     limits: Limits,
     counters: Arc<Counters>,
@@ -102,7 +72,14 @@ pub(crate) struct Broadcast {
 impl Broadcast {
     pub(crate) fn new(limits: Limits, counters: Arc<Counters>) -> Self {
         let (clients, listeners) = (HashMap::new(), HashMap::new());
-        Self { clients, listeners, filters: Vec::new(), too_slow: Vec::new(), limits, counters }
+        Self {
+            clients,
+            listeners,
+            faults: StreamFaults::default(),
+            too_slow: Vec::new(),
+            limits,
+            counters,
+        }
     }
 
     pub(crate) fn connect(
@@ -191,61 +168,71 @@ impl Broadcast {
     /// To every client, subscribed to anything or not.
     pub(crate) fn send_all(&mut self, stream: &str, data: &str) {
         let ids: Vec<u64> = self.clients.keys().copied().collect();
-        let mut texts = Texts::of(stream, data, Effect::Duplicate);
+        let mut texts = Texts::of(stream, data, Manner::Whole);
         for id in ids {
             self.send_to(id, &mut texts);
         }
         self.drop_slow();
     }
 
-    pub(crate) fn close_all(&mut self, code: CloseCode, reason: &'static str) {
-        for client in self.clients.values() {
-            // A connection that is gone already needs no close.
-            let _ = client.queue.sender.send(Outgoing::Close(code, reason));
+    /// The ids of all clients, or of the one that is meant.
+    pub(crate) fn ids(&self, only: Option<u64>) -> Vec<u64> {
+        self.clients.keys().copied().filter(|id| only.is_none_or(|only| only == *id)).collect()
+    }
+
+    /// Those that are gone already need no close.
+    pub(crate) fn close(&mut self, ids: &[u64], code: CloseCode, reason: &'static str) {
+        for &id in ids {
+            self.tell(id, Outgoing::Close(code, reason));
+        }
+    }
+
+    /// Payloads that are no answer's.
+    pub(crate) fn ping_all(&mut self, count: u64) {
+        for id in self.ids(None) {
+            for number in 0..count {
+                self.tell(id, Outgoing::Ping(format!("storm {number}").into()));
+            }
         }
     }
 
     pub(crate) fn cut(&mut self, only: Option<u64>) {
-        let ids = self
-            .clients
-            .keys()
-            .copied()
-            .filter(|id| only.is_none_or(|only| only == *id))
-            .collect::<Vec<_>>();
-        for id in ids {
-            if let Some(client) = self.clients.get(&id) {
-                client.queue.line.cut();
-            }
+        for id in self.ids(only) {
+            self.for_line(id, LineControl::cut);
             self.counters.cut.fetch_add(1, Ordering::Relaxed);
             self.disconnect(id);
         }
     }
 
+    /// Does something to the lines of all clients, or of the one that is meant.
+    pub(crate) fn for_lines(&self, only: Option<u64>, act: impl Fn(&LineControl)) {
+        self.ids(only).into_iter().for_each(|id| self.for_line(id, &act));
+    }
+
+    fn for_line(&self, id: u64, act: impl Fn(&LineControl)) {
+        if let Some(client) = self.clients.get(&id) {
+            act(&client.queue.line);
+        }
+    }
+
+    /// A message of no market, to all who listen to a stream that fits.
+    pub(crate) fn say(&mut self, pattern: &str, data: &str) {
+        let streams: Vec<String> =
+            self.listeners.keys().filter(|stream| fits(pattern, stream)).cloned().collect();
+        for stream in streams {
+            self.counters.faulted_messages.fetch_add(1, Ordering::Relaxed);
+            self.deliver(&stream, data, Manner::Whole);
+        }
+    }
+
     /// Takes up a fault on messages.
     pub(crate) fn add_fault(&mut self, fault: &Fault) {
-        let (pattern, effect, nth, count, for_ms) = match fault {
-            Fault::Drop { stream, nth, count } => (stream, Effect::Drop, *nth, *count, None),
-            Fault::Duplicate { stream, nth, count } => {
-                (stream, Effect::Duplicate, *nth, *count, None)
-            }
-            Fault::Malformed { stream, nth, count } => {
-                (stream, Effect::Malformed, *nth, *count, None)
-            }
-            Fault::Stall { stream, for_ms } => (stream, Effect::Drop, 1, u64::MAX, *for_ms),
-            _ => return,
-        };
-        let until = for_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
-        self.filters.push(Filter {
-            pattern: pattern.clone(),
-            effect,
-            skip: nth.saturating_sub(1),
-            left: count,
-            until,
-        });
+        self.faults.add(fault);
     }
 
     pub(crate) fn clear_faults(&mut self) {
-        self.filters.clear();
+        self.faults.clear();
+        self.for_lines(None, |line| line.drip(None));
     }
 
     fn subscribe(&mut self, id: u64, streams: Vec<String>) {
@@ -267,32 +254,32 @@ impl Broadcast {
         }
     }
 
-    fn effect_on(&mut self, stream: &str) -> Option<Effect> {
-        if self.filters.is_empty() {
-            return None;
+    fn send_through_faults(&mut self, stream: &str, data: &str, before: Option<&Book>) {
+        if !self.listeners.contains_key(stream) {
+            return;
         }
-        let now = Instant::now();
-        self.filters
-            .retain(|filter| filter.left > 0 && filter.until.is_none_or(|until| now < until));
-        let mut hit = None;
-        for filter in self.filters.iter_mut().filter(|filter| fits(&filter.pattern, stream)) {
-            if filter.skip > 0 {
-                filter.skip -= 1;
-            } else if filter.left > 0 && hit.is_none() {
-                filter.left -= 1;
-                hit = Some(filter.effect);
-            }
+        let Some(deliveries) = self.faults.meet(stream, data, before) else {
+            return self.deliver(stream, data, Manner::Whole);
+        };
+        self.counters.faulted_messages.fetch_add(1, Ordering::Relaxed);
+        for delivery in deliveries {
+            self.deliver(stream, &delivery.data, delivery.manner);
         }
-        if hit.is_some() {
-            self.counters.faulted_messages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn deliver(&mut self, stream: &str, data: &str, manner: Manner) {
+        let ids = self.listeners.get(stream).cloned().unwrap_or_default();
+        let mut texts = Texts::of(stream, data, manner);
+        for id in ids {
+            self.send_to(id, &mut texts);
         }
-        hit
+        self.drop_slow();
     }
 
     fn send_to(&mut self, id: u64, texts: &mut Texts<'_>) {
         let Some(client) = self.clients.get(&id) else { return };
         let text = texts.in_form(client.form);
-        if self.push(client, &text) {
+        if self.push(client, &text, texts.manner) {
             self.counters.sent.fetch_add(1, Ordering::Relaxed);
             self.counters.sent_bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
         } else {
@@ -304,7 +291,7 @@ impl Broadcast {
         let Some(client) = self.clients.get(&id) else { return };
         match outgoing {
             Outgoing::Text(text) => {
-                if !self.push(client, &text) {
+                if !self.push(client, &text, Manner::Whole) {
                     self.too_slow.push(id);
                     self.drop_slow();
                 }
@@ -315,13 +302,16 @@ impl Broadcast {
     }
 
     /// False when the client's queue is full.
-    fn push(&self, client: &Client, text: &Utf8Bytes) -> bool {
+    fn push(&self, client: &Client, text: &Utf8Bytes, manner: Manner) -> bool {
         let queued = client.queue.queued_bytes.fetch_add(text.len(), Ordering::Relaxed);
         if queued + text.len() > self.limits.client_queue_bytes_max {
             return false;
         }
         // A connection that just went away says so by a command of its own.
-        let _ = client.queue.sender.send(Outgoing::Text(text.clone()));
+        let _ = client.queue.sender.send(match manner {
+            Manner::Fragments(bytes) => Outgoing::Fragments(text.clone(), bytes),
+            _ => Outgoing::Text(text.clone()),
+        });
         true
     }
 
@@ -342,21 +332,11 @@ impl Sink for Broadcast {
     }
 
     fn send(&mut self, stream: &str, data: &str) {
-        let Some(ids) = self.listeners.get(stream) else { return };
-        let ids = ids.clone();
-        let effect = self.effect_on(stream);
-        let copies = match effect {
-            Some(Effect::Drop) => return,
-            Some(Effect::Duplicate) => 2,
-            _ => 1,
-        };
-        let mut texts = Texts::of(stream, data, effect.unwrap_or(Effect::Duplicate));
-        for _ in 0..copies {
-            for &id in &ids {
-                self.send_to(id, &mut texts);
-            }
-        }
-        self.drop_slow();
+        self.send_through_faults(stream, data, None);
+    }
+
+    fn send_depth(&mut self, stream: &str, data: &str, before: &Book) {
+        self.send_through_faults(stream, data, Some(before));
     }
 }
 
@@ -364,20 +344,21 @@ impl Sink for Broadcast {
 struct Texts<'a> {
     stream: &'a str,
     data: &'a str,
-    effect: Effect,
+    manner: Manner,
     made: Vec<(Form, Utf8Bytes)>,
 }
 
 impl<'a> Texts<'a> {
-    fn of(stream: &'a str, data: &'a str, effect: Effect) -> Self {
-        Self { stream, data, effect, made: Vec::new() }
+    fn of(stream: &'a str, data: &'a str, manner: Manner) -> Self {
+        Self { stream, data, manner, made: Vec::new() }
     }
 
     fn in_form(&mut self, form: Form) -> Utf8Bytes {
         if let Some((_, text)) = self.made.iter().find(|(made, _)| *made == form) {
             return text.clone();
         }
-        let data = match form.unit {
+        let in_us = self.manner == Manner::Microseconds;
+        let data = match if in_us { TimeUnit::Microsecond } else { form.unit } {
             TimeUnit::Millisecond => Cow::Borrowed(self.data),
             TimeUnit::Microsecond => Cow::Owned(in_microseconds(self.data)),
         };
@@ -386,7 +367,7 @@ impl<'a> Texts<'a> {
         } else {
             data.into_owned()
         };
-        if self.effect == Effect::Malformed {
+        if self.manner == Manner::Half {
             text = text.chars().take(text.chars().count() / 2).collect();
         }
         let text = Utf8Bytes::from(text);

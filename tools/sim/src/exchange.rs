@@ -3,7 +3,6 @@
 //! Guarantees: everything a client can see happens in one order (an acknowledgement, a REST book and a stream
 //! message never contradict each other); commands are obeyed between any two messages, whatever the speed.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +15,19 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::archive_rows::ArchiveRows;
 use crate::book::Book;
 use crate::broadcast::{Broadcast, ClientQueue, Form};
+use crate::catalogue::CatalogueEntry;
 use crate::clock::VenueClock;
 use crate::config::{SimConfig, Speed};
 use crate::error::SimError;
-use crate::faults::{Fault, ScheduledFault};
+use crate::faults::{Fault, ScheduledFault, fits};
 use crate::kline::{Interval, Kline, KlineQuery};
+use crate::line_control::{Drip, LineControl};
 use crate::market::Market;
 use crate::messages;
+use crate::random_faults::RandomSchedule;
 use crate::rest_faults::{RestFault, RestFaults};
 use crate::source::{MarketEvent, MarketSource, SymbolSpec};
+use crate::spell::Spells;
 use crate::statistics::Bar;
 use crate::stats::{Counters, Play, SimStats};
 use crate::truth::{self, Truth};
@@ -58,8 +61,22 @@ pub(crate) fn ask<T: Send + 'static>(
     answer.recv_timeout(ANSWER_MAX).map_err(|_| SimError::Stopped)
 }
 
-/// The port is closed until then.
-pub(crate) type RefuseUntil = watch::Sender<Option<Instant>>;
+/// What the servers are told of faults.
+pub(crate) struct ServerFaults {
+    /// The port is closed until then.
+    pub(crate) refuse_until: watch::Sender<Option<Instant>>,
+    /// Whether there is an outage.
+    pub(crate) is_down: Arc<AtomicBool>,
+    pub(crate) spells: Arc<Spells>,
+}
+
+/// Connections that are to be closed.
+struct Closing {
+    at: Instant,
+    clients: Vec<u64>,
+    code: CloseCode,
+    reason: &'static str,
+}
 
 pub(crate) struct Exchange {
     source: Box<dyn MarketSource>,
@@ -78,13 +95,13 @@ pub(crate) struct Exchange {
     played: u64,
     source_error: Option<String>,
     schedule: Vec<ScheduledFault>,
+    random: Option<RandomSchedule>,
     rest_faults: RestFaults,
     waiting_depth: Vec<WaitingDepth>,
-    close_at: VecDeque<Instant>,
-    refuse_until: RefuseUntil,
+    /// In order of time.
+    closings: Vec<Closing>,
+    server: ServerFaults,
     outage_until_ns: Option<i64>,
-    /// Whether there is an outage, for the server.
-    is_down: Arc<AtomicBool>,
     fault_count: u64,
     counters: Arc<Counters>,
     truth_file: Option<PathBuf>,
@@ -102,18 +119,19 @@ impl Exchange {
         mut source: Box<dyn MarketSource>,
         start_after_subscribers: usize,
         counters: Arc<Counters>,
-        refuse_until: RefuseUntil,
-        is_down: Arc<AtomicBool>,
+        server: ServerFaults,
     ) -> Result<Self, SimError> {
         let market = |(index, spec): (usize, &SymbolSpec)| {
             let listed_days =
                 config.listed_days_of.get(&spec.name).copied().unwrap_or(config.listed_days);
             Market::new(index, source.as_ref(), listed_days)
         };
-        let markets = source.symbols().iter().enumerate().map(market).collect();
+        let markets: Vec<Market> = source.symbols().iter().enumerate().map(market).collect();
+        let names = || markets.iter().map(|market| market.spec.name.clone()).collect();
         let next_event = source.next_event()?;
         Ok(Self {
             clock: VenueClock::starting_at(source.start_ms()),
+            random: config.faults.random.map(|random| RandomSchedule::new(random, names())),
             markets,
             broadcast: Broadcast::new(config.limits.clone(), Arc::clone(&counters)),
             source,
@@ -130,10 +148,9 @@ impl Exchange {
             schedule: config.faults.faults.clone(),
             rest_faults: RestFaults::default(),
             waiting_depth: Vec::new(),
-            close_at: VecDeque::new(),
-            refuse_until,
+            closings: Vec::new(),
+            server,
             outage_until_ns: None,
-            is_down,
             fault_count: 0,
             counters,
             truth_file: config.truth_file.clone(),
@@ -159,9 +176,9 @@ impl Exchange {
                 wait => wait.unwrap_or(Duration::from_secs(3600)),
             };
             let wake = self
-                .close_at
-                .front()
-                .map_or(wake, |at| wake.min(at.saturating_duration_since(now)));
+                .closings
+                .first()
+                .map_or(wake, |closing| wake.min(closing.at.saturating_duration_since(now)));
             match commands.recv_timeout(wake) {
                 Ok(command) => {
                     if self.obey(command) {
@@ -248,7 +265,7 @@ impl Exchange {
     }
 
     /// Simulated ns from the start of play.
-    fn position_ns(&self) -> i64 {
+    pub(crate) fn position_ns(&self) -> i64 {
         let run_ns = || {
             let times = if let Speed::Times(times) = self.speed { times } else { 1.0 };
             #[expect(
@@ -433,7 +450,7 @@ impl Exchange {
     }
 
     fn inject_scheduled(&mut self, at_ns: i64) {
-        if self.schedule.is_empty() {
+        if self.schedule.is_empty() && self.random.is_none() {
             return;
         }
         #[expect(clippy::cast_precision_loss, reason = "faults are placed in seconds, not in ns")]
@@ -447,42 +464,77 @@ impl Exchange {
         for entry in due {
             self.inject(entry.fault);
         }
+        while let Some(fault) = self.random.as_mut().and_then(|random| random.take_due(at_s)) {
+            self.inject(fault);
+        }
     }
 
     pub(crate) fn inject(&mut self, fault: Fault) {
         tracing::info!(?fault, position_ns = self.last_at_ns, "fault");
         self.fault_count += 1;
+        self.take_up(fault);
+    }
+
+    fn take_up(&mut self, fault: Fault) {
         match &fault {
+            Fault::Catalogue { id, symbol } => {
+                let faults = CatalogueEntry::find(id).map(|entry| entry.faults(symbol));
+                faults.into_iter().flatten().for_each(|fault| self.take_up(fault));
+            }
             Fault::Drop { .. }
             | Fault::Duplicate { .. }
             | Fault::Malformed { .. }
-            | Fault::Stall { .. } => {
-                self.broadcast.add_fault(&fault);
+            | Fault::Reorder { .. }
+            | Fault::Overlap { .. }
+            | Fault::Rewrite { .. }
+            | Fault::Fragments { .. }
+            | Fault::Stall { .. } => self.broadcast.add_fault(&fault),
+            Fault::Say { stream, data, bytes } => {
+                let spaces = " ".repeat(bytes.saturating_sub(data.len()));
+                self.broadcast.say(stream, &format!("{data}{spaces}"));
             }
-            Fault::Resume => {
-                self.broadcast.clear_faults();
-                self.rest_faults.clear();
-                self.refuse_until.send_if_modified(|until| until.take().is_some());
-                self.end_outage();
-            }
+            Fault::Resume => self.end_faults(),
             Fault::Outage { for_s } => {
-                #[expect(clippy::cast_possible_truncation, reason = "checked to be at most a year")]
-                let until = self.position_ns() + (for_s * 1e9) as i64;
+                let until = self.position_ns() + nanos(*for_s);
                 self.outage_until_ns = self.outage_until_ns.max(Some(until));
-                self.is_down.store(true, Ordering::SeqCst);
+                self.server.is_down.store(true, Ordering::SeqCst);
                 self.broadcast.cut(None);
             }
             Fault::Cut { client } => self.broadcast.cut(*client),
+            Fault::HalfOpen { client } => self.broadcast.for_lines(*client, LineControl::die),
+            // No frame can say it.
+            Fault::Close { code: 1006, client } => {
+                self.broadcast.for_lines(*client, LineControl::end);
+            }
+            Fault::Close { code, client } => {
+                let ids = self.broadcast.ids(*client);
+                self.broadcast.close(&ids, (*code).into(), "Fault");
+            }
+            Fault::Drip { bytes, every_ms, for_ms } => {
+                let [every, length] = [*every_ms, *for_ms].map(Duration::from_millis);
+                let drip = Drip { bytes: *bytes, every, until: Instant::now() + length };
+                self.broadcast.for_lines(None, |line| line.drip(Some(drip)));
+            }
+            Fault::HangConnections { for_ms } => {
+                self.server.spells.hang.last(Duration::from_millis(*for_ms));
+            }
+            Fault::PingStorm { count } => self.broadcast.ping_all(*count),
+            Fault::NoPing { for_ms } => {
+                self.server.spells.no_ping.last(Duration::from_millis(*for_ms));
+            }
+            Fault::LifeEnds { after_ms } => {
+                self.close_later(*after_ms, CloseCode::Normal, "Connection life is over");
+            }
             Fault::ServerShutdown { close_after_ms } => {
                 let data = messages::server_shutdown(self.venue_ms());
                 self.broadcast.send_all("!serverShutdown", &data);
-                self.close_at
-                    .extend(close_after_ms.map(|ms| Instant::now() + Duration::from_millis(ms)));
-                self.close_at.make_contiguous().sort_unstable();
+                if let Some(after_ms) = close_after_ms {
+                    self.close_later(*after_ms, CloseCode::Away, "Server shutdown");
+                }
             }
             Fault::RefuseConnections { for_ms } => {
-                self.refuse_until
-                    .send_replace(Some(Instant::now() + Duration::from_millis(*for_ms)));
+                let until = Instant::now() + Duration::from_millis(*for_ms);
+                self.server.refuse_until.send_replace(Some(until));
             }
             Fault::RestDelay { requests, .. }
             | Fault::RestStatus { requests, .. }
@@ -490,12 +542,46 @@ impl Exchange {
                 let requests = *requests;
                 self.rest_faults.add(fault, requests);
             }
+            Fault::Halt { symbol, for_s } => {
+                let from = self.position_ns();
+                let until = for_s.map_or(i64::MAX, |for_s| from + nanos(for_s));
+                self.for_markets(symbol, |market| market.halted_until_ns = Some(until));
+            }
+            Fault::TickSize { symbol, tick } => {
+                self.for_markets(symbol, |market| market.listed_tick = *tick);
+            }
         }
+    }
+
+    fn for_markets(&mut self, pattern: &str, act: impl FnMut(&mut Market)) {
+        let fitting = self.markets.iter_mut().filter(|market| fits(pattern, &market.spec.name));
+        fitting.for_each(act);
+    }
+
+    fn end_faults(&mut self) {
+        self.broadcast.clear_faults();
+        self.rest_faults.clear();
+        self.server.refuse_until.send_if_modified(|until| until.take().is_some());
+        self.server.spells.hang.end();
+        self.server.spells.no_ping.end();
+        self.for_markets("*", |market| {
+            market.halted_until_ns = None;
+            market.listed_tick = market.spec.tick;
+        });
+        self.end_outage();
+    }
+
+    /// The clients of now; those who come meanwhile stay.
+    fn close_later(&mut self, after_ms: u64, code: CloseCode, reason: &'static str) {
+        let clients = self.broadcast.ids(None);
+        let at = Instant::now() + Duration::from_millis(after_ms);
+        self.closings.push(Closing { at, clients, code, reason });
+        self.closings.sort_by_key(|closing| closing.at);
     }
 
     fn end_outage(&mut self) {
         self.outage_until_ns = None;
-        self.is_down.store(false, Ordering::SeqCst);
+        self.server.is_down.store(false, Ordering::SeqCst);
     }
 
     /// What the next request of `path` meets.
@@ -504,9 +590,15 @@ impl Exchange {
     }
 
     fn close_due(&mut self, now: Instant) {
-        while self.close_at.front().is_some_and(|at| *at <= now) {
-            self.close_at.pop_front();
-            self.broadcast.close_all(CloseCode::Away, "Server shutdown");
+        let due = self.closings.partition_point(|closing| closing.at <= now);
+        for Closing { clients, code, reason, .. } in self.closings.drain(..due) {
+            self.broadcast.close(&clients, code, reason);
         }
     }
+}
+
+/// Checked to be at most a year.
+#[expect(clippy::cast_possible_truncation, reason = "a year is less than 2^63 ns")]
+fn nanos(seconds: f64) -> i64 {
+    (seconds * 1e9) as i64
 }

@@ -8,7 +8,15 @@ use crate::source::SymbolSpec;
 const SELF_TRADE_PREVENTION: [&str; 5] =
     ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER"];
 
-pub(crate) fn json<'a>(now_ms: i64, symbols: impl Iterator<Item = &'a SymbolSpec>) -> String {
+/// A symbol as it is listed now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listed<'a> {
+    pub(crate) spec: &'a SymbolSpec,
+    pub(crate) tick: Fixed,
+    pub(crate) is_halted: bool,
+}
+
+pub(crate) fn json<'a>(now_ms: i64, symbols: impl Iterator<Item = Listed<'a>>) -> String {
     let symbols: Vec<Value> = symbols.map(symbol).collect();
     let limit = |kind: &str, interval: &str, interval_num: u32, limit: u32| json!({ "rateLimitType": kind, "interval": interval, "intervalNum": interval_num, "limit": limit });
     let rate_limits = [
@@ -27,13 +35,14 @@ pub(crate) fn json<'a>(now_ms: i64, symbols: impl Iterator<Item = &'a SymbolSpec
     .to_string()
 }
 
-fn symbol(spec: &SymbolSpec) -> Value {
-    let SymbolSpec { name, base, quote, tick, lot, .. } = spec;
+fn symbol(Listed { spec, tick, is_halted }: Listed<'_>) -> Value {
+    let SymbolSpec { name, base, quote, lot, .. } = spec;
+    let status = if is_halted { "HALT" } else { "TRADING" };
     let price_max = Fixed(tick.0.saturating_mul(100_000_000));
     let qty_max = Fixed(lot.0.saturating_mul(90_000_000));
     json!({
         "symbol": name,
-        "status": "TRADING",
+        "status": status,
         "baseAsset": base,
         "baseAssetPrecision": 8,
         "quoteAsset": quote,
@@ -92,7 +101,12 @@ mod tests {
     #[test]
     fn a_symbol_shows_tick_lot_and_status() {
         let spec = SymbolSpec::of("ETHUSDT");
-        let info: Value = serde_json::from_str(&super::json(5, std::iter::once(&spec))).unwrap();
+        let info = |is_halted| -> Value {
+            let listed = super::Listed { spec: &spec, tick: spec.tick, is_halted };
+            serde_json::from_str(&super::json(5, std::iter::once(listed))).unwrap()
+        };
+        assert_eq!(info(true)["symbols"][0]["status"], "HALT");
+        let info = info(false);
         let symbol = &info["symbols"][0];
         assert_eq!(symbol["status"], "TRADING");
         assert_eq!(symbol["filters"][0]["tickSize"], "0.01000000");

@@ -16,7 +16,15 @@
 //! fault = { kind = "outage", for_s = 300 }
 //! ```
 //!
-//! The same tables as JSON (`{"kind":"cut"}`) are what `POST /sim/fault` takes.
+//! The same tables as JSON (`{"kind":"cut"}`) are what `POST /sim/fault` takes. Each fault of [`CATALOGUE`] goes by its
+//! id: `{ kind = "catalogue", id = "reset", symbol = "ETHUSDT" }`. A table `random` draws from the catalogue for ever:
+//!
+//! ```toml
+//! [random]
+//! seed = 7
+//! every_s = 5.0
+//! ```
+//!
 //! Lengths of time of a fault are wall-clock milliseconds, whatever the speed: they meet the client's own timers. An
 //! outage's alone is simulated, since what happened meanwhile is its point.
 
@@ -24,9 +32,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::{CATALOGUE, CatalogueEntry};
+use crate::decimal::Fixed;
 use crate::error::SimError;
 
-/// One fault. Streams are patterns: a name, or a name with one `*` (`*@trade`, `ethusdt@depth*`, `*`).
+/// One fault. Streams are patterns: a name, or a name with one `*` (`*@trade`, `ethusdt@depth*`, `*`),
+/// symbols likewise (`ETHUSDT`, `*`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -64,6 +75,65 @@ pub enum Fault {
         #[serde(default = "one")]
         count: u64,
     },
+    /// A message of a stream is held back and comes after the next one of that stream.
+    Reorder {
+        /// Which streams.
+        stream: String,
+        /// From 1.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// A depth event comes again within the next one, which so begins at or before what is known: U ≤ local < u.
+    Overlap {
+        /// Which streams.
+        stream: String,
+        /// The first of the two, from 1.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many pairs.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// Messages of a stream say something else.
+    Rewrite {
+        /// Which streams.
+        stream: String,
+        /// What they say.
+        how: Rewrite,
+        /// From 1.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// Messages of a stream come in continuation frames.
+    Fragments {
+        /// Which streams.
+        stream: String,
+        /// Payload of each frame.
+        bytes: usize,
+        /// From 1.
+        #[serde(default = "one")]
+        nth: u64,
+        /// How many.
+        #[serde(default = "one")]
+        count: u64,
+    },
+    /// Listeners of a stream hear a message that belongs to no market, followed by as many spaces as it takes to have
+    /// a size.
+    Say {
+        /// Which streams.
+        stream: String,
+        /// The payload, JSON or not.
+        data: String,
+        /// Size of the payload, at least.
+        #[serde(default)]
+        bytes: usize,
+    },
     /// Streams fall silent while pings go on; what is not sent is lost. `*` stalls all.
     Stall {
         /// Which streams.
@@ -78,9 +148,50 @@ pub enum Fault {
         /// One client, by the id of `/sim/state`; absent: all.
         client: Option<u64>,
     },
+    /// Connections go dead: nothing more comes, nothing is answered, and no FIN says so.
+    HalfOpen {
+        /// One client, by the id of `/sim/state`; absent: all.
+        client: Option<u64>,
+    },
+    /// Connections are closed with a code; with 1006 they end (FIN) without a close frame.
+    Close {
+        /// RFC 6455, 7.4.
+        code: u16,
+        /// One client; absent: all.
+        client: Option<u64>,
+    },
+    /// Bytes of the connections that there are trickle.
+    Drip {
+        /// Written at once.
+        bytes: usize,
+        /// Wall clock between two writes.
+        every_ms: u64,
+        /// Wall clock.
+        for_ms: u64,
+    },
+    /// New connections are accepted, and then neither the TLS handshake nor anything else is ever answered.
+    HangConnections {
+        /// Wall clock.
+        for_ms: u64,
+    },
+    /// All connections get pings in a row.
+    PingStorm {
+        /// How many.
+        count: u64,
+    },
+    /// No pings are sent.
+    NoPing {
+        /// Wall clock.
+        for_ms: u64,
+    },
+    /// The connections that there are reach the end of their life, as after 24 h: closed with 1000.
+    LifeEnds {
+        /// Wall clock.
+        after_ms: u64,
+    },
     /// All connections hear `serverShutdown`.
     ServerShutdown {
-        /// Wall clock until they are closed with 1001; absent: they stay open.
+        /// Wall clock until those are closed with 1001; absent: they stay open.
         close_after_ms: Option<u64>,
     },
     /// The port answers nothing (connection refused) and takes nobody; connections that exist go on.
@@ -118,19 +229,71 @@ pub enum Fault {
     },
     /// REST depth answers with a book that is 5 to 10 simulated seconds old.
     StaleSnapshot {
-        /// As in `ETHUSDT`.
+        /// Which symbols.
         symbol: String,
         /// How many requests.
         #[serde(default = "one")]
         requests: u64,
     },
+    /// Trading halts: `exchangeInfo` says so, and the streams are silent.
+    Halt {
+        /// Which symbols.
+        symbol: String,
+        /// Simulated seconds; absent: until [`Fault::Resume`].
+        for_s: Option<f64>,
+    },
+    /// `exchangeInfo` has another tick size.
+    TickSize {
+        /// Which symbols.
+        symbol: String,
+        /// As in `0.05000000`.
+        tick: Fixed,
+    },
+    /// A fault of [`CATALOGUE`].
+    Catalogue {
+        /// As in `half_open`.
+        id: String,
+        /// Which symbols it is to meet, where it meets any.
+        #[serde(default = "all")]
+        symbol: String,
+    },
 }
 
+/// What becomes of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Rewrite {
+    /// A depth event puts a bid above the best ask.
+    Crossed,
+    /// A depth event takes away every ask.
+    EmptySide,
+    /// A depth event repeats so many levels of the book, which stay what they are.
+    Levels(usize),
+    /// The first decimal is this instead.
+    Number(String),
+    /// There is a field that nobody knows.
+    UnknownField,
+    /// The fields come in the opposite order.
+    KeyOrder,
+    /// The symbol is this instead; the stream's name stays.
+    Symbol(String),
+    /// Times are in µs.
+    Microseconds,
+}
+
+/// More than any client may take for a message.
+const SAID_BYTES_MAX: usize = 64 << 20;
+const PINGS_MAX: u64 = 100_000;
 /// A year.
 const OUTAGE_S_MAX: f64 = 31_536_000.0;
 
 fn one() -> u64 {
     1
+}
+
+fn all() -> String {
+    "*".to_owned()
 }
 
 /// A fault and its moment; exactly one of the two moments is given.
@@ -152,6 +315,18 @@ pub struct FaultSchedule {
     /// In any order.
     #[serde(default)]
     pub faults: Vec<ScheduledFault>,
+    /// And those that a seed draws from the catalogue.
+    pub random: Option<RandomFaults>,
+}
+
+/// Faults drawn from the catalogue, one in each stretch of time, at any instant of it: the same for the same seed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomFaults {
+    /// Of fault, symbol and instant.
+    pub seed: u64,
+    /// Simulated seconds.
+    pub every_s: f64,
 }
 
 impl FaultSchedule {
@@ -173,6 +348,13 @@ impl FaultSchedule {
     }
 
     fn first_mistake(&self) -> Option<String> {
+        if let Some(RandomFaults { every_s, .. }) = self.random
+            && !(0.001..=OUTAGE_S_MAX).contains(&every_s)
+        {
+            return Some(format!(
+                "random: every_s = {every_s}: must be from 0.001 to {OUTAGE_S_MAX}"
+            ));
+        }
         self.faults.iter().enumerate().find_map(|(index, entry)| {
             let mistake = match (entry.at_s, entry.at_message) {
                 (Some(at_s), None) if at_s.is_finite() && at_s >= 0.0 => entry.fault.mistake()?,
@@ -190,14 +372,44 @@ impl Fault {
         match self {
             Self::Drop { stream, nth, count }
             | Self::Duplicate { stream, nth, count }
-            | Self::Malformed { stream, nth, count } => {
+            | Self::Malformed { stream, nth, count }
+            | Self::Reorder { stream, nth, count }
+            | Self::Overlap { stream, nth, count }
+            | Self::Rewrite { stream, nth, count, .. }
+            | Self::Fragments { stream, nth, count, .. } => {
+                if let Self::Fragments { bytes: 0, .. } = self {
+                    return Some("bytes = 0: must be at least 1".to_owned());
+                }
                 if *nth == 0 || *count == 0 {
                     return Some("nth and count begin at 1".to_owned());
                 }
                 pattern_mistake(stream)
             }
             Self::Stall { stream, .. } => pattern_mistake(stream),
-            Self::Outage { for_s } if !(0.001..=OUTAGE_S_MAX).contains(for_s) => {
+            Self::Say { stream, bytes, .. } => {
+                let too_many = format!("bytes = {bytes}: must be at most {SAID_BYTES_MAX}");
+                pattern_mistake(stream).or((*bytes > SAID_BYTES_MAX).then_some(too_many))
+            }
+            Self::Drip { bytes: 0, .. } => Some("bytes = 0: must be at least 1".to_owned()),
+            Self::Close { code, .. } if !(1000..5000).contains(code) => {
+                Some(format!("code = {code}: must be from 1000 to 4999"))
+            }
+            Self::PingStorm { count } if *count > PINGS_MAX => {
+                Some(format!("count = {count}: must be at most {PINGS_MAX}"))
+            }
+            Self::TickSize { tick, .. } if *tick <= Fixed::ZERO => {
+                Some(format!("tick = {tick}: must be above 0"))
+            }
+            Self::Catalogue { id, .. } => match CatalogueEntry::find(id) {
+                None => Some(format!("no fault {id:?}; there are {}", known_ids())),
+                Some(entry) if entry.faults("*").is_empty() => {
+                    Some(format!("{id} happens outside of the exchange"))
+                }
+                Some(_) => None,
+            },
+            Self::Outage { for_s } | Self::Halt { for_s: Some(for_s), .. }
+                if !(0.001..=OUTAGE_S_MAX).contains(for_s) =>
+            {
                 Some(format!("for_s = {for_s}: must be from 0.001 to {OUTAGE_S_MAX}"))
             }
             Self::RestStatus { status, .. } if !(400..600).contains(status) => {
@@ -206,6 +418,10 @@ impl Fault {
             _ => None,
         }
     }
+}
+
+fn known_ids() -> String {
+    CATALOGUE.iter().map(|entry| entry.id).collect::<Vec<_>>().join(", ")
 }
 
 fn pattern_mistake(pattern: &str) -> Option<String> {

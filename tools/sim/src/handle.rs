@@ -14,11 +14,12 @@ use tokio::sync::watch;
 
 use crate::config::{SimConfig, Source};
 use crate::error::SimError;
-use crate::exchange::{self, Command, Exchange};
+use crate::exchange::{self, Command, Exchange, ServerFaults};
 use crate::faults::Fault;
 use crate::kline::{ArchivePeriod, Interval, KlineQuery, write_file};
 use crate::server::{self, Shared};
 use crate::source::{MarketSource, Recording, SyntheticMarket};
+use crate::spell::Spells;
 use crate::statistics::Bar;
 use crate::stats::{Counters, Play, SimStats};
 use crate::tls;
@@ -53,13 +54,13 @@ pub fn start(config: &SimConfig) -> Result<SimHandle, SimError> {
     let counters = Arc::new(Counters::default());
     let (refuse_until, refusing) = watch::channel(None);
     let is_down = Arc::new(AtomicBool::new(false));
+    let spells = Arc::new(Spells::default());
     let exchange = Exchange::new(
         config,
         source,
         start_after,
         Arc::clone(&counters),
-        refuse_until,
-        Arc::clone(&is_down),
+        ServerFaults { refuse_until, is_down: Arc::clone(&is_down), spells: Arc::clone(&spells) },
     )?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,7 +73,8 @@ pub fn start(config: &SimConfig) -> Result<SimHandle, SimError> {
     let listener = runtime.block_on(TcpListener::bind(config.listen)).map_err(listen_failed)?;
     let addr = listener.local_addr().map_err(listen_failed)?;
     let (commands, obeyed) = mpsc::channel();
-    let shared = Arc::new(Shared::new(commands.clone(), config.limits.clone(), counters, is_down));
+    let shared = Shared::new(commands.clone(), config.limits.clone(), counters, is_down, spells);
+    let shared = Arc::new(shared);
     runtime.spawn(server::run(listener, addr, acceptor, shared, refusing));
     let exchange = std::thread::Builder::new()
         .name("sim-exchange".into())

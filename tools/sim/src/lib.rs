@@ -26,7 +26,7 @@
 //!   Trades are the last 50,000 played.
 //! - Kline archives, `/data/spot/{monthly,daily}/klines/…` with `.CHECKSUM`, of periods that have ended.
 //! - For tests in other processes, without weight and never faulty, in outages too: `GET /sim/state` ([`SimStats`]),
-//!   `GET /sim/truth?symbol=ETHUSDT` ([`Truth`]), `GET /sim/klines?symbol=ETHUSDT&interval=1m` (a list of [`Bar`], the
+//!   `GET /sim/truth?symbol=ETHUSDT` ([`Truth`]; with `&levels=10` only those and no bars), `GET /sim/klines?symbol=ETHUSDT&interval=1m` (a list of [`Bar`], the
 //!   other parameters as in REST, `limit` up to 100,000), `POST /sim/fault` (a [`Fault`] as JSON), `POST /sim/pause`,
 //!   `POST /sim/resume`.
 //!
@@ -57,6 +57,7 @@
 mod archive_rows;
 mod book;
 mod broadcast;
+mod catalogue;
 mod clock;
 mod config;
 mod decimal;
@@ -66,25 +67,31 @@ mod exchange_info;
 mod faults;
 mod handle;
 mod kline;
+mod line_control;
 mod market;
 mod messages;
 mod protocol;
 mod random;
+mod random_faults;
 mod rest_faults;
+mod rewrite;
 mod server;
 mod source;
+mod spell;
 mod statistics;
 mod stats;
+mod stream_faults;
 mod tape;
 mod time_unit;
 mod tls;
 mod truth;
 
 pub use book::{Book, Level, Side};
+pub use catalogue::{CATALOGUE, CatalogueEntry, Group};
 pub use config::{Limits, SimConfig, Source, Speed, TlsConfig};
 pub use decimal::Fixed;
 pub use error::SimError;
-pub use faults::{Fault, FaultSchedule, ScheduledFault};
+pub use faults::{Fault, FaultSchedule, RandomFaults, Rewrite, ScheduledFault};
 pub use handle::{SimHandle, start};
 pub use kline::{ArchivePeriod, Interval, KlineHistory, KlineQuery};
 pub use source::{

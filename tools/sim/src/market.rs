@@ -28,11 +28,29 @@ pub(crate) trait Sink {
     fn wants(&self, stream: &str) -> bool;
     /// One message of a stream.
     fn send(&mut self, stream: &str, data: &str);
+    /// One message of the diff depth stream, and the book that it is about to change.
+    fn send_depth(&mut self, stream: &str, data: &str, _before: &Book) {
+        self.send(stream, data);
+    }
+}
+
+/// A sink without listeners.
+struct Nobody;
+
+impl Sink for Nobody {
+    fn wants(&self, _: &str) -> bool {
+        false
+    }
+    fn send(&mut self, _: &str, _: &str) {}
 }
 
 #[derive(Debug)]
 pub(crate) struct Market {
     pub(crate) spec: SymbolSpec,
+    /// As `exchangeInfo` has it.
+    pub(crate) listed_tick: Fixed,
+    /// Position of play; until then trading is halted, and nobody hears anything.
+    pub(crate) halted_until_ns: Option<i64>,
     streams: Streams,
     book: Book,
     book_known: bool,
@@ -90,6 +108,8 @@ impl Market {
             klines: Klines::new(history),
             kline_streams: KlineStreams::new(&spec.name, source.start_ms(), first_id, kline_stream),
             opening,
+            listed_tick: spec.tick,
+            halted_until_ns: None,
             streams: Streams::of(&spec.stream_name(), source),
             book_known: book.is_some(),
             book: book.unwrap_or_default(),
@@ -105,8 +125,13 @@ impl Market {
 
     /// Plays one event; `venue_ms` is the event time of messages that are made here.
     pub(crate) fn play(&mut self, event: MarketEvent, venue_ms: i64, sink: &mut dyn Sink) {
-        if let Some(recorded) = &event.recorded {
-            sink.send(&recorded.stream, &recorded.data);
+        let sink: &mut dyn Sink = if self.is_halted(event.at_ns) { &mut Nobody } else { sink };
+        match (&event.recorded, &event.body) {
+            (Some(recorded), Body::Depth(_)) => {
+                sink.send_depth(&recorded.stream, &recorded.data, &self.book);
+            }
+            (Some(recorded), _) => sink.send(&recorded.stream, &recorded.data),
+            (None, _) => {}
         }
         match event.body {
             Body::Depth(update) => self.on_depth(&update, venue_ms, sink),
@@ -117,8 +142,14 @@ impl Market {
         }
     }
 
+    /// Whether trading is halted at that position of play.
+    pub(crate) fn is_halted(&self, at_ns: i64) -> bool {
+        self.halted_until_ns.is_some_and(|until| at_ns < until)
+    }
+
     /// Ends what waits for more: called with each event's position, whatever its symbol.
     pub(crate) fn pass_time(&mut self, at_ns: i64, venue_ms: i64, sink: &mut dyn Sink) {
+        let sink: &mut dyn Sink = if self.is_halted(at_ns) { &mut Nobody } else { sink };
         self.kline_streams.pass_time(venue_ms, &self.klines, sink);
         let ended = self.tape.pass_time(at_ns);
         self.send_agg(ended, sink);
@@ -206,10 +237,11 @@ impl Market {
     }
 
     fn on_depth(&mut self, update: &DepthUpdate, venue_ms: i64, sink: &mut dyn Sink) {
-        self.apply(update);
         if let Some(stream) = self.streams.depth.as_deref().filter(|stream| sink.wants(stream)) {
-            sink.send(stream, &messages::depth_update(&self.spec.name, venue_ms, update));
+            let data = messages::depth_update(&self.spec.name, venue_ms, update);
+            sink.send_depth(stream, &data, &self.book);
         }
+        self.apply(update);
         self.add_to_slow_depth(update, venue_ms, sink);
         let is_new_second = self.partial_second != venue_ms / 1_000;
         self.partial_second = venue_ms / 1_000;

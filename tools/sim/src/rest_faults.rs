@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::faults::Fault;
+use crate::faults::{Fault, fits};
 
 /// What a REST request meets instead of, or before, its answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl RestFaults {
     /// Whether the next snapshot of `name` is to be an old one.
     pub(crate) fn take_stale_snapshot(&mut self, name: &str) -> bool {
         let is_hit = |(fault, left): &&mut (Fault, u64)| {
-            *left > 0 && matches!(fault, Fault::StaleSnapshot { symbol, .. } if symbol == name)
+            *left > 0 && matches!(fault, Fault::StaleSnapshot { symbol, .. } if fits(symbol, name))
         };
         let hit = self.0.iter_mut().find(is_hit).map(|(_, left)| *left -= 1).is_some();
         self.0.retain(|(_, left)| *left > 0);

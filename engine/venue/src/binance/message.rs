@@ -113,12 +113,18 @@ impl Reader<'_> {
         match Shape::of(root)? {
             Shape::Combined => {
                 let [stream, data] = self.fields(root, &["stream", "data"], &[])?;
-                let stream = text(stream, "stream")?;
-                match Shape::of(data)? {
+                let name = text(stream, "stream")?;
+                let message = match Shape::of(data)? {
                     Shape::Event(name) => self.event(name, data),
                     Shape::Quote => self.quote(data),
-                    _ if stream.ends_with("@bookTicker") => self.quote(data),
+                    _ if name.ends_with("@bookTicker") => self.quote(data),
                     _ => Ok(Message::UnknownEvent),
+                }?;
+                // Nothing else would tell one symbol's prices under another's name.
+                if self.is_of_stream(&message, name) {
+                    Ok(message)
+                } else {
+                    Err(DecodeError::OutOfRange { field: "stream", offset: stream.offset() })
                 }
             }
             Shape::Event(name) => self.event(name, root),
@@ -126,6 +132,22 @@ impl Reader<'_> {
             Shape::Reply => reply(root),
             Shape::Unknown => Ok(Message::UnknownEvent),
         }
+    }
+
+    /// Whether a message is about the symbol that the stream's name begins with.
+    fn is_of_stream(&self, message: &Message, stream: &str) -> bool {
+        let (Message::Depth { symbol, .. }
+        | Message::Quote { symbol, .. }
+        | Message::Trade { symbol, .. }
+        | Message::Ticker { symbol, .. }
+        | Message::Kline { symbol, .. }) = message
+        else {
+            return true;
+        };
+        let (name, _) = stream.split_once('@').unwrap_or((stream, ""));
+        self.instruments
+            .get(*symbol)
+            .is_some_and(|instrument| name.eq_ignore_ascii_case(instrument.symbol.as_str()))
     }
 
     fn event(&mut self, name: &str, event: Value<'_>) -> Result<Message, DecodeError> {

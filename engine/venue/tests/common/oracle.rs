@@ -59,6 +59,7 @@ impl Oracle {
     pub(crate) fn text(&self, bytes: &[u8]) -> Option<(SymbolIndex, Owned)> {
         let root: Value = serde_json::from_slice(bytes).ok()?;
         let root = root.as_object()?;
+        let mut of_stream = None;
         let event = match (root.get("stream"), root.get("data")) {
             (Some(stream), Some(data)) => {
                 let stream = stream.as_str()?;
@@ -69,6 +70,7 @@ impl Oracle {
                 if !data.contains_key("e") && !stream.ends_with("@bookTicker") && !is_quote(data) {
                     return None;
                 }
+                of_stream = stream.split('@').next();
                 data
             }
             _ => root,
@@ -76,6 +78,9 @@ impl Oracle {
         let is_quote = !event.contains_key("e");
         let kind = if is_quote { "quote" } else { event["e"].as_str()? };
         let symbol = event.get("s")?.as_str()?;
+        if of_stream.is_some_and(|of| of.to_uppercase() != symbol) {
+            return None;
+        }
         let at = self.instruments.iter().position(|i| i.symbol.as_str() == symbol)?;
         let scales = Scales::of(&self.instruments[at]);
         let time = |name: &str| time(event.get(name)?);

@@ -20,9 +20,11 @@ pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Answe
     match (request.method(), path.as_str()) {
         (&Method::GET, "/sim/state") => or_stopped(shared.ask(|exchange| exchange.stats()).await),
         (&Method::GET, "/sim/truth") => {
-            let symbol =
-                query.into_iter().find(|(name, _)| name == "symbol").map(|(_, symbol)| symbol);
-            truth(symbol.unwrap_or_default(), shared).await
+            let value = |wanted| {
+                query.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone())
+            };
+            let levels = value("levels").and_then(|levels| levels.parse().ok());
+            truth(value("symbol").unwrap_or_default(), levels, shared).await
         }
         (&Method::GET, "/sim/klines") => klines(&query, shared).await,
         (&Method::POST, "/sim/pause") => or_stopped(shared.ask(|exchange| exchange.pause()).await),
@@ -42,14 +44,23 @@ pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Answe
     }
 }
 
-async fn truth(symbol: String, shared: &Shared) -> Answer {
+/// Of `levels` levels a side and without bars, where levels are counted.
+async fn truth(symbol: String, levels: Option<usize>, shared: &Shared) -> Answer {
     let asked = symbol.clone();
     let truth = shared
         .ask(move |exchange| exchange.symbol_index(&asked).map(|index| exchange.truth(index)))
         .await;
     match truth {
         Some(None) => refuse(StatusCode::NOT_FOUND, &format!("no symbol {symbol:?} here")),
-        other => or_stopped(other),
+        Some(Some(mut truth)) => {
+            if let Some(levels) = levels {
+                truth.bids.truncate(levels);
+                truth.asks.truncate(levels);
+                (truth.bars_1s, truth.bars_1m) = (Vec::new(), Vec::new());
+            }
+            or_stopped(Some(truth))
+        }
+        None => or_stopped(None::<()>),
     }
 }
 

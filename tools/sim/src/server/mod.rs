@@ -23,14 +23,15 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
-use crate::broadcast::LineControl;
 use crate::config::Limits;
 use crate::exchange::{Command, Exchange};
+use crate::line_control::LineControl;
+use crate::spell::Spells;
 use crate::stats::Counters;
 use line::Line;
 use weights::Weights;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) next_client_id: AtomicU64,
     /// Set and cleared by the exchange.
     is_down: Arc<AtomicBool>,
+    /// Likewise.
+    spells: Arc<Spells>,
 }
 
 impl Shared {
@@ -68,9 +71,11 @@ impl Shared {
         limits: Limits,
         counters: Arc<Counters>,
         is_down: Arc<AtomicBool>,
+        spells: Arc<Spells>,
     ) -> Self {
         Self {
             is_down,
+            spells,
             commands,
             weights: Mutex::new(Weights::new(&limits)),
             limits,
@@ -147,7 +152,18 @@ async fn reopen(
     }
 }
 
-async fn greet(tcp: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+async fn greet(
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+) {
+    if shared.spells.hang.goes_on() {
+        // Until the client gives up; it is never answered.
+        let mut unheard = [0; 1024];
+        while matches!(tcp.read(&mut unheard).await, Ok(1..)) {}
+        return;
+    }
     // Without it the acknowledgement of one message delays the next.
     let _ = tcp.set_nodelay(true);
     let control = Arc::new(LineControl::default());

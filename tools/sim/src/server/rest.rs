@@ -15,7 +15,7 @@ use super::weights::Verdict;
 use super::{Answer, Shared, decode, json};
 use crate::decimal::Fixed;
 use crate::exchange::Exchange;
-use crate::exchange_info;
+use crate::exchange_info::{self, Listed};
 use crate::kline::{Interval, KlineQuery, rest_row};
 use crate::market::Market;
 use crate::messages;
@@ -100,8 +100,13 @@ fn look_up(query: &Query, unit: TimeUnit, exchange: &mut Exchange) -> Result<Str
         Query::Ping => Ok("{}".to_owned()),
         Query::Time => Ok(format!(r#"{{"serverTime":{now}}}"#)),
         Query::ExchangeInfo(names) => {
-            let markets = select(names.as_deref(), exchange)?;
-            Ok(exchange_info::json(now, markets.iter().map(|market| &market.spec)))
+            let at_ns = exchange.position_ns();
+            let symbols = select(names.as_deref(), exchange)?.into_iter().map(|market| Listed {
+                spec: &market.spec,
+                tick: market.listed_tick,
+                is_halted: market.is_halted(at_ns),
+            });
+            Ok(exchange_info::json(now, symbols))
         }
         // Asked for by `depth`, which may have to wait, and `klines`, which writes many rows.
         Query::Depth { .. } | Query::Klines { .. } => Ok(String::new()),

@@ -18,19 +18,24 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::query::find;
 use super::{Answer, Body, Shared, decode, json};
-use crate::broadcast::{ClientQueue, Form, LineControl, Outgoing};
+use crate::broadcast::{ClientQueue, Form, Outgoing};
 use crate::exchange::Command;
+use crate::line_control::LineControl;
 use crate::messages;
 use crate::time_unit::TimeUnit;
 
 /// How long a client may take over a close frame.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// Longer than any simulation.
+const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -169,9 +174,11 @@ impl Connection {
             let rest = async { while let Some(Ok(_)) = connection.stream.next().await {} };
             let _ = tokio::time::timeout(CLOSE_MAX, rest).await;
         }
-        writer.abort();
-        // Both halves must be gone before the socket closes.
-        let _ = writer.await;
+        if !writer.is_finished() {
+            writer.abort();
+            // Both halves must be gone before the socket closes.
+            let _ = writer.await;
+        }
     }
 
     async fn read(&mut self) -> Farewell {
@@ -184,9 +191,15 @@ impl Connection {
                 .min(self.dies_at);
             tokio::select! {
                 biased;
-                () = line.cut.notified() => return None,
+                () = line.ended.notified() => return None,
                 () = tokio::time::sleep_until(alarm) => {
                     let now = Instant::now();
+                    if line.is_dead() {
+                        // Only the client can end it.
+                        self.open_pings.clear();
+                        (self.next_ping_at, self.dies_at) = (now + NEVER, now + NEVER);
+                        continue;
+                    }
                     if pong_due.is_some_and(|due| due <= now) {
                         self.shared.counters.pong_timeouts.fetch_add(1, Ordering::Relaxed);
                         return Some((CloseCode::Policy, "Pong timeout"));
@@ -194,7 +207,11 @@ impl Connection {
                     if self.dies_at <= now {
                         return Some((CloseCode::Normal, "Connection life is over"));
                     }
-                    self.ping(now);
+                    if self.shared.spells.no_ping.goes_on() {
+                        self.next_ping_at = now + self.shared.limits.ping_interval;
+                    } else {
+                        self.ping(now);
+                    }
                 }
                 message = self.stream.next() => match message {
                     Some(Ok(message)) => {
@@ -277,6 +294,16 @@ async fn write(
                     let len = text.len();
                     sink.feed(Message::Text(text)).await?;
                     queued_bytes.fetch_sub(len, Ordering::Relaxed);
+                }
+                Outgoing::Fragments(text, bytes) => {
+                    let count = text.len().div_ceil(bytes);
+                    for (index, part) in text.as_bytes().chunks(bytes).enumerate() {
+                        let kind = if index == 0 { Data::Text } else { Data::Continue };
+                        let part = Bytes::copy_from_slice(part);
+                        let frame = Frame::message(part, OpCode::Data(kind), index + 1 == count);
+                        sink.feed(Message::Frame(frame)).await?;
+                    }
+                    queued_bytes.fetch_sub(text.len(), Ordering::Relaxed);
                 }
                 Outgoing::Ping(payload) => sink.feed(Message::Ping(payload)).await?,
                 Outgoing::Close(code, reason) => return sink.send(close(code, reason)).await,
