@@ -91,7 +91,7 @@ fn every_key_of_the_shipped_file_tells_its_default() {
         }
         assert!(line.chars().count() <= 120, "{line}");
     }
-    assert_eq!(keys, 54);
+    assert_eq!(keys, 57);
 }
 
 #[test]
