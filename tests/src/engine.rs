@@ -96,7 +96,10 @@ impl Setup {
     pub fn log_files(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.log_dir()).expect("a log was written");
         let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-        files.retain(|file| file.to_string_lossy().contains(".cblog"));
+        files.retain(|file| {
+            let name = file.to_string_lossy();
+            name.ends_with(".cblog") || name.ends_with(".cblog.zst")
+        });
         files.sort();
         files
     }

@@ -49,6 +49,14 @@ impl LogHeader {
         )
     }
 
+    /// The header of the file at `path`.
+    ///
+    /// # Errors
+    /// [`LogError`] where it cannot be read, or is none.
+    pub fn of_file(path: &Path) -> Result<Self, LogError> {
+        Self::read(&mut open_stored(path)?)
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; FIXED_BYTES];
         bytes.extend_from_slice(self.config.as_bytes());

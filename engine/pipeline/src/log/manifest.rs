@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cobring_types::{Input, InputKind, Nanos};
 use serde::{Deserialize, Serialize};
@@ -174,7 +174,7 @@ impl Manifest {
     }
 }
 
-fn replace(disk: &dyn Disk, temporary: &PathBuf, path: &Path, text: &[u8]) -> io::Result<()> {
+fn replace(disk: &dyn Disk, temporary: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     // What a kill left of the last attempt.
     drop(disk.remove(temporary));
     let mut file = disk.create(temporary)?;

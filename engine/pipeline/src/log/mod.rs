@@ -4,7 +4,7 @@
 //! in the numbering is only ever right before a
 //! [`InputKind::LogLost`](cobring_types::InputKind::LogLost) record; the writer's feeder never waits.
 //! Needs: one feeder, one checkpoint per `Checkpoint` input. Does not: number or stamp inputs, know what
-//! a checkpoint holds, delete or compress files, read a clock.
+//! a checkpoint holds, read a clock, delete what a restart begins from.
 //!
 //! # Format, version 1
 //!

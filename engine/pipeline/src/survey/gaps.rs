@@ -15,10 +15,10 @@ use serde::Serialize;
 use super::ids::MissingIds;
 use super::ranges::Ranges;
 use super::streams::{Missed, Stream, Streams};
-use super::verify::{files_of, runs_of};
+use super::verify::{RunFile, files_of, runs_of};
 use crate::config::Config;
 use crate::fold::{Fold, FoldState, Observer, SymbolFold};
-use crate::log::{LogHeader, LogStart, Scanned};
+use crate::log::{LogHeader, LogScan, LogStart, Scanned};
 use crate::replay::{ReplayError, private_folds};
 
 /// What kind of gap it is.
@@ -94,12 +94,17 @@ pub fn gaps(
     if let Some((_, error)) = unreadable.into_iter().next() {
         return Err(error.into());
     }
-    let all_bytes = runs.values().flatten().map(|(scan, _)| scan.progress().1).sum();
+    let all_bytes = runs.values().flatten().map(|file| file.stored_bytes).sum();
     let mut done_bytes = 0;
     let mut found = Vec::new();
-    for scans in runs.into_values() {
-        let mut run = Run::new(scans[0].0.header(), scans[0].0.start(), &scans[0].1)?;
-        for (mut scan, _) in scans {
+    for files in runs.into_values() {
+        let mut run = None;
+        for RunFile { path, header, stored_bytes } in files {
+            let mut scan = LogScan::open(&path)?;
+            let run = match &mut run {
+                Some(run) => run,
+                none => none.insert(Run::new(&header, scan.start(), &path)?),
+            };
             let mut inputs = 0_u64;
             while let Some(scanned) = scan.next()? {
                 run.scanned(&scanned);
@@ -108,9 +113,9 @@ pub fn gaps(
                     on_progress(done_bytes + scan.progress().0, all_bytes);
                 }
             }
-            done_bytes += scan.progress().1;
+            done_bytes += stored_bytes;
         }
-        found.append(&mut run.finish());
+        found.extend(run.into_iter().flat_map(Run::finish));
     }
     Ok(found)
 }

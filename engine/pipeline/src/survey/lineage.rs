@@ -10,7 +10,7 @@ use cobring_types::{Event, Input, InputKind, Nanos, Stamp, SymbolIndex};
 use cobring_venue::binance::Decoder;
 use thiserror::Error;
 
-use super::verify::runs_of;
+use super::verify::{RunFile, runs_of};
 use crate::config::Config;
 use crate::fold::{Fold, FoldState, Observer, SymbolFold};
 use crate::log::{LogError, LogHeader, LogScan, LogStart, Scanned};
@@ -122,19 +122,20 @@ pub fn lineage(
     if runs.len() != 1 {
         return Err(LineageError::Epochs { found: runs.into_keys().collect() });
     }
-    let (epoch, scans) = runs.pop_first().expect("invariant: one run");
-    let header = scans[0].0.header().clone();
+    let (epoch, files) = runs.pop_first().expect("invariant: one run");
+    let header = files[0].header.clone();
     let known: Vec<&str> = header.symbols.iter().map(|name| name.as_str()).collect();
     let at = known.iter().position(|name| name.eq_ignore_ascii_case(symbol)).ok_or_else(|| {
         LineageError::Symbol { wanted: symbol.to_owned(), known: known.join(", ") }
     })?;
     let name = known[at].to_owned();
-    let paths: Vec<PathBuf> = scans.iter().map(|(_, path)| path.clone()).collect();
-    let (mut folding, from) = begin(&header, &scans, (at, seq))?;
+    let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+    let (mut folding, from) = begin(&header, &paths, (at, seq))?;
     let first = folding.fold.symbols()[at].frames();
-    let sizes: Vec<u64> = scans[from..].iter().map(|(scan, _)| scan.progress().1).collect();
+    let all_bytes = files[from..].iter().map(|file| file.stored_bytes).sum();
     let mut done_bytes = 0;
-    'files: for ((mut scan, _), size) in scans.into_iter().skip(from).zip(&sizes) {
+    'files: for RunFile { path, stored_bytes, .. } in &files[from..] {
+        let mut scan = LogScan::open(path)?;
         let mut inputs = 0_u64;
         while let Some(scanned) = scan.next()? {
             if let Scanned::Input { input, .. } = scanned
@@ -144,10 +145,10 @@ pub fn lineage(
             }
             inputs += 1;
             if inputs.is_multiple_of(4_096) {
-                on_progress(done_bytes + scan.progress().0, sizes.iter().sum());
+                on_progress(done_bytes + scan.progress().0, all_bytes);
             }
         }
-        done_bytes += size;
+        done_bytes += stored_bytes;
     }
     let end = folding.fold.symbols()[at].frames();
     let Some(found) = folding.fold.observer_mut().found.take() else {
@@ -172,11 +173,12 @@ pub fn lineage(
 /// A fold at the newest state before the frame, and the place of the file that begins with it.
 fn begin(
     header: &LogHeader,
-    scans: &[(LogScan, PathBuf)],
+    paths: &[PathBuf],
     (at, seq): (usize, u64),
 ) -> Result<(Folding, usize), LineageError> {
     let mut problem = None;
-    for (place, (scan, path)) in scans.iter().enumerate().rev() {
+    for (place, path) in paths.iter().enumerate().rev() {
+        let scan = LogScan::open(path)?;
         let start = scan.start();
         if matches!(start, LogStart::Missing) {
             continue;
@@ -200,7 +202,7 @@ fn begin(
         });
     }
     Err(problem.unwrap_or_else(|| {
-        LineageError::Replay(ReplayError::NoCheckpoint { path: scans[0].1.clone() })
+        LineageError::Replay(ReplayError::NoCheckpoint { path: paths[0].clone() })
     }))
 }
 
@@ -296,10 +298,10 @@ impl Observer for Wait {
 /// The record of an input in the files of a run, which are in order.
 fn find(paths: &[PathBuf], input_seq: u64) -> Result<Option<LoggedInput>, LogError> {
     for path in paths.iter().rev() {
-        let mut scan = LogScan::open(path)?;
-        if scan.header().first_input_seq > input_seq {
+        if LogHeader::of_file(path)?.first_input_seq > input_seq {
             continue;
         }
+        let mut scan = LogScan::open(path)?;
         while let Some(scanned) = scan.next()? {
             let Scanned::Input { offset, input } = scanned else { continue };
             if input.stamp.input_seq == input_seq {

@@ -383,7 +383,14 @@ fn a_frame_is_traced_to_its_input() {
     }
     assert_eq!(
         told,
-        ["link LinkUp", "snapshot RestDepth", "trade Text", "depth Text", "trade Text"]
+        [
+            "link LinkUp",
+            "depth Text",
+            "snapshot RestDepth",
+            "trade Text",
+            "depth Text",
+            "trade Text"
+        ]
     );
     let error = lineage(files(), "XRPUSDT", 0, |_, _| ()).unwrap_err();
     assert_eq!(error.to_string(), "the log has no symbol XRPUSDT, it has ETHUSDT");

@@ -1,6 +1,6 @@
 //! Is a log whole: every file of every run, record by record, and the ids of its streams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -91,23 +91,41 @@ pub(super) fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, LogError> {
             files.push(path.clone());
         }
     }
+    // A kill between the two leaves a file plain and compressed: the plain one counts.
+    let names: BTreeSet<PathBuf> = files.iter().cloned().collect();
+    files.retain(|path| {
+        let plain = path.with_file_name(plain_name(path));
+        plain == *path || !names.contains(&plain)
+    });
     if files.is_empty() { Err(LogError::NoFiles) } else { Ok(files) }
 }
 
-/// The files of each run, in order, at their first records; and those that cannot be opened.
-pub(super) fn runs_of(
-    files: Vec<PathBuf>,
-) -> (BTreeMap<u64, Vec<(LogScan, PathBuf)>>, Vec<(PathBuf, LogError)>) {
-    let mut runs: BTreeMap<u64, Vec<(LogScan, PathBuf)>> = BTreeMap::new();
+/// A log file with a good header.
+#[derive(Debug)]
+pub(super) struct RunFile {
+    pub(super) path: PathBuf,
+    pub(super) header: LogHeader,
+    pub(super) stored_bytes: u64,
+}
+
+/// Files by the epoch of their run.
+pub(super) type Runs = BTreeMap<u64, Vec<RunFile>>;
+
+/// The files of each run, in order; and those that have no good header.
+pub(super) fn runs_of(files: Vec<PathBuf>) -> (Runs, Vec<(PathBuf, LogError)>) {
+    let mut runs = Runs::new();
     let mut unreadable = Vec::new();
     for path in files {
-        match LogScan::open(&path) {
-            Ok(scan) => runs.entry(scan.header().epoch).or_default().push((scan, path)),
+        match LogHeader::of_file(&path) {
+            Ok(header) => {
+                let stored_bytes = path.metadata().map_or(0, |metadata| metadata.len());
+                runs.entry(header.epoch).or_default().push(RunFile { path, header, stored_bytes });
+            }
             Err(error) => unreadable.push((path, error)),
         }
     }
-    for scans in runs.values_mut() {
-        scans.sort_by_key(|(scan, _)| scan.header().first_input_seq);
+    for files in runs.values_mut() {
+        files.sort_by_key(|file| file.header.first_input_seq);
     }
     (runs, unreadable)
 }
@@ -125,14 +143,17 @@ pub fn verify(
     for (path, error) in unopened {
         report.find(unreadable(&path, &error));
     }
-    let all_bytes = runs.values().flatten().map(|(scan, _)| scan.progress().1).sum();
+    let all_bytes = runs.values().flatten().map(|file| file.stored_bytes).sum();
     let mut done_bytes = 0;
-    for (epoch, scans) in runs {
-        let mut run = Run::new(epoch, scans[0].0.header(), scans.len(), &mut report);
-        for (scan, path) in scans {
-            let file_bytes = scan.progress().1;
-            run.file(scan, &path, |done| on_progress(done_bytes + done, all_bytes));
-            done_bytes += file_bytes;
+    for (epoch, files) in runs {
+        let mut run = Run::new(epoch, &files[0].header, files.len(), &mut report);
+        for RunFile { path, stored_bytes, .. } in files {
+            // One at a time: its state may be large.
+            match LogScan::open(&path) {
+                Ok(scan) => run.file(scan, &path, |done| on_progress(done_bytes + done, all_bytes)),
+                Err(error) => run.unreadable(&path, &error),
+            }
+            done_bytes += stored_bytes;
         }
         let facts = run.finish();
         report.runs.push(facts);
@@ -217,6 +238,12 @@ impl<'r> Run<'r> {
         facts.close(&scan);
         self.facts.files.push(facts);
         self.files_left -= 1;
+    }
+
+    /// A file whose checkpoint is damaged.
+    fn unreadable(&mut self, path: &Path, error: &LogError) {
+        self.files_left -= 1;
+        self.report.find(unreadable(path, error));
     }
 
     /// Header and checkpoint against the file before.
@@ -333,7 +360,7 @@ impl<'r> Run<'r> {
         facts.stopped = self.last_kind == Some(InputKind::Stop);
         if self.streams.is_none() {
             self.report.notes.push(Finding {
-                path: PathBuf::from(&facts.files[0].name),
+                path: PathBuf::from(format!("epoch {}", facts.epoch)),
                 offset: None,
                 about: "header",
                 found: "settings that this version does not read".to_owned(),
