@@ -1,7 +1,7 @@
 //! What comes from outside, as functions of bytes: each may refuse them, none may panic, loop or allocate
 //! without bound, and each checks what must hold of that which it accepts.
 //!
-//! The tests drive them with a corpus and a seeded mutator; the folder `fuzz` has the same for cargo-fuzz.
+//! The tests drive them with a corpus and a seeded mutator; the folder `fuzz` inside has the same for cargo-fuzz.
 //! Does not: share code with what it checks where there is an independent decoder.
 #![allow(
     clippy::unwrap_used,
