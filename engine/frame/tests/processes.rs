@@ -5,11 +5,13 @@
 mod common;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cobring_frame::{EngineDir, Liveness, Next, Reader, Segment, SegmentSpec};
 use common::process::{Role, hear_parent, role, say};
 use common::{FRAME_WORDS, ROW_WORDS, assert_filled, fill, now_ns, spec, wait_until};
+use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -19,6 +21,7 @@ fn child() {
     match role.as_str() {
         "start" => start(&dir),
         "write" => write(&dir),
+        "read" => read(&dir),
         _ => panic!("no role {role}"),
     }
 }
@@ -116,26 +119,32 @@ fn writer(dir: &Path) -> Role {
     role
 }
 
-#[test]
-fn nothing_that_another_process_writes_is_torn() {
-    let temp = tempfile::tempdir().unwrap();
-    let _writer = writer(temp.path());
-    let mut reader = Reader::open(temp.path(), "ETHUSDT").unwrap();
+/// What a reader took, and what it was told that it missed.
+#[derive(Debug, Default)]
+struct Taken {
+    frames: u64,
+    lost: u64,
+    views: u64,
+    refused: u64,
+}
+
+/// Reads frames, and the window with each of them, until `done`; nothing that it takes is torn.
+fn read_whole(dir: &Path, mut done: impl FnMut(&Taken) -> bool) -> Taken {
+    let mut reader = Reader::open(dir, "ETHUSDT").unwrap();
     let window = reader.window_named("candles.1s").unwrap();
     let mut out = [0; FRAME_WORDS];
-    let (mut frames, mut lost, mut views, mut refused) = (0u64, 0u64, 0u64, 0u64);
+    let mut taken = Taken::default();
     let first = reader.position();
-    let deadline = now_ns() + 20_000_000_000;
-    while (frames < 20_000 || views < 2_000) && now_ns() < deadline {
+    while !done(&taken) {
         match reader.next(&mut out).unwrap() {
             Next::Frame { seq } => {
-                frames += 1;
-                assert_eq!(seq + 1, first + frames + lost, "exactly counted");
+                taken.frames += 1;
+                assert_eq!(seq + 1, first + taken.frames + taken.lost, "exactly counted");
                 assert_filled(&out[CURSOR_WORDS..], seq);
                 assert_eq!(out[0], seq + 1);
             }
             Next::Lapped { lost: more } => {
-                lost += more;
+                taken.lost += more;
                 continue;
             }
             Next::Empty => continue,
@@ -144,7 +153,7 @@ fn nothing_that_another_process_writes_is_torn() {
         let mut rows = [0; 40 * ROW_WORDS];
         match window.last(cursor, 40).and_then(|view| view.copy_into(&mut rows)) {
             Ok(()) => {
-                views += 1;
+                taken.views += 1;
                 for (index, found) in (cursor.done - 40..).zip(rows.chunks_exact(ROW_WORDS)) {
                     // Row 16k + 10 is repaired with row 16k + 15, which the frame knows of.
                     let repaired = index % 16 == 10 && index + 5 < cursor.done;
@@ -153,12 +162,65 @@ fn nothing_that_another_process_writes_is_torn() {
             }
             Err(error) => {
                 assert!(cursor.done < 40 || error.needs_newer_frame(), "{error}");
-                refused += 1;
+                taken.refused += 1;
             }
         }
     }
-    eprintln!("{frames} frames, {lost} lost, {views} views good, {refused} refused");
-    assert!(frames > 1_000 && views > 100, "{frames} frames, {views} views");
+    taken
+}
+
+#[test]
+fn nothing_that_another_process_writes_is_torn() {
+    let temp = tempfile::tempdir().unwrap();
+    let _writer = writer(temp.path());
+    let deadline = now_ns() + 20_000_000_000;
+    let taken = read_whole(temp.path(), |taken| {
+        taken.frames >= 20_000 && taken.views >= 2_000 || now_ns() >= deadline
+    });
+    eprintln!("{taken:?}");
+    assert!(taken.frames > 1_000 && taken.views > 100, "{taken:?}");
+}
+
+/// A reader whose parent stops it again and again, and that says in the end what it took.
+fn read(dir: &Path) {
+    say("ready");
+    let stopped = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            hear_parent();
+            stopped.store(true, Ordering::Relaxed);
+        });
+        let taken = read_whole(dir, |_| stopped.load(Ordering::Relaxed));
+        say(&format!("{} {}", taken.frames, taken.lost));
+    });
+}
+
+/// Stopped at any instruction, most often in mid-copy: the writer is a lap ahead when it goes on.
+#[test]
+fn nothing_is_torn_for_a_reader_that_is_stopped_in_mid_copy() {
+    const STOPS: u64 = 200;
+    let temp = tempfile::tempdir().unwrap();
+    let _writer = writer(temp.path());
+    let mut reader = Role::start("read", temp.path());
+    assert_eq!(reader.hear(), "ready");
+    let looker = Reader::open(temp.path(), "ETHUSDT").unwrap();
+    for stop in 0..STOPS {
+        let ring = looker.slot_count();
+        // The writer's pace and the reader's are not tied to it, so each stop hits another instruction.
+        let pause = looker.published() + stop % 7 * ring;
+        wait_until("the reader has read on", LIMIT, || looker.published() > pause);
+        reader.signal(Signal::STOP);
+        let lap = looker.published() + 2 * ring + 100;
+        wait_until("the writer has come round", LIMIT, || looker.published() > lap);
+        reader.signal(Signal::CONT);
+    }
+    reader.tell();
+    let said = reader.hear();
+    let (frames, lost) = said.split_once(' ').unwrap();
+    // The reader has checked that each is counted exactly once.
+    assert!(frames.parse::<u64>().unwrap() > 0, "{said}");
+    assert!(lost.parse::<u64>().unwrap() >= STOPS * looker.slot_count(), "{said}");
+    assert!(reader.wait().success());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What comes from outside, as functions of bytes: each may refuse them, none may panic, loop or allocate
 //! without bound, and each checks what must hold of that which it accepts.
 //!
-//! The tests drive them with a corpus and a seeded mutator; the folder `fuzz` has the same for cargo-fuzz.
+//! The tests drive them with a corpus and a seeded mutator; the folder `fuzz` inside has the same for cargo-fuzz.
 //! Does not: share code with what it checks where there is an independent decoder.
 #![allow(
     clippy::unwrap_used,
@@ -51,13 +51,13 @@ pub const TARGETS: [Target; 11] = [
         iterations: 15_000,
         ..target("binance_message", binance_message, market_data::messages)
     },
-    Target { iterations: 5_000, ..target("rest_body", rest_body, market_data::bodies) },
+    Target { iterations: 3_000, ..target("rest_body", rest_body, market_data::bodies) },
     Target { iterations: 30_000, ..target("json_parsers", json_parsers, market_data::messages) },
     Target { iterations: 3_000, ..target("web_socket_bytes", web_socket_bytes, sockets::frames) },
     Target { iterations: 2_000, ..target("http_upgrade", http_upgrade, sockets::replies) },
     Target { iterations: 4_000, ..target("segment", segment, shared_memory::segments) },
     Target { iterations: 1_500, ..target("model_slot", model_slot, shared_memory::model_files) },
-    Target { iterations: 1_000, ..target("log_file", log_file, files::logs) },
+    Target { iterations: 500, ..target("log_file", log_file, files::logs) },
     Target { iterations: 5_000, ..target("bounds_file", bounds_file, files::bounds) },
     Target { iterations: 300, ..target("configuration", configuration, files::configurations) },
     Target { iterations: 5_000, ..target("recording_line", recording_line, files::recordings) },
