@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -53,16 +54,14 @@ const OLD: &str = "/symbols/ETHUSDT/counters/depth_old_total";
 const TOO_OLD: &str = "/symbols/ETHUSDT/counters/snapshots_too_old_total";
 const MALFORMED: &str = "/ingest/malformed_total";
 const LOST: &str = "/ingest/links_lost_total";
+const STALLED: &str = "/ingest/streams_stalled_total";
 const SILENT: Says = Says::Low(&["depth_old", "not_live"]);
-
-/// Faults that only a watchdog over the data ends.
-const NEEDS_WATCHDOG: &[Row] =
-    &[row("half_open", SILENT, 0, &[("/ingest/streams_stalled_total", 1)])];
 
 const NETWORK: &[Row] = &[
     row("reset", Says::AllLost, 0, &[(LOST, 1), ("/net/connections_lost_total", 1)]),
-    row("stall_with_pongs", SILENT, 1, &[]),
-    row("stall_one_stream", SILENT, 1, &[(GAPS, 1)]),
+    row("half_open", SILENT, 0, &[(STALLED, 1)]),
+    row("stall_with_pongs", SILENT, 1, &[(STALLED, 1)]),
+    row("stall_one_stream", SILENT, 1, &[(STALLED, 1)]),
     row("slow_drip", SILENT, 0, &[]),
     row("one_byte_segments", Says::Live, 0, &[]),
     row("refused", Says::AllLost, 0, &[(LOST, 1), ("/net/connect_failed_connect_total", 1)]),
@@ -107,7 +106,7 @@ const VENUE: &[Row] = &[
     row("http_5xx", Says::Lost, 1, &[("/net/rest_5xx_total", 2), (GAPS, 1)]),
     row("slow_reply", Says::Lost, 1, &[(GAPS, 1)]),
     row("server_shutdown", Says::Reconnected, 0, &[("/ingest/server_shutdowns_total", 1)]),
-    row("symbol_halted", SILENT, 0, &[]),
+    row("symbol_halted", Says::Lost, 0, &[]),
 ];
 
 /// About a second of ETHUSDT.
@@ -300,18 +299,6 @@ fn venue_faults() {
     stand.end(VENUE);
 }
 
-#[test]
-fn silence_that_only_a_watchdog_ends() {
-    let none = Setup::new().with("log.enabled", false);
-    if none.run().stop().pointer("/ingest/streams_stalled_total").is_none() {
-        eprintln!("skipped: the engine has no watchdog");
-        return;
-    }
-    let stand = Stand::start(&Market::Seed(74));
-    NEEDS_WATCHDOG.iter().for_each(|row| stand.go_through(row));
-    stand.end(NEEDS_WATCHDOG);
-}
-
 /// A firewall that says no is left alone for a minute.
 #[test]
 fn after_403_rest_is_left_alone_for_a_minute_and_frames_say_that_they_are_not_live() {
@@ -413,7 +400,7 @@ fn another_tick_size_ends_the_run_with_the_line_to_change() {
 
 #[test]
 fn every_fault_of_the_catalogue_has_a_row() {
-    let tables = [NEEDS_WATCHDOG, NETWORK, PROTOCOL, VENUE];
+    let tables = [NETWORK, PROTOCOL, VENUE];
     let tested: BTreeSet<&str> = tables
         .iter()
         .flat_map(|rows| rows.iter().map(|row| row.id))
@@ -450,4 +437,32 @@ fn random_faults_leave_no_frame_live_while_wrong() {
     eth.look(assert_live_frames_are_proven);
     eth.look(|frames| witness.assert_never_live_while_wrong(frames));
     let _report = engine.stop();
+}
+
+/// Each fault of the simulator has a row in the table, with tests that are there.
+#[test]
+fn the_table_of_faults_is_whole_and_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let table = std::fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    let listed = cobring(["sim", "--list-faults", "--json"]).succeeded().stdout;
+    let mut missing: BTreeSet<String> = listed
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+        .collect();
+    let mut rows = 0;
+    for line in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [id, does, says, counter, test] = cells[..] else { panic!("five cells: {line}") };
+        assert!([does, says, counter].iter().all(|cell| !cell.is_empty()), "{line}");
+        let is_of_simulator = missing.remove(id.trim_matches('`'));
+        rows += 1;
+        let Some((file, function)) = test.trim_matches('`').split_once("::") else {
+            assert!(test == "—" && !is_of_simulator, "no test: {line}");
+            continue;
+        };
+        let code = std::fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("{file}"));
+        assert!(code.contains(&format!("fn {function}(")), "{file} has no {function}");
+    }
+    assert!(missing.is_empty(), "no row: {missing:?}");
+    assert!(rows > 60, "{rows} rows");
 }

@@ -344,10 +344,14 @@ impl Exchange {
     /// The fresher book where the source has one; `None` before a recording's snapshot. A venue that stands still has
     /// told all that happened.
     fn rest_book(&self, symbol: usize) -> Option<&Book> {
-        if self.play == Play::Paused {
-            return self.markets[symbol].book();
+        let market = &self.markets[symbol];
+        if let Some(book) = market.halted_book(self.position_ns()) {
+            return Some(book);
         }
-        self.source.live_book(symbol).or_else(|| self.markets[symbol].book())
+        if self.play == Play::Paused {
+            return market.book();
+        }
+        self.source.live_book(symbol).or_else(|| market.book())
     }
 
     /// Answers when the book is known.
@@ -545,7 +549,7 @@ impl Exchange {
             Fault::Halt { symbol, for_s } => {
                 let from = self.position_ns();
                 let until = for_s.map_or(i64::MAX, |for_s| from + nanos(for_s));
-                self.for_markets(symbol, |market| market.halted_until_ns = Some(until));
+                self.for_markets(symbol, |market| market.halt(until));
             }
             Fault::TickSize { symbol, tick } => {
                 self.for_markets(symbol, |market| market.listed_tick = *tick);
@@ -565,7 +569,7 @@ impl Exchange {
         self.server.spells.hang.end();
         self.server.spells.no_ping.end();
         self.for_markets("*", |market| {
-            market.halted_until_ns = None;
+            market.end_halt();
             market.listed_tick = market.spec.tick;
         });
         self.end_outage();

@@ -50,7 +50,9 @@ pub(crate) struct Market {
     /// As `exchangeInfo` has it.
     pub(crate) listed_tick: Fixed,
     /// Position of play; until then trading is halted, and nobody hears anything.
-    pub(crate) halted_until_ns: Option<i64>,
+    halted_until_ns: Option<i64>,
+    /// The book while it is.
+    halted_book: Option<Book>,
     streams: Streams,
     book: Book,
     book_known: bool,
@@ -110,6 +112,7 @@ impl Market {
             opening,
             listed_tick: spec.tick,
             halted_until_ns: None,
+            halted_book: None,
             streams: Streams::of(&spec.stream_name(), source),
             book_known: book.is_some(),
             book: book.unwrap_or_default(),
@@ -140,6 +143,21 @@ impl Market {
             Body::Snapshot(book) => self.on_snapshot(book),
             Body::Other => {}
         }
+    }
+
+    /// Halts trading until that position of play: the book stands.
+    pub(crate) fn halt(&mut self, until_ns: i64) {
+        self.halted_until_ns = Some(until_ns);
+        self.halted_book = self.book().cloned();
+    }
+
+    pub(crate) fn end_halt(&mut self) {
+        (self.halted_until_ns, self.halted_book) = (None, None);
+    }
+
+    /// The book that stands, at that position of play.
+    pub(crate) fn halted_book(&self, at_ns: i64) -> Option<&Book> {
+        self.halted_book.as_ref().filter(|_| self.is_halted(at_ns))
     }
 
     /// Whether trading is halted at that position of play.
