@@ -4,7 +4,7 @@
 //! Needs: the files of whole runs, or a first one with a state. Does not: call the time before a book's first
 //! snapshot in a run a gap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use cobring_types::{
@@ -152,7 +152,12 @@ struct OfSymbol {
     /// Place of the open gap of its book.
     book_gap: Option<usize>,
     last_trade: Option<(Nanos, Trade)>,
+    /// Seconds of the venue that klines told of, the newest last: a bar may come before the ids show a gap in it.
+    told: VecDeque<u64>,
 }
+
+/// Seconds that are remembered as told: the longest that a gap is seen late.
+const TOLD_MAX: usize = 3_600;
 
 /// What is left of missing trades.
 struct Unfilled {
@@ -268,6 +273,11 @@ impl Run {
             }
         }
         for (symbol, second) in seconds {
+            let told = &mut self.symbols[symbol.at()].told;
+            told.push_back(second);
+            if told.len() > TOLD_MAX {
+                told.pop_front();
+            }
             self.fill(symbol, |unfilled| unfilled.seconds.remove(second, second));
         }
         self.last_ts = now;
@@ -366,13 +376,14 @@ impl Run {
                 let second = |trade: &Trade| second_of(trade.ts_trade);
                 let end = after.map_or_else(|| second_of(now), second);
                 let begin = before.map_or(end, |(_, trade)| second(&trade)).min(end);
-                self.unfilled.push(Unfilled {
-                    gap: self.gaps.len(),
-                    symbol,
-                    ids: Ranges::of(first, last),
-                    seconds: Ranges::of(begin, end),
-                });
+                let mut seconds = Ranges::of(begin, end);
+                for &told in &self.symbols[symbol.at()].told {
+                    seconds.remove(told, told);
+                }
+                let ids = Ranges::of(first, last);
+                self.unfilled.push(Unfilled { gap: self.gaps.len(), symbol, ids, seconds });
                 self.gaps.push(gap);
+                self.fill(symbol, |_| {});
             }
         }
     }

@@ -346,6 +346,8 @@ fn gaps_are_listed_with_what_filled_them() {
         ("up2 down1 2:d12-12 2:t2-2", String::new()),
         ("1:t4-4 stop", "trades 2 [2 trades, 1 s not told by klines] 2-3 nothing".to_owned()),
         ("1:t4-4 wait2 k", "trades 2 [2 trades] 2-3 klines".to_owned()),
+        // The bar came before the ids showed the gap.
+        ("k 1:t4-4", "trades 3 [2 trades] 2-3 klines".to_owned()),
         ("skip3 1:d12-12", "log 1 [3 inputs] nothing".to_owned()),
         ("wait90 break 1:d12-12", "suspend 902 [all streams] nothing".to_owned()),
     ] {
