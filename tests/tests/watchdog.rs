@@ -94,3 +94,21 @@ fn stalled_trades_are_told_by_the_venues_bars() {
     assert_eq!(report["ingest"]["links_lost_total"], 0, "{report}");
     assert_eq!(report["hash"], replay_hash(&setup.log_files(), "fused"));
 }
+
+#[test]
+fn a_symbol_that_is_halted_while_we_run_is_soon_said_to_be_halted() {
+    let sim = Sim::start(&Market::Seed(64));
+    let setup = Setup::of(&sim);
+    let engine = setup.run();
+    let [eth, btc] =
+        ["ETHUSDT", "BTCUSDT"].map(|symbol| Watch::start(setup.shared_memory_dir(), symbol));
+    eth.wait_live();
+    btc.wait_live();
+    let from = btc.count();
+    sim.fault(&json!({ "kind": "halt", "symbol": "ETHUSDT" }));
+    eth.wait_last("halted", SOON, |frame| frame.book_state == "halted");
+    btc.look(|frames| assert!(frames[from..].iter().all(Frame::is_live)));
+    let report = engine.stop();
+    assert_eq!(report["ingest"]["streams_stalled_total"], 0, "{report}");
+    assert_eq!(report["hash"], replay_hash(&setup.log_files(), "fused"));
+}

@@ -40,3 +40,4 @@ pub use pivot_bounds::{
 };
 pub use pivots::{LEVELS, Pivot, PivotBar, PivotKind, Structure};
 pub use symbol::{Publish, RestoreError, SnapshotWanted, SymbolMarket};
+pub use watchdog::CHECK_LEVELS;

@@ -8,7 +8,7 @@ use cobring_types::Nanos;
 use serde::{Deserialize, Serialize};
 
 /// Levels of the snapshot whose update id answers: the fewest that the venue gives.
-pub(crate) const CHECK_LEVELS: u32 = 5;
+pub const CHECK_LEVELS: u32 = 5;
 
 const BUCKETS: usize = 32;
 /// Beginning of the first bucket; the last one begins at 46 s.

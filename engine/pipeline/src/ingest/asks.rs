@@ -1,6 +1,6 @@
 //! What is asked over REST, and asked again where no answer comes.
 
-use cobring_market::{KlinesWanted, SnapshotWanted};
+use cobring_market::{CHECK_LEVELS, KlinesWanted, SnapshotWanted};
 use cobring_types::{Input, InputKind, Nanos, SymbolIndex};
 use cobring_venue::binance;
 
@@ -14,6 +14,8 @@ use crate::stages::Notice;
 const TIME_INTERVAL: Nanos = Nanos(60 * Nanos::SECOND.0);
 /// The venue's word on its instruments is asked for this often.
 const EXCHANGE_INFO_INTERVAL: Nanos = Nanos(600 * Nanos::SECOND.0);
+/// And this soon again where a symbol has fallen silent: it may be halted.
+const EXCHANGE_INFO_PAUSE: Nanos = Nanos(10 * Nanos::SECOND.0);
 /// Bit of `aux` of a snapshot request that is for a background re-sync.
 const BACKGROUND: u32 = 1 << 31;
 
@@ -191,6 +193,11 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         snapshot.asked = snapshot.wanted.take();
         snapshot.retry_at = None;
         self.outlet.counters.snapshots_requested += 1;
+        if wanted.limit == CHECK_LEVELS {
+            let last = self.next_exchange_info.0 - EXCHANGE_INFO_INTERVAL.0;
+            let soon = now.0.max(last + EXCHANGE_INFO_PAUSE.0);
+            self.next_exchange_info = Nanos(self.next_exchange_info.0.min(soon));
+        }
         let aux = wanted.limit | if wanted.background { BACKGROUND } else { 0 };
         self.outlet.put(Nanos::UNDEF, |stamp| Input {
             symbol,
