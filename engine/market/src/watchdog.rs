@@ -379,4 +379,87 @@ mod tests {
         assert!(watch.on_requested(CHECK_LEVELS, true));
         assert!(!watch.on_requested(1_000, false) && !watch.is_asked());
     }
+
+    /// Intervals of a stream in ms: short, but for one in three thousand of a minute or so.
+    fn quiet_interval(random: &mut u64) -> i64 {
+        // xorshift64*: a test needs no better.
+        *random ^= *random >> 12;
+        *random ^= *random << 25;
+        *random ^= *random >> 27;
+        let draw = random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        let short = 100 + i64::try_from(draw % 900).unwrap();
+        if draw.is_multiple_of(3_001) { short * 120 } else { short }
+    }
+
+    /// The venue answers 60 ms after each question; its messages take 20 ms. Alarms of a day, and of a stall after it.
+    fn day(seed: u64) -> (u32, u32, i64, i64) {
+        let (mut random, mut watch) = (seed, DepthWatch::default());
+        let (mut venue_id, mut own_id) = (0, 0);
+        let (mut checks, mut stalls) = (0, 0);
+        let mut next_message = 0;
+        let mut answer_at = None;
+        let mut intervals = Vec::new();
+        let end = 86_400_000;
+        for now_ms in (0..end).step_by(20) {
+            // Sent in the step before this one.
+            if venue_id > own_id {
+                own_id = venue_id;
+                watch.on_message(Nanos(now_ms * MS), own_id);
+            }
+            if now_ms >= next_message {
+                let interval = quiet_interval(&mut random);
+                intervals.push(interval);
+                next_message = now_ms + interval;
+                venue_id += 1;
+            }
+            if answer_at == Some(now_ms) {
+                answer_at = None;
+                watch.on_answer(Nanos(now_ms * MS), venue_id, Some(own_id));
+            }
+            if now_ms % 100 == 0 {
+                match watch.on_timer(Nanos(now_ms * MS)) {
+                    Alarm::None => {}
+                    Alarm::Ask => {
+                        checks += 1;
+                        assert!(watch.on_requested(CHECK_LEVELS, true));
+                        answer_at = Some(now_ms + 60);
+                    }
+                    Alarm::Stalled => stalls += 1,
+                }
+            }
+        }
+        intervals.sort_unstable();
+        let p999 = intervals[intervals.len() - 1 - intervals.len() / 1_000];
+        // From here on the venue moves on and nothing comes.
+        watch.on_message(Nanos(end * MS), own_id + 1);
+        let mut found = None;
+        for now_ms in (end..).step_by(100).skip(1) {
+            if answer_at == Some(now_ms) {
+                watch.on_answer(Nanos(now_ms * MS), own_id + 9, Some(own_id + 1));
+                answer_at = None;
+            }
+            match watch.on_timer(Nanos(now_ms * MS)) {
+                Alarm::None => {}
+                Alarm::Ask => {
+                    watch.on_requested(CHECK_LEVELS, true);
+                    answer_at = Some(now_ms + 100);
+                }
+                Alarm::Stalled => found = Some(now_ms - end),
+            }
+            if found.is_some() {
+                break;
+            }
+        }
+        (checks, stalls, p999, found.unwrap())
+    }
+
+    #[test]
+    fn a_quiet_day_has_no_stall_and_a_stall_is_found_in_time() {
+        for seed in 1..6 {
+            let (checks, stalls, p999_ms, found_ms) = day(seed);
+            assert_eq!(stalls, 0, "seed {seed}");
+            assert!(checks > 10, "{checks} checks: nothing was quiet");
+            assert!(found_ms <= 3_000.max(5 * p999_ms), "{found_ms} ms, p99.9 {p999_ms} ms");
+        }
+    }
 }
