@@ -186,11 +186,9 @@ impl DepthWatch {
         }
     }
 
-    /// A snapshot was asked for: whether it is this check's.
+    /// A snapshot was asked for: whether it is a check, whatever has come since it was wanted.
     pub(crate) fn on_requested(&mut self, limit: u32, background: bool) -> bool {
-        let is_check = background
-            && limit == CHECK_LEVELS
-            && matches!(self.check, Check::Wanted | Check::Asked);
+        let is_check = background && limit == CHECK_LEVELS;
         if is_check {
             self.check = Check::Asked;
         } else if self.check == Check::Asked {

@@ -81,8 +81,8 @@ pub struct SymbolFold {
     frames: u64,
     /// For who looks on: it keeps no lock.
     reader: Reader,
-    /// The wanted snapshot was handed out; until it is asked for or another one arrives.
-    snapshot_is_out: bool,
+    /// The wanted snapshot that was handed out; until one is asked for or arrives.
+    snapshot_out: Option<SnapshotWanted>,
     /// The wanted klines that were handed out; until they are asked for.
     klines_out: Option<KlinesWanted>,
     /// The wanted renewal that was handed out; until it is begun.
@@ -136,7 +136,7 @@ impl SymbolFold {
             hash,
             frames: 0,
             reader,
-            snapshot_is_out: false,
+            snapshot_out: None,
             klines_out: None,
             renewal_out: None,
             ticker_is_out: false,
@@ -271,7 +271,7 @@ impl<O: Observer> Fold<O> {
     fn fold_for(&mut self, at: usize, stamp: &Stamp, event: &Event<'_>) {
         let symbol = &mut self.symbols[at];
         if matches!(event, Event::Snapshot(_) | Event::Control(Control::SnapshotRequested { .. })) {
-            symbol.snapshot_is_out = false;
+            symbol.snapshot_out = None;
         }
         if matches!(event, Event::Control(Control::KlinesRequested { .. })) {
             symbol.klines_out = None;
@@ -367,14 +367,12 @@ impl<O: Observer> Fold<O> {
     /// Hands out what each symbol needs from the venue, once until it is asked for.
     pub fn take_wanted(&mut self, mut take: impl FnMut(SymbolIndex, Wanted)) {
         for (index, symbol) in (0..).map(SymbolIndex).zip(&mut self.symbols) {
-            match symbol.market.snapshot_wanted() {
-                Some(wanted) if !symbol.snapshot_is_out => {
-                    symbol.snapshot_is_out = true;
+            let snapshot = symbol.market.snapshot_wanted();
+            if snapshot != symbol.snapshot_out {
+                symbol.snapshot_out = snapshot;
+                if let Some(wanted) = snapshot {
                     take(index, Wanted::Snapshot(wanted));
                 }
-                Some(_) => {}
-                // The link went down before it was asked for: the next one is another.
-                None => symbol.snapshot_is_out = false,
             }
             let klines = symbol.market.klines_wanted();
             if klines != symbol.klines_out {

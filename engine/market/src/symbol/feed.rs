@@ -324,7 +324,8 @@ impl SymbolMarket {
             }
             Control::SnapshotRequested { limit, background } => {
                 if self.state.depth_watch.on_requested(limit, background) {
-                    self.state.wanted = None;
+                    // A book that was lost meanwhile still wants its own snapshot.
+                    self.state.wanted.take_if(|wanted| wanted.limit == limit && wanted.background);
                     return None;
                 }
                 // A background re-sync that was asked for while the book got lost still answers it.

@@ -2,7 +2,9 @@
 
 use cobring_venue::Merged;
 
-use super::{DepthUpdate, Dirty, LinkScope, Nanos, Publish, SymbolMarket, Trade, TradeWatch};
+use super::{
+    DepthUpdate, Dirty, LinkScope, Nanos, Publish, SymbolMarket, Trade, TradeWatch, Trigger,
+};
 
 impl SymbolMarket {
     /// A depth update of any connection.
@@ -12,6 +14,7 @@ impl SymbolMarket {
         update: &DepthUpdate<'_>,
         dirty: &mut Dirty,
     ) -> Publish {
+        let before = self.book_state();
         let state = &mut self.state;
         state.offset.on_message(update.ts_event, ts_recv);
         state.last_depth_recv = ts_recv;
@@ -40,6 +43,11 @@ impl SymbolMarket {
             }
         }
         self.state.depth_merge = Some(merge);
+        // The first one of all that waits for a snapshot makes an empty book a syncing one.
+        if self.book_state() != before {
+            dirty.book = true;
+            publish = publish.or(Some(Trigger::Depth));
+        }
         publish
     }
 
