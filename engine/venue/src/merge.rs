@@ -180,11 +180,13 @@ impl TradeMerge {
 
     /// A trade, received at `ts` while so many connections carry trades.
     pub fn on_trade(&mut self, ts: Nanos, trade: &Trade, connections: usize) -> Merged {
-        if self.waiting.len() == TRADES_MAX {
-            return Merged::Skip;
-        }
+        let before = self.ids;
         let merged = self.ids.judge(ts, (trade.first_id, trade.last_id), connections);
         if merged == Merged::Waits {
+            if self.waiting.len() == TRADES_MAX {
+                self.ids = before;
+                return Merged::Skip;
+            }
             self.waiting.push_back(*trade);
         }
         merged

@@ -198,3 +198,48 @@ fn a_lone_connection_waits_for_nobody() {
     merge.joining(|_| joined += 1);
     assert_eq!((joined, merge.is_waiting()), (1, false));
 }
+
+/// Takes a trade as the market does; a merge that does not move on is caught.
+fn take_trade(merge: &mut TradeMerge, id: u64, taken: &mut Vec<u64>) {
+    let trade = Trade {
+        stream: TradeStream::Trade,
+        ts_event: Nanos(0),
+        ts_trade: Nanos(0),
+        first_id: id,
+        last_id: id,
+        px: Px(1),
+        qty: Qty(1),
+        side: Side::Buy,
+    };
+    for _ in 0..3 {
+        let merged = merge.on_trade(Nanos(0), &trade, 2);
+        match merged {
+            Merged::Next => taken.push(id),
+            Merged::Waits => return,
+            Merged::Skip => merge.skip(Nanos(0), Some(&trade)),
+        }
+        while let Some(next) = merge.next_joining() {
+            taken.push(next.last_id);
+        }
+        if merged == Merged::Next {
+            return;
+        }
+    }
+    panic!("trade {id} is neither taken nor waits");
+}
+
+#[test]
+fn as_many_trades_as_can_wait_give_way_to_the_one_that_fills_the_gap() {
+    const FULL: u64 = 1 << 10;
+    let (mut merge, mut taken) = (TradeMerge::default(), Vec::new());
+    take_trade(&mut merge, 1, &mut taken);
+    (0..FULL).for_each(|at| take_trade(&mut merge, 3 + at, &mut taken));
+    assert_eq!(taken, [1]);
+    take_trade(&mut merge, 1, &mut taken);
+    take_trade(&mut merge, 2, &mut taken);
+    assert_eq!(taken[2..], (2..3 + FULL).collect::<Vec<_>>());
+    // One more than can wait: the gap is given up.
+    let next = 4 + FULL;
+    (0..=FULL).for_each(|at| take_trade(&mut merge, next + at, &mut taken));
+    assert_eq!(taken.last(), Some(&(next + FULL)));
+}
