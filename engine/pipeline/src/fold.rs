@@ -367,26 +367,15 @@ impl<O: Observer> Fold<O> {
     /// Hands out what each symbol needs from the venue, once until it is asked for.
     pub fn take_wanted(&mut self, mut take: impl FnMut(SymbolIndex, Wanted)) {
         for (index, symbol) in (0..).map(SymbolIndex).zip(&mut self.symbols) {
-            let snapshot = symbol.market.snapshot_wanted();
-            if snapshot != symbol.snapshot_out {
-                symbol.snapshot_out = snapshot;
-                if let Some(wanted) = snapshot {
-                    take(index, Wanted::Snapshot(wanted));
-                }
+            let market = &symbol.market;
+            if let Some(wanted) = news(market.snapshot_wanted(), &mut symbol.snapshot_out) {
+                take(index, Wanted::Snapshot(wanted));
             }
-            let klines = symbol.market.klines_wanted();
-            if klines != symbol.klines_out {
-                symbol.klines_out = klines;
-                if let Some(wanted) = klines {
-                    take(index, Wanted::Klines(wanted));
-                }
+            if let Some(wanted) = news(market.klines_wanted(), &mut symbol.klines_out) {
+                take(index, Wanted::Klines(wanted));
             }
-            let renewal = symbol.market.renewal_wanted();
-            if renewal != symbol.renewal_out {
-                symbol.renewal_out = renewal;
-                if let Some(scope) = renewal {
-                    take(index, Wanted::Renewal(scope));
-                }
+            if let Some(scope) = news(market.renewal_wanted(), &mut symbol.renewal_out) {
+                take(index, Wanted::Renewal(scope));
             }
             let ticker_is_wanted = symbol.market.ticker_wanted();
             if ticker_is_wanted && !symbol.ticker_is_out {
@@ -427,6 +416,13 @@ impl<O: Observer> Fold<O> {
             })
             .collect()
     }
+}
+
+/// What is wanted now, where that was not handed out yet.
+fn news<T: Copy + PartialEq>(wanted: Option<T>, out: &mut Option<T>) -> Option<T> {
+    let changed = wanted != *out;
+    *out = wanted;
+    wanted.filter(|_| changed)
 }
 
 /// What one symbol's fold did.

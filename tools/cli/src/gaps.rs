@@ -12,7 +12,6 @@ use serde_json::json;
 
 use crate::exit::Failure;
 use crate::output;
-use crate::verify::log_paths;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -41,13 +40,8 @@ pub(crate) struct Gaps {
 
 impl Gaps {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let paths = log_paths(self.paths, self.config.as_deref())?;
-        let bar = output::progress_bar("gaps");
-        let gaps = survey::gaps(&paths, |done, all| {
-            bar.set_length(all);
-            bar.set_position(done);
-        });
-        bar.finish_and_clear();
+        let paths = output::log_paths(self.paths, self.config.as_deref())?;
+        let gaps = output::with_progress("gaps", |progress| survey::gaps(&paths, progress));
         let mut gaps = gaps.map_err(Failure::failed)?;
         if let Some(symbol) = &self.symbol {
             gaps.retain(|gap| gap.symbol.as_ref().is_none_or(|of| of.eq_ignore_ascii_case(symbol)));

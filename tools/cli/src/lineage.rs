@@ -54,12 +54,9 @@ impl Lineage {
         };
         let files =
             files.map_err(|error| Failure::Failed(format!("{}: {error}", dir.display())))?;
-        let bar = output::progress_bar("lineage");
-        let lineage = survey::lineage(files, &self.symbol, self.seq, |done, all| {
-            bar.set_length(all);
-            bar.set_position(done);
+        let lineage = output::with_progress("lineage", |progress| {
+            survey::lineage(files, &self.symbol, self.seq, progress)
         });
-        bar.finish_and_clear();
         let lineage = lineage.map_err(Failure::failed)?;
         let mut out = BufWriter::new(io::stdout().lock());
         if self.json {

@@ -1,13 +1,16 @@
 //! What all subcommands write alike.
 
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cobring_pipeline::config::{Config, ConfigError};
 use cobring_pipeline::fold::SymbolSummary;
+use cobring_pipeline::log;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
+
+use crate::exit::Failure;
 
 /// A bar over bytes on stderr, where that is a terminal and the work takes long enough to look at.
 pub(crate) fn progress_bar(what: &'static str) -> ProgressBar {
@@ -22,6 +25,33 @@ pub(crate) fn progress_bar(what: &'static str) -> ProgressBar {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
     bar
+}
+
+/// Work that tells how far it is, in bytes done and to do, with a bar meanwhile.
+pub(crate) fn with_progress<T>(
+    what: &'static str,
+    work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> T,
+) -> T {
+    let bar = progress_bar(what);
+    let done = work(&mut |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    done
+}
+
+/// The logs that were named, or the configured directory.
+pub(crate) fn log_paths(
+    paths: Vec<PathBuf>,
+    config_path: Option<&Path>,
+) -> Result<Vec<PathBuf>, ConfigError> {
+    Ok(if paths.is_empty() { vec![config(config_path)?.log.dir] } else { paths })
+}
+
+/// The files of the newest run of a log.
+pub(crate) fn newest_run(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    log::newest_run(dir).map_err(|error| Failure::Failed(format!("{}: {error}", dir.display())))
 }
 
 /// The configuration of `--config`, or the built-in one.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cobring_pipeline::config::Config;
-use cobring_pipeline::log::{LogReader, log_files};
+use cobring_pipeline::log::LogReader;
 use cobring_types::{Input, InputKind, ModelOutput, Nanos};
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ pub(crate) struct Outputs {
 impl Outputs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let files = if self.files.is_empty() {
-            newest_run(&output::config(self.config.as_deref())?.log.dir)?
+            output::newest_run(&output::config(self.config.as_deref())?.log.dir)?
         } else {
             self.files.clone()
         };
@@ -130,20 +130,6 @@ fn symbols(settings: &str) -> Result<Vec<Symbol>, Failure> {
     Ok(symbols
         .map(|symbol| Symbol { name: symbol.instrument.symbol.to_string(), models: symbol.models })
         .collect())
-}
-
-/// The files of the run that began last: `<start>_<epoch>_<first input>.cblog`.
-fn newest_run(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let mut files = log_files(dir).map_err(Failure::failed)?;
-    let epoch = |path: &PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        name.split('_').nth(1).map(str::to_owned)
-    };
-    let Some(newest) = files.iter().filter_map(epoch).max() else {
-        return Err(Failure::Failed(format!("{}: holds no log", dir.display())));
-    };
-    files.retain(|file| epoch(file).as_ref() == Some(&newest));
-    Ok(files)
 }
 
 /// One output as the window's row has it, with what only the log tells.

@@ -38,13 +38,8 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let paths = log_paths(self.paths, self.config.as_deref())?;
-        let bar = output::progress_bar("verify");
-        let report = survey::verify(&paths, |done, all| {
-            bar.set_length(all);
-            bar.set_position(done);
-        });
-        bar.finish_and_clear();
+        let paths = output::log_paths(self.paths, self.config.as_deref())?;
+        let report = output::with_progress("verify", |progress| survey::verify(&paths, progress));
         let report = report.map_err(Failure::failed)?;
         let mut out = BufWriter::new(io::stdout().lock());
         if self.json {
@@ -55,14 +50,6 @@ impl Verify {
         out.flush()?;
         if report.findings_total == 0 { Ok(()) } else { Err(Failure::Found) }
     }
-}
-
-/// The logs that were named, or the configured directory.
-pub(crate) fn log_paths(
-    paths: Vec<PathBuf>,
-    config: Option<&std::path::Path>,
-) -> Result<Vec<PathBuf>, Failure> {
-    Ok(if paths.is_empty() { vec![output::config(config)?.log.dir] } else { paths })
 }
 
 fn print_report(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
