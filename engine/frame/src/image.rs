@@ -310,6 +310,20 @@ impl FrameImage {
         ))
     }
 
+    /// The quantities of the buckets and which of them are known.
+    #[must_use]
+    pub fn buckets(&self) -> FrameBuckets<'_> {
+        let buckets = self.layout.buckets();
+        let rest = &self.words[self.layout.tail_word()..];
+        let (bid_qty, rest) = rest.split_at(buckets);
+        let (ask_qty, rest) = rest.split_at(buckets);
+        FrameBuckets {
+            bid_qty: bytemuck::cast_slice(bid_qty),
+            ask_qty: bytemuck::cast_slice(ask_qty),
+            valid: &rest[..buckets.div_ceil(64)],
+        }
+    }
+
     /// What stands behind the fixed blocks, to change.
     pub fn arrays_mut(&mut self) -> FrameArraysMut<'_> {
         let buckets = self.layout.buckets();
@@ -326,6 +340,17 @@ impl FrameImage {
             models: bytemuck::cast_slice_mut(models),
         }
     }
+}
+
+/// Buckets around the centre, lowest price first, 2R + 1 of them.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameBuckets<'a> {
+    /// Bid quantity.
+    pub bid_qty: &'a [f64],
+    /// Ask quantity.
+    pub ask_qty: &'a [f64],
+    /// Bit i: bucket i is known.
+    pub valid: &'a [u64],
 }
 
 /// What depends on the radius R and the models.

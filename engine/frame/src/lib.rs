@@ -55,7 +55,9 @@ pub use blocks::{
     Top, Trigger,
 };
 pub use heatmap::{COB_ROWS, Heatmap, HeatmapError, Metric};
-pub use image::{FrameArraysMut, FrameHead, FrameImage, FrameLayout, MAX_FRAME_SIZE_BYTES};
+pub use image::{
+    FrameArraysMut, FrameBuckets, FrameHead, FrameImage, FrameLayout, MAX_FRAME_SIZE_BYTES,
+};
 pub use model_poller::{ModelCounters, ModelPoller, ModelRules};
 pub use model_watch::{ModelWatch, Written};
 pub use rows::{

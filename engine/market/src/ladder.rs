@@ -84,6 +84,13 @@ impl Ladder {
         self.levels.last().copied()
     }
 
+    /// The quantity at a price; 0 where no level is held.
+    #[must_use]
+    pub(crate) fn qty_at(&self, px: Px) -> Qty {
+        let found = self.levels.binary_search_by_key(&self.rank(px), |held| self.rank(held.px));
+        found.map_or(Qty::ZERO, |at| self.levels[at].qty)
+    }
+
     /// Levels from the best on.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Level> + '_ {
         self.levels.iter().rev().copied()

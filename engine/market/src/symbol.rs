@@ -12,8 +12,8 @@ use cobring_frame::{
     Windows, place,
 };
 use cobring_types::{
-    Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, LinkScope, Nanos, Px, Quote,
-    Side, Stamp, Ticker, Trade, TradeStream,
+    Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus, Level, LinkScope, Nanos, Px, Qty,
+    Quote, Side, Stamp, Ticker, Trade, TradeStream,
 };
 use cobring_venue::{
     BookSync, DepthBufferCapacity, DepthMerge, DepthVerdict, SnapshotVerdict, SyncState, TradeMerge,
@@ -456,6 +456,17 @@ impl SymbolMarket {
     #[must_use]
     pub fn renewal_wanted(&self) -> Option<LinkScope> {
         self.state.renewal_wanted
+    }
+
+    /// All levels of a side, from the best on, whatever the book's state: for who looks on.
+    pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
+        self.state.book.side(side).iter()
+    }
+
+    /// The quantity at a price; 0 where no level is held.
+    #[must_use]
+    pub fn qty_at(&self, side: Side, px: Px) -> Qty {
+        self.state.book.side(side).qty_at(px)
     }
 
     /// The settings.

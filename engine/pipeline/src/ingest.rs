@@ -4,9 +4,12 @@
 //! drops; when nothing comes, timers are folded within a millisecond of their instant. Does not: parse.
 
 mod asks;
+mod host;
 mod links;
+mod outside;
 mod renewal;
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,26 +19,22 @@ use cobring_types::{
     Input, InputKind, LinkScope, MODEL_OUTPUT_SIZE_BYTES, Nanos, Stamp, Symbol, SymbolIndex,
 };
 use cobring_venue::Decoded;
-use cobring_venue::binance::ConnectionPlan;
-use mio::{Events, Poll, Token};
+use cobring_venue::binance::{self, ConnectionPlan};
 
 use self::asks::{DayTicker, Klines, Snapshot};
+pub(crate) use self::host::{Host, WAKE_TOKEN};
 use self::links::{Link, Side, place_of};
+pub use self::outside::{InputLog, Line, Outside, Time};
 use self::renewal::Renewal;
 pub use self::renewal::RenewalPolicy;
-use crate::clock::EngineClock;
+use crate::config::{BinanceSettings, Config};
 use crate::fold::{Observer, Wanted};
 use crate::idle::{Idle, Waiter};
-use crate::log::LogProducer;
-use crate::models::{ModelReport, Models};
-use crate::net::{Backoff, BackoffConfig, Connection, Connector, RestHelper};
+use crate::models::ModelReport;
+use crate::net::{Backoff, BackoffConfig};
 use crate::sequencer::{Sequencer, own_input};
 use crate::stages::{Finished, Notice, Stages};
 
-/// Token of the wake-ups that helpers send; connections have their place in the table.
-pub(crate) const WAKE_TOKEN: Token = Token(usize::MAX);
-/// Token of writes to models' files.
-const MODELS_TOKEN: Token = Token(usize::MAX - 1);
 /// The host's wall clock is looked at this often, and a difference of more than this is a step.
 const CLOCK_INTERVAL: Nanos = Nanos::SECOND;
 const CLOCK_STEP: Nanos = Nanos::MILLISECOND;
@@ -75,39 +74,105 @@ pub struct IngestCounters {
     pub clock_steps: u64,
 }
 
+/// The world around ingest, in its parts.
+#[derive(Debug)]
+pub struct World<W: Outside> {
+    /// Connections, answers and models.
+    pub outside: W,
+    /// The time.
+    pub time: W::Time,
+    /// Where inputs are kept, if anywhere.
+    pub log: Option<W::Log>,
+}
+
 /// What ingest is made of.
-pub(crate) struct Parts<O> {
-    pub(crate) poll: Poll,
-    pub(crate) stages: Stages<O>,
-    pub(crate) log: Option<LogProducer>,
-    pub(crate) connector: Connector,
-    pub(crate) rest: RestHelper,
-    pub(crate) clock: EngineClock,
-    pub(crate) models: Models,
-    pub(crate) symbols: Vec<Symbol>,
+#[derive(Debug)]
+pub struct Parts<O, W: Outside> {
+    /// What it is surrounded by.
+    pub world: World<W>,
+    /// Decoder and fold.
+    pub stages: Stages<O>,
+    /// In order of names.
+    pub symbols: Vec<Symbol>,
     /// Files of bounds, the first inputs of the run.
-    pub(crate) bounds: Vec<(SymbolIndex, Vec<u8>)>,
-    pub(crate) plans: Vec<ConnectionPlan>,
-    pub(crate) backoff: BackoffConfig,
-    pub(crate) renewal: RenewalPolicy,
-    pub(crate) seed: u64,
-    pub(crate) websocket_url: String,
-    pub(crate) rest_url: String,
-    pub(crate) idle: Idle,
-    pub(crate) stop: Arc<AtomicBool>,
+    pub bounds: Vec<(SymbolIndex, Vec<u8>)>,
+    /// Which connection carries which streams.
+    pub plans: Vec<ConnectionPlan>,
+    /// When to try again.
+    pub backoff: BackoffConfig,
+    /// When connections are renewed.
+    pub renewal: RenewalPolicy,
+    /// Of the backoffs' jitter.
+    pub seed: u64,
+    /// Base of the streams' URLs.
+    pub websocket_url: String,
+    /// Base of the REST URLs.
+    pub rest_url: String,
+    /// What to do when there is nothing to do.
+    pub idle: Idle,
+    /// Ends the run.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl<O, W: Outside> Parts<O, W> {
+    /// As configured, without bounds, yielding when idle. `seed` spreads what is tried again.
+    #[must_use]
+    pub fn configured(
+        config: &Config,
+        world: World<W>,
+        stages: Stages<O>,
+        seed: u64,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let BinanceSettings { websocket_url, rest_url, trade_stream, renewal, .. } =
+            &config.binance;
+        let symbols: Vec<Symbol> =
+            config.symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
+        Self {
+            world,
+            stages,
+            bounds: Vec::new(),
+            plans: binance::plan_connections(&symbols, &groups(config), *trade_stream),
+            symbols,
+            backoff: BackoffConfig {
+                first: config.binance.reconnect_min,
+                delay_max: config.binance.reconnect_max,
+                reset_after: config.binance.reconnect_reset,
+            },
+            renewal: *renewal,
+            seed,
+            websocket_url: websocket_url.trim_end_matches('/').to_owned(),
+            rest_url: rest_url.trim_end_matches('/').to_owned(),
+            idle: Idle::Yield,
+            stop,
+        }
+    }
+}
+
+/// Which streams go by a connection of their own.
+fn groups(config: &Config) -> Vec<LinkScope> {
+    let mut rest = LinkScope::QUOTE.with(LinkScope::TRADE).with(LinkScope::TICKER);
+    if config.symbols.iter().any(|symbol| symbol.klines) {
+        rest = rest.with(LinkScope::KLINE);
+    }
+    if config.binance.separate_depth_connection {
+        vec![LinkScope::DEPTH, rest]
+    } else {
+        vec![LinkScope::DEPTH.with(rest)]
+    }
 }
 
 /// Stamps, numbers, logs and hands on.
-struct Outlet<O> {
+struct Outlet<O, T, L> {
     sequencer: Sequencer,
     stages: Stages<O>,
-    log: Option<LogProducer>,
-    clock: EngineClock,
+    log: Option<L>,
+    time: T,
     notices: Vec<Notice>,
     counters: IngestCounters,
 }
 
-impl<O: Observer + Send + 'static> Outlet<O> {
+impl<O: Observer + Send + 'static, T: Time, L: InputLog> Outlet<O, T, L> {
     /// Whether a message of that size would be taken now.
     fn has_room(&self, bytes: usize) -> bool {
         self.stages.has_room(bytes)
@@ -120,7 +185,7 @@ impl<O: Observer + Send + 'static> Outlet<O> {
     }
 
     fn stamp(&mut self, ts_kernel: Nanos) -> Stamp {
-        let now = self.clock.now();
+        let now = self.time.now();
         if let Some(stamp) = self.sequencer.break_before(now) {
             self.hand_on(&own_input(stamp, InputKind::Break));
         }
@@ -130,8 +195,7 @@ impl<O: Observer + Send + 'static> Outlet<O> {
     fn hand_on(&mut self, input: &Input<'_>) {
         self.counters.inputs += 1;
         if let Some(log) = &mut self.log {
-            // What does not fit is counted there and told of by `lost_due`.
-            let _logged = log.try_log(input);
+            log.log(input);
         }
         let notices = &mut self.notices;
         let mut waiter = Waiter::new(Idle::Yield);
@@ -145,7 +209,7 @@ impl<O: Observer + Send + 'static> Outlet<O> {
 
     /// Lets the stages fold the timers that are due.
     fn tick(&mut self) {
-        let now = self.clock.now();
+        let now = self.time.now();
         if let Some(stamp) = self.sequencer.break_before(now) {
             self.hand_on(&own_input(stamp, InputKind::Break));
         }
@@ -159,14 +223,11 @@ impl<O: Observer + Send + 'static> Outlet<O> {
 }
 
 /// The loop's state.
-pub(crate) struct Ingest<O> {
-    poll: Poll,
-    outlet: Outlet<O>,
-    connector: Connector,
-    rest: RestHelper,
-    models: Models,
+pub struct Ingest<O, W: Outside> {
+    outside: W,
+    outlet: Outlet<O, W::Time, W::Log>,
     symbols: Vec<Symbol>,
-    links: Vec<Link>,
+    links: Vec<Link<W::Line>>,
     snapshots: Vec<Snapshot>,
     bounds: Vec<(SymbolIndex, Vec<u8>)>,
     klines: Vec<Klines>,
@@ -183,24 +244,40 @@ pub(crate) struct Ingest<O> {
     next_clock_check: Nanos,
     wall_offset: Nanos,
     /// Tick sizes that differ from the configured ones, as the venue writes them.
-    pub(crate) exchange_info: Option<Vec<u8>>,
+    exchange_info: Option<Vec<u8>>,
 }
 
 /// How the loop ended.
-pub(crate) struct Ended<O> {
-    pub(crate) finished: Finished<O>,
-    pub(crate) counters: IngestCounters,
-    pub(crate) models: Vec<ModelReport>,
-    pub(crate) log: Option<LogProducer>,
+#[derive(Debug)]
+pub struct Ended<O, W: Outside> {
+    /// The stages, taken apart.
+    pub finished: Finished<O>,
+    /// What was counted.
+    pub counters: IngestCounters,
+    /// What became of models' outputs.
+    pub models: Vec<ModelReport>,
+    /// The log, up to the run's last input.
+    pub log: Option<W::Log>,
+    /// The world.
+    pub outside: W,
 }
 
-impl<O: Observer + Send + 'static> Ingest<O> {
-    pub(crate) fn new(parts: Parts<O>) -> Self {
-        let now = parts.clock.now();
+impl<O, W: Outside> fmt::Debug for Ingest<O, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingest").field("symbols", &self.symbols).finish_non_exhaustive()
+    }
+}
+
+impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
+    /// Ingest before its first turn.
+    #[must_use]
+    pub fn new(parts: Parts<O, W>) -> Self {
+        let World { outside, time, log } = parts.world;
+        let now = time.now();
         let backoff = |number: u64| Backoff::new(parts.backoff, parts.seed.wrapping_add(number));
         let symbol_count = parts.symbols.len();
         let side = |number| Side {
-            connection: None,
+            line: None,
             is_connecting: false,
             retry_at: None,
             backoff: backoff(number),
@@ -238,18 +315,15 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             renewals: Vec::with_capacity(symbol_count),
             tickers: tickers.collect(),
             bounds: parts.bounds,
-            poll: parts.poll,
+            outside,
             outlet: Outlet {
                 sequencer: Sequencer::default(),
                 stages: parts.stages,
-                log: parts.log,
-                clock: parts.clock,
+                log,
+                time,
                 notices: Vec::with_capacity(64),
                 counters: IngestCounters::default(),
             },
-            connector: parts.connector,
-            rest: parts.rest,
-            models: parts.models,
             symbols: parts.symbols,
             websocket_url: parts.websocket_url,
             rest_url: parts.rest_url,
@@ -264,47 +338,38 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         }
     }
 
-    /// Runs until the stop flag is set, or a stage or the poll breaks. `check` looks at the venue's
+    /// Runs until the stop flag is set, or a stage or the wait breaks. `check` looks at the venue's
     /// `exchangeInfo` and may end the run.
-    pub(crate) fn run<E: From<io::Error>>(
+    ///
+    /// # Errors
+    /// Those of `check`, and of a wait that fails.
+    pub fn run<E: From<io::Error>>(
         mut self,
         mut check: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<Ended<O>, E> {
+    ) -> Result<Ended<O, W>, E> {
         for (symbol, bytes) in std::mem::take(&mut self.bounds) {
             let stamp = self.outlet.stamp(Nanos::UNDEF);
             let input = own_input(stamp, InputKind::Bounds);
             self.outlet.hand_on(&Input { symbol, bytes: &bytes, ..input });
         }
-        let mut events = Events::with_capacity(256);
-        self.models.register(self.poll.registry(), MODELS_TOKEN)?;
         // The first turn connects and asks: nothing else would end a wait before it.
         let mut timeout = Duration::ZERO;
         while !self.stop.load(Ordering::Relaxed) && !self.outlet.stages.is_broken() {
-            match self.poll.poll(&mut events, Some(timeout)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-            for event in &events {
-                if event.token() == MODELS_TOKEN {
-                    self.models.mark_written();
-                } else {
-                    let (at, side) = place_of(event.token().0);
-                    let link = self.links.get_mut(at);
-                    if let Some(connection) =
-                        link.and_then(|link| link.sides[side].connection.as_mut())
-                    {
-                        connection.mark_readable();
-                    }
+            let links = &mut self.links;
+            self.outside.wait(timeout, |number| {
+                let (at, side) = place_of(usize::from(number));
+                let line = links.get_mut(at).and_then(|link| link.sides[side].line.as_mut());
+                if let Some(line) = line {
+                    line.mark_readable();
                 }
-            }
+            })?;
             // Before the sockets: what a model has said shows in the frame of what comes next.
             self.serve_models();
             self.serve_links();
-            while let Some(outcome) = self.connector.poll() {
+            while let Some(outcome) = self.outside.next_connected() {
                 self.adopt(outcome);
             }
-            while let Some(reply) = self.rest.poll() {
+            while let Some(reply) = self.outside.next_reply() {
                 self.on_reply(reply);
             }
             if let Some(body) = self.exchange_info.take() {
@@ -324,23 +389,23 @@ impl<O: Observer + Send + 'static> Ingest<O> {
     /// to the next timer or retry.
     fn timeout(&self) -> Duration {
         let sides = || self.links.iter().flat_map(|link| &link.sides);
-        let connections = || sides().filter_map(|side| side.connection.as_ref());
-        if self.idle == Idle::Spin || connections().any(Connection::is_unread) {
+        let lines = || sides().filter_map(|side| side.line.as_ref());
+        if self.idle == Idle::Spin || lines().any(Line::is_unread) {
             return Duration::ZERO;
         }
-        let now = self.outlet.clock.now();
+        let now = self.outlet.time.now();
         let retries = sides().filter_map(|side| side.retry_at);
         let snapshots = self.snapshots.iter().filter_map(|snapshot| snapshot.retry_at);
         let klines = self.klines.iter().filter_map(|klines| klines.retry_at);
         let tickers = self.tickers.iter().filter_map(DayTicker::due);
-        let sends = connections().filter_map(|connection| connection.next_send_at(now));
+        let sends = lines().filter_map(|line| line.next_send_at(now));
         let due = retries
             .chain(snapshots)
             .chain(klines)
             .chain(tickers)
             .chain(sends)
             .chain(self.outlet.sequencer.next_timer())
-            .chain(self.models.next_turn())
+            .chain(self.outside.next_model_turn())
             .min();
         let wait = due.map_or(Nanos::SECOND.0, |due| (due.0 - now.0).clamp(0, Nanos::SECOND.0));
         Duration::from_nanos(wait.unsigned_abs())
@@ -348,8 +413,8 @@ impl<O: Observer + Send + 'static> Ingest<O> {
 
     fn serve_models(&mut self) {
         let outlet = &mut self.outlet;
-        let now = outlet.clock.now();
-        self.models.serve(now, |symbol, model, output| {
+        let now = outlet.time.now();
+        self.outside.serve_models(now, |symbol, model, output| {
             let stamp = outlet.stamp(Nanos::UNDEF);
             outlet.hand_on(&Input {
                 stamp,
@@ -433,12 +498,12 @@ impl<O: Observer + Send + 'static> Ingest<O> {
     }
 
     fn look_at_clock(&mut self) {
-        let now = self.outlet.clock.now();
+        let now = self.outlet.time.now();
         if now < self.next_clock_check {
             return;
         }
         self.next_clock_check = Nanos(now.0 + CLOCK_INTERVAL.0);
-        let wall_offset = self.outlet.clock.wall_offset();
+        let wall_offset = self.outlet.time.wall_offset();
         let first = !self.wall_offset.is_defined();
         if first || (wall_offset.0 - self.wall_offset.0).abs() > CLOCK_STEP.0 {
             self.outlet.counters.clock_steps += u64::from(!first);
@@ -451,9 +516,9 @@ impl<O: Observer + Send + 'static> Ingest<O> {
     }
 
     fn keep_log(&mut self) {
-        let now = self.outlet.clock.now();
+        let now = self.outlet.time.now();
         let Some(log) = &mut self.outlet.log else { return };
-        let _fits_later = log.flush_pending();
+        log.flush_pending();
         if let Some(lost) = log.lost_due(now) {
             let inputs = Nanos(i64::try_from(lost).unwrap_or(i64::MAX));
             self.outlet.put(Nanos::UNDEF, |stamp| Input {
@@ -466,22 +531,22 @@ impl<O: Observer + Send + 'static> Ingest<O> {
         }
     }
 
-    fn end(mut self) -> Ended<O> {
-        let now = self.outlet.clock.now();
+    fn end(mut self) -> Ended<O, W> {
+        let now = self.outlet.time.now();
         for side in self.links.iter_mut().flat_map(|link| &mut link.sides) {
-            if let Some(connection) = &mut side.connection {
-                connection.close(now, 1000);
+            if let Some(line) = &mut side.line {
+                line.close(now, 1000);
             }
         }
-        self.connector.stop();
-        self.rest.stop();
+        self.outside.close();
         self.outlet.put(Nanos::UNDEF, |stamp| own_input(stamp, InputKind::Stop));
-        let models = self.models.report();
+        let models = self.outside.model_reports();
         let Outlet { stages, mut log, counters, .. } = self.outlet;
         if let Some(log) = &mut log {
-            let _rest_is_written_at_finish = log.flush_pending();
+            // The rest is written when the log is finished.
+            log.flush_pending();
         }
-        Ended { finished: stages.finish(), counters, models, log }
+        Ended { finished: stages.finish(), counters, models, log, outside: self.outside }
     }
 }
 

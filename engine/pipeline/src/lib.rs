@@ -12,7 +12,7 @@ mod events;
 pub mod fold;
 mod frame_hash;
 pub mod idle;
-mod ingest;
+pub mod ingest;
 pub mod klines_archive;
 pub mod live;
 pub mod log;
@@ -29,5 +29,4 @@ pub mod utc;
 mod warm_start;
 
 pub use frame_hash::FrameDigest;
-pub use ingest::{IngestCounters, RenewalPolicy};
 pub use models::ModelReport;

@@ -9,7 +9,7 @@ use std::thread;
 
 use cobring_frame::{AnyWindow, EngineDir, FrameError, Reader, Retire, Segment};
 use cobring_market::RestoreError;
-use cobring_types::{LinkScope, Nanos, Symbol, SymbolIndex};
+use cobring_types::{Nanos, Symbol, SymbolIndex};
 use cobring_venue::binance::{self, Decoder};
 use mio::{Poll, Waker};
 
@@ -18,15 +18,15 @@ use crate::clock::EngineClock;
 use crate::config::Config;
 use crate::cores;
 use crate::fold::{Fold, FoldState, Observer, SymbolFold, SymbolSummary, window_blob_name};
-use crate::ingest::{Ended, Ingest, IngestCounters, Parts, WAKE_TOKEN};
+use crate::ingest::{Ended, Host, Ingest, IngestCounters, Parts, WAKE_TOKEN, World};
 use crate::log::{
     Checkpoint, CheckpointBlob, CheckpointSender, LogConfig, LogError, LogHeader, LogProducer,
     LogReport, LogStart, LogWriter,
 };
 use crate::models::{ModelReport, Models};
 use crate::net::{
-    BackoffConfig, ConnectionConfig, Connector, ConnectorConfig, NetCounters, NetError, RestConfig,
-    RestHelper, WeightConfig, tls_config,
+    ConnectionConfig, Connector, ConnectorConfig, NetCounters, NetError, RestConfig, RestHelper,
+    WeightConfig, tls_config,
 };
 use crate::replay::{segment_spec, settings_digest};
 use crate::stages::{StagedSetup, Stages};
@@ -216,25 +216,21 @@ pub fn run(
     started(&Started { epoch, shared_memory_dir, layout, segment_bytes, resumed });
     cores::pin(core(0));
     let ingest = Ingest::new(Parts {
-        poll,
-        stages,
-        log: log_producer,
-        connector,
-        rest,
-        clock,
-        models,
         bounds: read_bounds(config)?,
-        plans: binance::plan_connections(&names, &groups(config), config.binance.trade_stream),
-        symbols: names,
-        backoff: backoff(config),
-        renewal: config.binance.renewal,
-        seed: epoch,
-        websocket_url: config.binance.websocket_url.trim_end_matches('/').to_owned(),
-        rest_url: config.binance.rest_url.trim_end_matches('/').to_owned(),
         idle,
-        stop,
+        ..Parts::configured(
+            config,
+            World {
+                outside: Host::new(poll, connector, rest, models)?,
+                time: clock,
+                log: log_producer,
+            },
+            stages,
+            epoch,
+            stop,
+        )
     });
-    let Ended { finished, counters, models, log } = ingest.run(|exchange_info| {
+    let Ended { finished, counters, models, log, .. } = ingest.run(|exchange_info| {
         if config.binance.verify_tick_size {
             check_tick_sizes(exchange_info, &instruments)
         } else {
@@ -360,26 +356,6 @@ fn read_bounds(config: &Config) -> Result<Vec<(SymbolIndex, Vec<u8>)>, BoundsFil
     Ok(files)
 }
 
-fn groups(config: &Config) -> Vec<LinkScope> {
-    let mut rest = LinkScope::QUOTE.with(LinkScope::TRADE).with(LinkScope::TICKER);
-    if config.symbols.iter().any(|symbol| symbol.klines) {
-        rest = rest.with(LinkScope::KLINE);
-    }
-    if config.binance.separate_depth_connection {
-        vec![LinkScope::DEPTH, rest]
-    } else {
-        vec![LinkScope::DEPTH.with(rest)]
-    }
-}
-
-fn backoff(config: &Config) -> BackoffConfig {
-    BackoffConfig {
-        first: config.binance.reconnect_min,
-        delay_max: config.binance.reconnect_max,
-        reset_after: config.binance.reconnect_reset,
-    }
-}
-
 fn connector_config(config: &Config) -> ConnectorConfig {
     ConnectorConfig {
         deadline: config.binance.connect_timeout,
@@ -391,7 +367,9 @@ fn connector_config(config: &Config) -> ConnectorConfig {
     }
 }
 
-fn rest_config(config: &Config) -> RestConfig {
+/// The REST limits of a configuration, with the venue's header.
+#[must_use]
+pub fn rest_config(config: &Config) -> RestConfig {
     RestConfig {
         deadline: config.binance.request_timeout,
         used_weight_header: binance::USED_WEIGHT_HEADER.to_owned(),

@@ -4,7 +4,7 @@ use cobring_market::{CHECK_LEVELS, KlinesWanted, SnapshotWanted};
 use cobring_types::{Input, InputKind, Nanos, SymbolIndex};
 use cobring_venue::binance;
 
-use super::Ingest;
+use super::{Ingest, Outside, Time as _};
 use crate::fold::Observer;
 use crate::net::{Backoff, RestPriority, RestReply, RestRequest};
 use crate::sequencer::own_input;
@@ -66,10 +66,10 @@ impl DayTicker {
     }
 }
 
-impl<O: Observer + Send + 'static> Ingest<O> {
+impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
     pub(super) fn on_reply(&mut self, reply: RestReply) {
         let RestReply { request, status, ts_sent, body, error, .. } = reply;
-        let now = self.outlet.clock.now();
+        let now = self.outlet.time.now();
         if let Some(error) = &error {
             tracing::warn!(url = request.url, status, "{error}");
         }
@@ -137,7 +137,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
 
     /// An answer that says nothing leaves a book or bars without: ask again.
     pub(super) fn retry_what(&mut self, notice: &Notice) {
-        let now = self.outlet.clock.now();
+        let now = self.outlet.time.now();
         match notice.kind {
             InputKind::RestDepth => self.retry_snapshot(notice.symbol, now),
             InputKind::RestKlines => self.retry_klines(notice.symbol, now),
@@ -148,7 +148,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
 
     /// Asks the venue what is due.
     pub(super) fn ask(&mut self) {
-        let now = self.outlet.clock.now();
+        let now = self.outlet.time.now();
         for at in 0..self.snapshots.len() {
             self.ask_snapshot(at, now);
             self.ask_klines(at, now);
@@ -277,7 +277,7 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             weight: request.weight,
             not_before: Nanos(i64::MIN),
         };
-        self.rest.request(request).is_ok()
+        self.outside.ask(request).is_ok()
     }
 }
 

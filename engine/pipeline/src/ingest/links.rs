@@ -2,13 +2,13 @@
 
 use cobring_types::{Input, InputKind, LinkScope, Nanos, Symbol, SymbolIndex};
 use cobring_venue::binance::ConnectionPlan;
-use mio::Token;
 
 use super::Ingest;
+use super::outside::{Line, Outside, Time as _};
 use super::renewal::Renewal;
 use crate::fold::Observer;
 use crate::net::{
-    Backoff, ConnectOutcome, ConnectRequest, Connection, Payload, ReadOutcome, Received, Verdict,
+    Backoff, ConnectOutcome, ConnectRequest, Payload, ReadOutcome, Received, Verdict,
 };
 use crate::sequencer::own_input;
 
@@ -18,17 +18,17 @@ const MESSAGES_A_TURN: usize = 256;
 const STREAMS_IN_URL_MAX: usize = 100;
 
 /// One connection of the plan, and a second one beside it while it is renewed or where two are kept.
-pub(super) struct Link {
+pub(super) struct Link<L> {
     pub(super) plan: ConnectionPlan,
     /// The plan carries all symbols: its inputs need no symbol.
     pub(super) all_symbols: bool,
-    pub(super) sides: [Side; 2],
+    pub(super) sides: [Side<L>; 2],
     pub(super) renewal: Renewal,
 }
 
 /// A connection through all its lives.
-pub(super) struct Side {
-    pub(super) connection: Option<Connection>,
+pub(super) struct Side<L> {
+    pub(super) line: Option<L>,
     pub(super) is_connecting: bool,
     pub(super) retry_at: Option<Nanos>,
     pub(super) backoff: Backoff,
@@ -43,13 +43,13 @@ pub(super) fn place_of(number: usize) -> (usize, usize) {
     (number / 2, number % 2)
 }
 
-impl<O: Observer + Send + 'static> Ingest<O> {
+impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
     pub(super) fn serve_links(&mut self) {
         for at in 0..self.links.len() {
             for side in 0..2 {
                 self.serve_side(at, side);
             }
-            let now = self.outlet.clock.now();
+            let now = self.outlet.time.now();
             if let Some(side) = self.links[at].renewal.step(now) {
                 self.retire(at, side, now);
             }
@@ -57,28 +57,26 @@ impl<O: Observer + Send + 'static> Ingest<O> {
     }
 
     fn serve_side(&mut self, at: usize, side: usize) {
-        let now = self.outlet.clock.now();
+        let now = self.outlet.time.now();
         let Link { sides, renewal, .. } = &mut self.links[at];
         let wanted = renewal.wants(side);
         let place = &mut sides[side];
-        let Some(connection) = &mut place.connection else {
+        let Some(line) = &mut place.line else {
             if wanted && !place.is_connecting && place.retry_at.is_none_or(|at| at <= now) {
                 self.connect(at, side);
             }
             return;
         };
-        if connection.next_send_at(now).is_some_and(|due| due <= now)
-            && connection.write(now).is_err()
-        {
+        if line.next_send_at(now).is_some_and(|due| due <= now) && line.write(now).is_err() {
             return self.lose(at, side, "the connection broke");
         }
-        if !connection.is_unread() {
+        if !line.is_unread() {
             return;
         }
-        let number = connection.number();
+        let number = line.number();
         let outlet = &mut self.outlet;
         let mut received = 0;
-        let result = connection.read(now, MESSAGES_A_TURN, &mut |message: Received<'_>| {
+        let result = line.read(now, MESSAGES_A_TURN, &mut |message: Received<'_>| {
             let (kind, bytes) = match message.payload {
                 Payload::Text(bytes) => (InputKind::Text, bytes),
                 Payload::Binary(bytes) => (InputKind::Binary, bytes),
@@ -128,25 +126,25 @@ impl<O: Observer + Send + 'static> Ingest<O> {
             url: format!("{}{path}", self.websocket_url),
             attempt: place.backoff.failures(),
         };
-        place.is_connecting = self.connector.request(request).is_ok();
+        place.is_connecting = self.outside.connect(request).is_ok();
         place.retry_at = None;
         if !place.is_connecting {
-            place.retry_at = Some(Nanos(self.outlet.clock.now().0 + Nanos::SECOND.0));
+            place.retry_at = Some(Nanos(self.outlet.time.now().0 + Nanos::SECOND.0));
         }
     }
 
-    pub(super) fn adopt(&mut self, outcome: ConnectOutcome) {
+    pub(super) fn adopt(&mut self, outcome: ConnectOutcome<W::Line>) {
         let number = usize::from(outcome.request.connection);
         let (at, side) = place_of(number);
-        let now = self.outlet.clock.now();
+        let now = self.outlet.time.now();
         let link = &mut self.links[at];
         let place = &mut link.sides[side];
         place.is_connecting = false;
         match outcome.result {
             // Whatever it was to take over from lives, or has been replaced.
-            Ok(mut connection) if !link.renewal.wants(side) => connection.close(now, 1000),
-            Ok(mut connection) => {
-                if let Err(error) = connection.register(self.poll.registry(), Token(number)) {
+            Ok(mut line) if !link.renewal.wants(side) => line.close(now, 1000),
+            Ok(mut line) => {
+                if let Err(error) = self.outside.watch(&line, outcome.request.connection) {
                     let delay = place.backoff.on_failure();
                     place.retry_at = Some(Nanos(now.0 + delay.0));
                     tracing::warn!("the connection could not be polled: {error}");
@@ -154,21 +152,21 @@ impl<O: Observer + Send + 'static> Ingest<O> {
                 }
                 if link.plan.streams.len() > STREAMS_IN_URL_MAX {
                     for text in link.plan.subscribe_texts(1) {
-                        if connection.send_text(now, text).is_err() {
+                        if line.send_text(now, text).is_err() {
                             tracing::warn!(
-                                host = connection.host(),
+                                host = line.host(),
                                 "a subscription could not be queued"
                             );
                         }
                     }
                 }
                 tracing::info!(
-                    host = connection.host(),
+                    host = line.host(),
                     streams = link.plan.streams.len(),
                     connection = number,
                     "connected"
                 );
-                place.connection = Some(connection);
+                place.line = Some(line);
                 link.renewal.on_up(side, now);
                 self.tell_link(at, side, InputKind::LinkUp);
                 // mio is edge-triggered: what came before the registration has no event.
@@ -183,16 +181,16 @@ impl<O: Observer + Send + 'static> Ingest<O> {
     }
 
     fn lose(&mut self, at: usize, side: usize, why: &str) {
-        let now = self.outlet.clock.now();
+        let now = self.outlet.time.now();
         let link = &mut self.links[at];
         let place = &mut link.sides[side];
-        if let Some(connection) = place.connection.take() {
+        if let Some(line) = place.line.take() {
             let delay = place.backoff.on_failure();
             link.renewal.on_down(side);
             place.retry_at = link.renewal.wants(side).then_some(Nanos(now.0 + delay.0));
             tracing::warn!(
-                host = connection.host(),
-                connection = connection.number(),
+                host = line.host(),
+                connection = line.number(),
                 retry_in_ms = delay.0 / 1_000_000,
                 "connection lost: {why}"
             );
@@ -224,11 +222,11 @@ impl<O: Observer + Send + 'static> Ingest<O> {
     fn retire(&mut self, at: usize, side: usize, now: Nanos) {
         let link = &mut self.links[at];
         let place = &mut link.sides[side];
-        if let Some(mut connection) = place.connection.take() {
-            connection.close(now, 1000);
+        if let Some(mut line) = place.line.take() {
+            line.close(now, 1000);
             place.retry_at = None;
             link.renewal.on_down(side);
-            tracing::info!(connection = connection.number(), "connection renewed");
+            tracing::info!(connection = line.number(), "connection renewed");
             self.outlet.counters.links_renewed += 1;
             self.tell_link(at, side, InputKind::LinkDown);
         }

@@ -75,11 +75,11 @@ pub struct ConnectRequest {
 
 /// How an attempt ended.
 #[derive(Debug)]
-pub struct ConnectOutcome {
+pub struct ConnectOutcome<C = Connection> {
     /// What was asked for.
     pub request: ConnectRequest,
     /// A connection that must be read at once, or why there is none.
-    pub result: Result<Connection, NetError>,
+    pub result: Result<C, NetError>,
 }
 
 /// Ingest's end of the connecting helper.

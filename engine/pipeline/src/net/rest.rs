@@ -22,7 +22,7 @@ use super::error::excerpt;
 use super::http::{HttpConnector, HttpResolver, Shared};
 use super::wire::Patience;
 use super::{
-    Denied, HELPER_STACK_BYTES, NetCounters, NetError, ReplyFacts, Step, WeightBudget, WeightConfig,
+    Attempt, HELPER_STACK_BYTES, NetCounters, NetError, RestQueue, RestTurn, Step, WeightConfig,
 };
 
 /// The engine's clock: stamps of requests and replies, and the time of all pauses.
@@ -160,13 +160,10 @@ impl RestHelper {
             HttpResolver(Arc::clone(&shared)),
         );
         let helper = Helper {
-            budget: WeightBudget::new(config.weight),
-            queue: Vec::with_capacity(config.queue_max),
+            queue: RestQueue::new(&config, Arc::clone(&counters)),
             config,
             agent,
             shared,
-            asked: 0,
-            held_back: None,
             requests: requests_out,
             replies: replies_in,
             backlog: VecDeque::new(),
@@ -215,39 +212,11 @@ impl Drop for RestHelper {
     }
 }
 
-/// A request inside the helper.
-struct Queued {
-    request: RestRequest,
-    order: u64,
-    attempts: u32,
-}
-
-/// What one attempt brought.
-struct Attempt {
-    status: u16,
-    used_weight: Option<u32>,
-    retry_after_s: Option<u32>,
-    body: Vec<u8>,
-    error: Option<NetError>,
-}
-
-impl Attempt {
-    fn failed(error: NetError) -> Self {
-        let (status, used_weight, retry_after_s) = (0, None, None);
-        Self { status, used_weight, retry_after_s, body: Vec::new(), error: Some(error) }
-    }
-}
-
 struct Helper {
     config: RestConfig,
     agent: ureq::Agent,
     shared: Arc<Shared>,
-    budget: WeightBudget,
-    queue: Vec<Queued>,
-    /// Requests taken so far: the order among equals.
-    asked: u64,
-    /// The request that was last held back, so that it is counted once.
-    held_back: Option<u64>,
+    queue: RestQueue,
     requests: Consumer<RestRequest>,
     replies: Producer<RestReply>,
     /// Replies that the ring had no place for; nothing is sent while there is one.
@@ -259,16 +228,17 @@ struct Helper {
 impl Helper {
     fn run(mut self) {
         while !self.shared.stop.load(Ordering::Relaxed) {
-            while self.queue.len() < self.config.queue_max {
+            while self.queue.has_room() {
                 let Ok(request) = self.requests.pop() else { break };
-                self.queue.push(Queued { request, order: self.asked, attempts: 0 });
-                self.asked += 1;
+                self.queue.push(request);
             }
             let worked = self.backlog.is_empty() && self.work();
             self.hand_over();
             if !worked {
                 // Woken by requests; the limit is for the stop flag, pauses and a full ring.
-                thread::park_timeout(duration(self.idle()));
+                let now = self.now();
+                let wait = self.queue.wake_at(now).map_or(Patience::STEP, |at| Nanos(at.0 - now.0));
+                thread::park_timeout(duration(wait.min(Patience::STEP)));
             }
         }
     }
@@ -277,97 +247,26 @@ impl Helper {
         (self.shared.clock)()
     }
 
-    /// The most urgent request that may go now.
-    fn next(&self, now: Nanos) -> Option<usize> {
-        self.queue
-            .iter()
-            .enumerate()
-            .filter(|(_, queued)| queued.request.not_before <= now)
-            .min_by_key(|(_, queued)| (queued.request.priority, queued.order))
-            .map(|(index, _)| index)
-    }
-
-    /// How long to wait: until the next request may go, at most a step.
-    fn idle(&self) -> Nanos {
-        let now = self.now();
-        self.queue
-            .iter()
-            .map(|queued| queued.request.not_before)
-            .chain(self.budget.paused_until(now))
-            .filter(|&at| at > now)
-            .min()
-            .map_or(Patience::STEP, |at| Patience::STEP.min(Nanos(at.0 - now.0)))
-    }
-
     /// Makes one attempt, if one is allowed. False where there is nothing to do now.
     fn work(&mut self) -> bool {
-        let now = self.now();
-        let Some(index) = self.next(now) else { return false };
-        let weight = self.queue[index].request.weight;
-        let permit = self.budget.permit(now, weight);
-        self.counters.weight_used.store(self.budget.used(now), Ordering::Relaxed);
-        match permit {
-            Ok(()) => {
-                let queued = self.queue.swap_remove(index);
-                self.attempt(queued);
-                true
+        match self.queue.turn(self.now()) {
+            RestTurn::Send(queued) => {
+                let attempt = self.attempt(&queued.request().url);
+                self.backlog.extend(self.queue.ended(self.now(), queued, attempt));
             }
-            Err(Denied::NotBefore(_)) => {
-                // The most urgent waits, and the others behind it: a light one that went first could
-                // keep a heavy one waiting for ever.
-                let order = Some(self.queue[index].order);
-                if self.held_back != order {
-                    self.held_back = order;
-                    NetCounters::count(&self.counters.rest_held_back);
-                }
-                false
-            }
-            Err(Denied::TooHeavy { limit }) => {
-                let queued = self.queue.swap_remove(index);
-                let host = queued.request.url.clone();
-                let attempt = Attempt::failed(NetError::TooHeavy { host, weight, limit });
-                self.reply(queued, attempt, Nanos::UNDEF, now);
-                true
-            }
+            RestTurn::Refused(reply) => self.backlog.push_back(reply),
+            RestTurn::Wait => return false,
         }
+        true
     }
 
-    fn attempt(&mut self, mut queued: Queued) {
-        queued.attempts += 1;
-        NetCounters::count(&self.counters.rest_requests);
+    fn attempt(&self, url: &str) -> Attempt {
         self.shared.ts_sent.store(Nanos::UNDEF.0, Ordering::Relaxed);
-        let attempt = match self.shared.host_of(&queued.request.url) {
-            Ok(host) => self
-                .ask(&host, &queued.request.url)
-                .unwrap_or_else(|error| self.failure(host, error)),
+        let attempt = match self.shared.host_of(url) {
+            Ok(host) => self.ask(&host, url).unwrap_or_else(|error| self.failure(host, error)),
             Err(error) => Attempt::failed(error),
         };
-        let ts_sent = Nanos(self.shared.ts_sent.load(Ordering::Relaxed));
-        let now = self.now();
-        self.count(&attempt);
-        self.budget.on_reply(
-            now,
-            ReplyFacts {
-                // A URL that cannot be asked says nothing about the venue.
-                status: if is_ours(&attempt) { 200 } else { attempt.status },
-                used_weight: attempt.used_weight,
-                retry_after_s: attempt.retry_after_s,
-            },
-        );
-        self.counters.weight_used.store(self.budget.used(now), Ordering::Relaxed);
-        let again = queued.attempts < self.config.attempts_max
-            && (attempt.status == 0 && !is_ours(&attempt)
-                || matches!(attempt.status, 403 | 418 | 429 | 500..));
-        if again {
-            NetCounters::count(&self.counters.rest_retries);
-            if let Some(error) = &attempt.error {
-                tracing::debug!(id = queued.request.id, attempts = queued.attempts, %error, "REST retry");
-            }
-            // Its pause is the budget's: nothing at all is sent before it ends.
-            self.queue.push(queued);
-        } else {
-            self.reply(queued, attempt, ts_sent, now);
-        }
+        Attempt { ts_sent: Nanos(self.shared.ts_sent.load(Ordering::Relaxed)), ..attempt }
     }
 
     fn ask(&self, host: &str, url: &str) -> Result<Attempt, ureq::Error> {
@@ -400,7 +299,8 @@ impl Helper {
             &self.counters.rest_bytes,
             u64::try_from(body.len()).unwrap_or(0),
         );
-        Ok(Attempt { status, used_weight, retry_after_s, body, error })
+        let ts_sent = Nanos::UNDEF;
+        Ok(Attempt { status, used_weight, retry_after_s, body, error, ts_sent })
     }
 
     fn failure(&self, host: String, error: ureq::Error) -> Attempt {
@@ -428,36 +328,6 @@ impl Helper {
         })
     }
 
-    fn count(&self, attempt: &Attempt) {
-        let counters = &self.counters;
-        match (attempt.status, &attempt.error) {
-            (200..300, None) => NetCounters::count(&counters.rest_ok),
-            (429, _) => NetCounters::count(&counters.rest_429),
-            (418, _) => NetCounters::count(&counters.rest_418),
-            (403, _) => NetCounters::count(&counters.rest_403),
-            (500.., _) => NetCounters::count(&counters.rest_5xx),
-            (_, Some(NetError::Deadline { .. })) => NetCounters::count(&counters.rest_timeouts),
-            (_, Some(NetError::TooLarge { .. })) => NetCounters::count(&counters.rest_oversized),
-            (0, Some(_)) => NetCounters::count(&counters.rest_broken),
-            _ => {}
-        }
-    }
-
-    fn reply(&mut self, queued: Queued, attempt: Attempt, ts_sent: Nanos, ts_received: Nanos) {
-        if attempt.error.is_some() {
-            NetCounters::count(&self.counters.rest_failed);
-        }
-        self.backlog.push_back(RestReply {
-            request: queued.request,
-            status: attempt.status,
-            ts_sent,
-            ts_received,
-            body: attempt.body,
-            error: attempt.error,
-            attempts: queued.attempts,
-        });
-    }
-
     fn hand_over(&mut self) {
         let mut handed = false;
         while let Some(reply) = self.backlog.pop_front() {
@@ -479,12 +349,4 @@ impl fmt::Debug for Helper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Helper").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-/// Whether the failure lies in the request or our limits, so that asking again cannot help.
-fn is_ours(attempt: &Attempt) -> bool {
-    matches!(
-        attempt.error,
-        Some(NetError::Url { .. } | NetError::TooLarge { .. } | NetError::Stopped { .. })
-    )
 }
