@@ -85,6 +85,7 @@ mod tape;
 mod time_unit;
 mod tls;
 mod truth;
+mod virtual_exchange;
 
 pub use book::{Book, Level, Side};
 pub use catalogue::{CATALOGUE, CatalogueEntry, Group};
@@ -95,9 +96,10 @@ pub use faults::{Fault, FaultSchedule, RandomFaults, Rewrite, ScheduledFault};
 pub use handle::{SimHandle, start};
 pub use kline::{ArchivePeriod, Interval, KlineHistory, KlineQuery};
 pub use source::{
-    Body, BookTicker, DepthUpdate, MarketEvent, MarketSource, Opening, Recorded, Recording,
-    SymbolSpec, SyntheticConfig, SyntheticMarket, SyntheticSymbol, Trade,
+    Body, BookTicker, Burst, DepthUpdate, MarketEvent, MarketSource, Opening, Pace, Recorded,
+    Recording, SymbolSpec, SyntheticConfig, SyntheticMarket, SyntheticSymbol, Trade,
 };
 pub use statistics::Bar;
 pub use stats::{ClientState, Play, SimStats};
 pub use truth::Truth;
+pub use virtual_exchange::{Connect, Delivered, Rest, RestAnswer, VirtualExchange};

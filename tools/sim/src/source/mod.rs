@@ -10,7 +10,7 @@ mod walk;
 
 pub use recording::Recording;
 pub use symbols::SymbolSpec;
-pub use synthetic::{SyntheticConfig, SyntheticMarket, SyntheticSymbol};
+pub use synthetic::{Burst, Pace, SyntheticConfig, SyntheticMarket, SyntheticSymbol};
 
 use crate::book::{Book, Level};
 use crate::decimal::Fixed;

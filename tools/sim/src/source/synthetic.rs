@@ -25,6 +25,43 @@ pub struct SyntheticConfig {
     pub start_ms: i64,
     /// Simulated length; `None` goes on for ever.
     pub duration_ms: Option<i64>,
+    /// Stretches of time in which every symbol is busier; `None` leaves each at its pace.
+    pub burst: Option<Burst>,
+}
+
+/// How busy a symbol is. All are means: what happens is drawn around them.
+///
+/// What comes of some paces, a second, at a price and tick of ETHUSDT:
+///
+/// | pace | depth events | trades | quotes |
+/// |---|---|---|---|
+/// | [`Pace::VENUE`] | 10 | 8 | 60 |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Clusters of changes, each within a millisecond. Depth events come with the next 100 ms after them.
+    pub clusters_per_hour: u32,
+    /// Of a hundred clusters, those that begin with a taker's order, which is one to many trades.
+    pub taker_percent: u8,
+    /// Makers' changes of the smallest cluster; the mean one has seven times as many.
+    pub changes_min: u16,
+}
+
+impl Pace {
+    /// Of a symbol that many trade.
+    pub const VENUE: Self = Self { clusters_per_hour: 90_000, taker_percent: 10, changes_min: 4 };
+    /// Of a symbol that hardly anybody trades: half a minute between two depth events, minutes between two trades.
+    pub const QUIET: Self = Self { clusters_per_hour: 120, taker_percent: 10, changes_min: 1 };
+}
+
+/// A stretch of time that comes again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// From one to the next; the first stretch of play begins with one.
+    pub every_s: u32,
+    /// How long it lasts.
+    pub for_s: u32,
+    /// So many times the pace, up to 1,000.
+    pub factor: u32,
 }
 
 impl SyntheticConfig {
@@ -32,7 +69,7 @@ impl SyntheticConfig {
     #[must_use]
     pub fn new(seed: u64, symbols: &[&str]) -> Self {
         let symbols = symbols.iter().map(|name| SyntheticSymbol::of(name)).collect();
-        Self { seed, symbols, start_ms: 1_767_225_600_000, duration_ms: None }
+        Self { seed, symbols, start_ms: 1_767_225_600_000, duration_ms: None, burst: None }
     }
 }
 
@@ -45,16 +82,19 @@ pub struct SyntheticSymbol {
     pub start_px: Fixed,
     /// Levels a side that the book keeps around.
     pub level_count: usize,
+    /// How busy it is.
+    pub pace: Pace,
 }
 
 impl SyntheticSymbol {
-    /// The symbol with the venue's tick, a typical price and 4,000 levels a side.
+    /// The symbol with the venue's tick, a typical price, 4,000 levels a side and the venue's pace.
     #[must_use]
     pub fn of(name: &str) -> Self {
         Self {
             spec: SymbolSpec::of(name),
             start_px: SymbolSpec::typical_px(name),
             level_count: 4_000,
+            pace: Pace::VENUE,
         }
     }
 }
@@ -74,7 +114,7 @@ impl SyntheticMarket {
     /// Fills the books.
     ///
     /// # Errors
-    /// No symbol, a symbol twice, or a price, tick or level count that makes no market.
+    /// No symbol, a symbol twice, or a price, tick, level count, pace or burst that makes no market.
     pub fn new(config: &SyntheticConfig) -> Result<Self, SimError> {
         let refuse = |key, value: String, rule| Err(SimError::Config { key, value, rule });
         if config.symbols.is_empty() {
@@ -99,9 +139,28 @@ impl SyntheticMarket {
                     "must be from 100 to 50000",
                 );
             }
+            let Pace { clusters_per_hour, taker_percent, .. } = symbol.pace;
+            if !(1..=3_600_000).contains(&clusters_per_hour) || taker_percent > 100 {
+                return refuse(
+                    "pace",
+                    format!("{:?}", symbol.pace),
+                    "must have 1 to 3600000 clusters an hour and a percentage of takers",
+                );
+            }
         }
-        let markets: Vec<_> =
-            config.symbols.iter().map(|symbol| Walk::new(config.seed, symbol)).collect();
+        if let Some(burst) = config.burst
+            && (burst.for_s > burst.every_s
+                || burst.every_s == 0
+                || !(1..=1_000).contains(&burst.factor))
+        {
+            return refuse(
+                "burst",
+                format!("{burst:?}"),
+                "must be no longer than the time between two, with a factor from 1 to 1000",
+            );
+        }
+        let walk = |symbol| Walk::new(config.seed, symbol, config.burst);
+        let markets: Vec<_> = config.symbols.iter().map(walk).collect();
         let opening = |market: &Walk| Opening {
             seed: config.seed,
             px: market.start_px(),

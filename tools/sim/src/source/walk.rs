@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::synthetic::SyntheticSymbol;
+use super::synthetic::{Burst, Pace, SyntheticSymbol};
 use super::{Body, BookTicker, DepthUpdate, Trade};
 use crate::book::{Book, Level, Side};
 use crate::decimal::{Fixed, ONE};
@@ -15,13 +15,9 @@ use crate::random::Random;
 pub(super) const MS: i64 = 1_000_000;
 /// Between two depth events of a symbol.
 const DEPTH_EVERY_NS: i64 = 100 * MS;
-/// Mean time between two clusters of changes; with [`CLUSTER_CHANGES_MIN`] it makes 40 to 50 levels a depth event.
-const CLUSTER_EVERY_NS: i64 = 40 * MS;
-/// Changes of the smallest cluster; a cluster is n times as large with probability 1 in n.
-const CLUSTER_CHANGES_MIN: u64 = 4;
+const HOUR_NS: i64 = 3_600 * S;
+const S: i64 = 1_000 * MS;
 const CLUSTER_CHANGES_MAX: u64 = 600;
-/// Of a hundred clusters, those that begin with a taker's order.
-const TAKER_PERCENT: u64 = 10;
 /// Levels that no taker and no cancel goes below.
 pub(super) const LEVELS_MIN: usize = 50;
 /// Fills of one taker's order.
@@ -46,12 +42,14 @@ pub(super) struct Walk {
     next_taker_order: u64,
     /// Takers of the recent past lean this way; −100 (sellers) to 100.
     mood: i64,
+    pace: Pace,
+    burst: Option<Burst>,
     next_cluster_ns: i64,
     pub(super) next_depth_ns: i64,
 }
 
 impl Walk {
-    pub(super) fn new(seed: u64, symbol: &SyntheticSymbol) -> Self {
+    pub(super) fn new(seed: u64, symbol: &SyntheticSymbol, burst: Option<Burst>) -> Self {
         let mut random = Random::of(seed, &symbol.spec.name);
         let tick = symbol.spec.tick.0;
         let start_px = symbol.start_px.0 / tick * tick;
@@ -75,6 +73,8 @@ impl Walk {
             next_trade_id: 1_000_000 + random.below(3_000_000_000),
             next_taker_order: 1,
             mood: 0,
+            pace: symbol.pace,
+            burst,
             next_cluster_ns: MS,
             next_depth_ns: i64::try_from(1 + random.below(99)).unwrap_or(1) * MS,
             random,
@@ -133,15 +133,17 @@ impl Walk {
 
     /// Changes within one millisecond: perhaps a taker's order, then makers around the touch.
     pub(super) fn run_cluster(&mut self, venue_ms: i64) -> Vec<Body> {
-        let gap_ns = i64::try_from(self.random.below(2 * CLUSTER_EVERY_NS.unsigned_abs()))
-            .unwrap_or(CLUSTER_EVERY_NS);
-        self.next_cluster_ns += gap_ns.max(1_000);
+        let every_ns = HOUR_NS / i64::from(self.pace.clusters_per_hour);
+        let gap_ns = self.random.below_i64(2 * every_ns).max(1_000);
+        self.next_cluster_ns = after(self.next_cluster_ns, gap_ns, self.burst);
         let mut out = Vec::new();
-        if self.random.percent(TAKER_PERCENT) {
+        if self.random.percent(self.pace.taker_percent.into()) {
             self.take(venue_ms, &mut out);
         }
+        // A cluster is n times as large as the smallest with probability 1 in n.
+        let changes_min = u64::from(self.pace.changes_min);
         let change_count =
-            (CLUSTER_CHANGES_MIN * 1_000 / (1 + self.random.below(1_000))).min(CLUSTER_CHANGES_MAX);
+            (changes_min * 1_000 / (1 + self.random.below(1_000))).min(CLUSTER_CHANGES_MAX);
         for _ in 0..change_count {
             let best = (self.book.best(Side::Bid), self.book.best(Side::Ask));
             self.make();
@@ -281,9 +283,46 @@ impl Walk {
     }
 }
 
+/// When `gap_ns` have passed from `at_ns` on, where they pass faster in bursts.
+fn after(mut at_ns: i64, mut gap_ns: i64, burst: Option<Burst>) -> i64 {
+    let Some(Burst { every_s, for_s, factor }) = burst else { return at_ns + gap_ns };
+    let [every_ns, for_ns, factor] = [i64::from(every_s) * S, i64::from(for_s) * S, factor.into()];
+    loop {
+        let into_ns = at_ns % every_ns;
+        let (times, end_ns) = if into_ns < for_ns { (factor, for_ns) } else { (1, every_ns) };
+        let left_ns = end_ns - into_ns;
+        if gap_ns / times < left_ns {
+            return at_ns + gap_ns / times;
+        }
+        at_ns += left_ns;
+        gap_ns -= left_ns * times;
+    }
+}
+
 fn opposite(side: Side) -> Side {
     match side {
         Side::Bid => Side::Ask,
         Side::Ask => Side::Bid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Burst, S, after};
+
+    #[test]
+    fn time_passes_faster_in_bursts() {
+        let burst = Some(Burst { every_s: 100, for_s: 10, factor: 5 });
+        for (at_s, gap_s, expected_s) in [
+            (0, 20, 4),
+            (0, 50, 10),
+            (0, 60, 20),
+            (95, 10, 101),
+            (12, 10, 22),
+            (95, 5 + 50 + 1, 111),
+        ] {
+            assert_eq!(after(at_s * S, gap_s * S, burst), expected_s * S, "{at_s} {gap_s}");
+        }
+        assert_eq!(after(7, 11, None), 18);
     }
 }
