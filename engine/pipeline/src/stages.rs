@@ -80,7 +80,7 @@ impl<O: Observer + Send + 'static> Stages<O> {
         clock: Option<EngineClock>,
     ) -> Self {
         match layout {
-            Layout::Fused => Self::Fused(Box::new(Fused { decoder, fold, clock })),
+            Layout::Fused => Self::Fused(Box::new(Fused::new(decoder, fold, clock))),
             Layout::Staged => Self::Staged(Staged::start(setup, decoder, fold, clock)),
         }
     }
@@ -208,6 +208,18 @@ pub struct Fused<O> {
 }
 
 impl<O: Observer> Fused<O> {
+    /// Joins a decoder and a fold. The clock stamps `ts_parsed`; a replay has none.
+    #[must_use]
+    pub fn new(decoder: Decoder, fold: Fold<O>, clock: Option<EngineClock>) -> Self {
+        Self { decoder, fold, clock }
+    }
+
+    /// The fold with all its state.
+    #[must_use]
+    pub fn into_fold(self) -> Fold<O> {
+        self.fold
+    }
+
     /// Decodes and folds one input.
     pub fn on_input(&mut self, input: &Input<'_>) -> Option<Notice> {
         if input.kind != InputKind::Break {

@@ -20,6 +20,7 @@ mod run;
 mod shm;
 mod signals;
 mod sim;
+mod sim_test;
 mod table;
 mod verify;
 
@@ -59,6 +60,8 @@ enum Command {
     Demo(demo::Demo),
     /// Play an exchange: real HTTP and WebSocket servers, from recordings or from a seed.
     Sim(sim::Sim),
+    /// Try the whole engine in virtual time against faults, seed after seed.
+    SimTest(sim_test::SimTest),
     /// Fold recordings or logs and print what came of them.
     Replay(replay::Replay),
     /// Read frames from shared memory.
@@ -81,11 +84,16 @@ enum Command {
 
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
+    let level = match cli.command {
+        // Faults are what it is about.
+        Command::SimTest(_) => "error",
+        Command::Demo(_) => "warn",
+        _ => "info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("COBRING_LOG");
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("COBRING_LOG").unwrap_or_else(
-            |_| if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" }.into(),
-        ))
+        .with_env_filter(filter.unwrap_or_else(|_| level.into()))
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
@@ -93,6 +101,7 @@ fn main() -> std::process::ExitCode {
         Command::Run(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Sim(command) => command.run(),
+        Command::SimTest(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Frame(command) => command.run(),
         Command::Verify(command) => command.run(),

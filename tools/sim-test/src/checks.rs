@@ -13,11 +13,9 @@ use cobring_pipeline::fold::{FoldState, Observer, SymbolFold};
 use cobring_types::{LinkScope, Nanos, Px, Side};
 
 use crate::naive_book::{NaiveBook, Touched, to_f64};
+use crate::plan::Plan;
 use crate::truth::{Second, SymbolTruth, Truth, Violation};
 
-/// A frame of a good score shows what the venue sent at most so long ago: the limit of freshness lets the score fall
-/// below it, and messages take a while.
-const BEHIND_MAX: Nanos = Nanos(4_500 * Nanos::MILLISECOND.0);
 const GOOD_SCORE: f64 = 0.8;
 /// A closed second that says nothing against itself is the venue's this long after it.
 const SETTLED_MS: i64 = 15_000;
@@ -28,6 +26,7 @@ pub(crate) struct Checks {
     truth: Arc<Mutex<Truth>>,
     /// A trade of the stream may be several of the venue's.
     joins_fills: bool,
+    behind_max: Nanos,
     symbols: Vec<Checked>,
     touched: Vec<Touched>,
     /// Frames compared, and whole books.
@@ -66,10 +65,20 @@ fn state_of(head: &FrameHead) -> &'static str {
 }
 
 impl Checks {
-    pub(crate) fn new(truth: Arc<Mutex<Truth>>, joins_fills: bool) -> Self {
+    pub(crate) fn new(truth: Arc<Mutex<Truth>>, plan: &Plan) -> Self {
         let count = truth.lock().unwrap_or_else(PoisonError::into_inner).symbols.len();
         let symbols = vec![Checked::default(); count];
-        Self { truth, joins_fills, symbols, touched: Vec::new(), frames: 0, books: 0, bars: 0 }
+        let Plan { joins_fills, behind_max, .. } = *plan;
+        Self {
+            truth,
+            joins_fills,
+            behind_max,
+            symbols,
+            touched: Vec::new(),
+            frames: 0,
+            books: 0,
+            bars: 0,
+        }
     }
 
     fn with_truth(
@@ -144,7 +153,7 @@ impl Checks {
             check_buckets(head, fold, &truth.book)?;
         }
         let behind = truth.behind_since().map_or(0, |since| head.times.ts_recv - since.0);
-        if head.quality.score >= GOOD_SCORE && behind > BEHIND_MAX.0 {
+        if head.quality.score >= GOOD_SCORE && behind > self.behind_max.0 {
             return Err(format!(
                 "live with a score of {}, and the venue has moved on {} ms ago",
                 head.quality.score,
@@ -270,8 +279,7 @@ fn check_touched(
     let known = known_range(head, &truth.book);
     for &level in touched {
         let side = if level.is_bid { Side::Buy } else { Side::Sell };
-        let (found, wanted) =
-            (fold.market().qty_at(side, Px(level.px)).0, truth.book.qty(level));
+        let (found, wanted) = (fold.market().qty_at(side, Px(level.px)).0, truth.book.qty(level));
         let is_known = if level.is_bid { level.px >= known.0 } else { level.px <= known.1 };
         // Beyond the known range a level may have been dropped by a re-sync, but is never another.
         if found != wanted && (is_known || found != 0) {
@@ -372,7 +380,11 @@ fn check_buckets(head: &FrameHead, fold: &SymbolFold, book: &NaiveBook) -> Findi
 fn check_bar(row: &CandleRow, wanted: Option<&Second>) -> Finding {
     let second = row.open_time / Nanos::SECOND.0;
     let Some(wanted) = wanted else {
-        equal(&format!("flags of second {second} without a trade"), row.flags & CANDLE_FLAT, CANDLE_FLAT)?;
+        equal(
+            &format!("flags of second {second} without a trade"),
+            row.flags & CANDLE_FLAT,
+            CANDLE_FLAT,
+        )?;
         return equal(&format!("trades of second {second}"), row.trade_count, 0);
     };
     let units = |value: i64| to_f64(i128::from(value));
