@@ -430,6 +430,12 @@ fn pattern_mistake(pattern: &str) -> Option<String> {
         .then(|| format!("stream = {pattern:?}: must be a name with at most one *"))
 }
 
+/// Saturates after 292 years.
+#[expect(clippy::cast_possible_truncation, reason = "saturates")]
+pub(crate) fn nanos(seconds: f64) -> i64 {
+    (seconds * 1e9) as i64
+}
+
 /// Whether a stream's name fits a pattern with at most one `*`.
 pub(crate) fn fits(pattern: &str, stream: &str) -> bool {
     match pattern.split_once('*') {

@@ -54,12 +54,14 @@
 
 #![forbid(unsafe_code)]
 
+mod archive_request;
 mod archive_rows;
 mod book;
 mod broadcast;
 mod catalogue;
 mod clock;
 mod config;
+mod connection;
 mod decimal;
 mod error;
 mod exchange;
@@ -73,6 +75,7 @@ mod messages;
 mod protocol;
 mod random;
 mod random_faults;
+mod rest;
 mod rest_faults;
 mod rewrite;
 mod server;
@@ -86,6 +89,8 @@ mod time_unit;
 mod tls;
 mod truth;
 mod virtual_exchange;
+mod virtual_line;
+mod wall_clock;
 
 pub use book::{Book, Level, Side};
 pub use catalogue::{CATALOGUE, CatalogueEntry, Group};
@@ -102,4 +107,5 @@ pub use source::{
 pub use statistics::Bar;
 pub use stats::{ClientState, Play, SimStats};
 pub use truth::Truth;
-pub use virtual_exchange::{Connect, Delivered, Rest, RestAnswer, VirtualExchange};
+pub use virtual_exchange::{Connect, Rest, RestAnswer, VirtualExchange};
+pub use virtual_line::Delivered;
