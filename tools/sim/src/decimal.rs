@@ -55,9 +55,7 @@ impl Fixed {
                 digits[at] = b'.';
                 continue;
             }
-            #[expect(clippy::cast_possible_truncation, reason = "a digit")]
-            let digit = (left % 10) as u8;
-            digits[at] = b'0' + digit;
+            digits[at] = b'0' + (left % 10) as u8;
             left /= 10;
         }
         if self.0 < 0 {

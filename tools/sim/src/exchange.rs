@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// Without events the markets are told of the time so often, on whole multiples.
+/// The markets are told of the time at whole multiples of this, where no event does it.
 const QUIET_NS: i64 = 250_000_000;
 
 /// How long the exchange may take over an answer; it answers between two messages.
@@ -362,9 +362,9 @@ impl Exchange {
         faults.unwrap_or(i64::MAX).min(play)
     }
 
-    /// When klines and tickers are due although no event comes, in the step of the former's grace.
+    /// When klines and tickers may be due although no event comes.
     fn quiet_due_ns(&self) -> i64 {
-        (self.passed_ns + 2 * QUIET_NS - 1) / QUIET_NS * QUIET_NS
+        (self.passed_ns / QUIET_NS + 1) * QUIET_NS
     }
 
     /// Everything that is due at a position of play, the next event of the market apart.

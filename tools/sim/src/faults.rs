@@ -26,7 +26,8 @@
 //! ```
 //!
 //! Lengths of time of a fault are wall-clock milliseconds, whatever the speed: they meet the client's own timers. An
-//! outage's alone is simulated, since what happened meanwhile is its point.
+//! outage's and a halt's alone are simulated, since what happened meanwhile is their point. In a
+//! [`crate::VirtualExchange`] there is but one time.
 
 use std::path::{Path, PathBuf};
 

@@ -30,6 +30,11 @@
 //!   other parameters as in REST, `limit` up to 100,000), `POST /sim/fault` (a [`Fault`] as JSON), `POST /sim/pause`,
 //!   `POST /sim/resume`.
 //!
+//! # Without sockets
+//!
+//! [`VirtualExchange`] is the same exchange for somebody who owns the time, as a simulation of a whole client does:
+//! hundreds of times faster than real time, and to the byte the same each time.
+//!
 //! # The past
 //!
 //! Each symbol has been listed for [`SimConfig::listed_days`] when play begins, and has klines of all that time
@@ -50,7 +55,8 @@
 //! # Its parts
 //!
 //! A [`MarketSource`] gives events; the exchange thread plays them into markets, which make messages; the broadcast
-//! queues these for clients, through the faults; tokio tasks carry them over the sockets.
+//! queues these for clients, through the faults; tokio tasks carry them over the sockets, or [`VirtualExchange`] to its
+//! caller.
 
 #![forbid(unsafe_code)]
 
