@@ -4,7 +4,7 @@
 //! stays below clients × `client_queue_bytes_max`. Does not: block.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +23,7 @@ use crate::protocol::{self, Method};
 use crate::stats::Counters;
 use crate::stream_faults::{Manner, StreamFaults};
 use crate::time_unit::{TimeUnit, in_microseconds};
+use crate::wall_clock::WallClock;
 
 /// What a connection's writer is told.
 #[derive(Clone, Debug)]
@@ -61,23 +62,25 @@ pub(crate) struct Form {
 /// All clients and their subscriptions.
 #[derive(Debug)]
 pub(crate) struct Broadcast {
-    clients: HashMap<u64, Client>,
-    listeners: HashMap<String, Vec<u64>>,
+    clients: BTreeMap<u64, Client>,
+    listeners: BTreeMap<String, Vec<u64>>,
     faults: StreamFaults,
     too_slow: Vec<u64>,
     limits: Limits,
+    clock: WallClock,
     counters: Arc<Counters>,
 }
 
 impl Broadcast {
-    pub(crate) fn new(limits: Limits, counters: Arc<Counters>) -> Self {
-        let (clients, listeners) = (HashMap::new(), HashMap::new());
+    pub(crate) fn new(limits: Limits, clock: WallClock, counters: Arc<Counters>) -> Self {
+        let (clients, listeners) = (BTreeMap::new(), BTreeMap::new());
         Self {
             clients,
             listeners,
             faults: StreamFaults::default(),
             too_slow: Vec::new(),
             limits,
+            clock,
             counters,
         }
     }
@@ -154,9 +157,7 @@ impl Broadcast {
             streams: client.streams.clone(),
             queued_bytes: client.queue.queued_bytes.load(Ordering::Relaxed),
         };
-        let mut states: Vec<_> = self.clients.iter().map(state).collect();
-        states.sort_by_key(|state| state.id);
-        states
+        self.clients.iter().map(state).collect()
     }
 
     /// The longest queue, in bytes.
@@ -227,7 +228,7 @@ impl Broadcast {
 
     /// Takes up a fault on messages.
     pub(crate) fn add_fault(&mut self, fault: &Fault) {
-        self.faults.add(fault);
+        self.faults.add(fault, self.clock.now());
     }
 
     pub(crate) fn clear_faults(&mut self) {
@@ -258,7 +259,7 @@ impl Broadcast {
         if !self.listeners.contains_key(stream) {
             return;
         }
-        let Some(deliveries) = self.faults.meet(stream, data, before) else {
+        let Some(deliveries) = self.faults.meet(stream, data, before, &self.clock) else {
             return self.deliver(stream, data, Manner::Whole);
         };
         self.counters.faulted_messages.fetch_add(1, Ordering::Relaxed);

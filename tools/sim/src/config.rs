@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::error::SimError;
 use crate::faults::FaultSchedule;
-use crate::source::SyntheticConfig;
+use crate::source::{MarketSource, Recording, SyntheticConfig, SyntheticMarket};
 
 /// More than any market has; memory and the first question about a symbol grow with it.
 const LISTED_DAYS_MAX: u32 = 10_000;
@@ -92,6 +92,16 @@ pub enum Source {
     Recording(Vec<PathBuf>),
     /// A market made from a seed.
     Synthetic(SyntheticConfig),
+}
+
+impl Source {
+    /// The market, and how many subscribers its play waits for unless somebody says otherwise.
+    pub(crate) fn open(&self) -> Result<(Box<dyn MarketSource>, u32), SimError> {
+        Ok(match self {
+            Self::Recording(paths) => (Box::new(Recording::open(paths)?), 1),
+            Self::Synthetic(synthetic) => (Box::new(SyntheticMarket::new(synthetic)?), 0),
+        })
+    }
 }
 
 /// Whom the made certificate names.

@@ -3,11 +3,12 @@
 //! Guarantees: everything a client can see happens in one order (an acknowledgement, a REST book and a stream
 //! message never contradict each other); commands are obeyed between any two messages, whatever the speed.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -19,7 +20,7 @@ use crate::catalogue::CatalogueEntry;
 use crate::clock::VenueClock;
 use crate::config::{SimConfig, Speed};
 use crate::error::SimError;
-use crate::faults::{Fault, ScheduledFault, fits};
+use crate::faults::{Fault, ScheduledFault, fits, nanos};
 use crate::kline::{Interval, Kline, KlineQuery};
 use crate::line_control::{Drip, LineControl};
 use crate::market::Market;
@@ -31,6 +32,7 @@ use crate::spell::Spells;
 use crate::statistics::Bar;
 use crate::stats::{Counters, Play, SimStats};
 use crate::truth::{self, Truth};
+use crate::wall_clock::WallClock;
 
 /// At `Speed::Max` the source waits while a client has more than this queued.
 const BACK_PRESSURE_BYTES: usize = 1 << 20;
@@ -45,6 +47,9 @@ pub(crate) enum Command {
     Ask(Box<dyn FnOnce(&mut Exchange) + Send>),
     Stop,
 }
+
+/// The markets are told of the time at whole multiples of this, where no event does it.
+const QUIET_NS: i64 = 250_000_000;
 
 /// How long the exchange may take over an answer; it answers between two messages.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -63,8 +68,8 @@ pub(crate) fn ask<T: Send + 'static>(
 
 /// What the servers are told of faults.
 pub(crate) struct ServerFaults {
-    /// The port is closed until then.
-    pub(crate) refuse_until: watch::Sender<Option<Instant>>,
+    /// The port is closed until that time of the wall clock.
+    pub(crate) refuse_until: watch::Sender<Option<Duration>>,
     /// Whether there is an outage.
     pub(crate) is_down: Arc<AtomicBool>,
     pub(crate) spells: Arc<Spells>,
@@ -72,7 +77,8 @@ pub(crate) struct ServerFaults {
 
 /// Connections that are to be closed.
 struct Closing {
-    at: Instant,
+    /// By the wall clock.
+    at: Duration,
     clients: Vec<u64>,
     code: CloseCode,
     reason: &'static str,
@@ -86,8 +92,9 @@ pub(crate) struct Exchange {
     speed: Speed,
     start_after_subscribers: usize,
     play: Play,
-    /// Position at `origin`; it advances while `play` is Playing or Finished.
-    origin: Instant,
+    wall: WallClock,
+    /// Position at the wall clock's `origin`; it advances while `play` is Playing or Finished.
+    origin: Duration,
     origin_ns: i64,
     next_event: Option<MarketEvent>,
     last_at_ns: i64,
@@ -103,6 +110,10 @@ pub(crate) struct Exchange {
     server: ServerFaults,
     outage_until_ns: Option<i64>,
     fault_count: u64,
+    /// Of each fault of the catalogue that has happened, how often.
+    catalogue_counts: BTreeMap<&'static str, u64>,
+    /// Position of play up to which the markets know that time has passed.
+    passed_ns: i64,
     counters: Arc<Counters>,
     truth_file: Option<PathBuf>,
 }
@@ -118,6 +129,7 @@ impl Exchange {
         config: &SimConfig,
         mut source: Box<dyn MarketSource>,
         start_after_subscribers: usize,
+        wall: WallClock,
         counters: Arc<Counters>,
         server: ServerFaults,
     ) -> Result<Self, SimError> {
@@ -133,12 +145,13 @@ impl Exchange {
             clock: VenueClock::starting_at(source.start_ms()),
             random: config.faults.random.map(|random| RandomSchedule::new(random, names())),
             markets,
-            broadcast: Broadcast::new(config.limits.clone(), Arc::clone(&counters)),
+            broadcast: Broadcast::new(config.limits.clone(), wall.clone(), Arc::clone(&counters)),
             source,
             speed: config.speed,
             start_after_subscribers,
             play: Play::Waiting,
-            origin: Instant::now(),
+            origin: wall.now(),
+            wall,
             origin_ns: 0,
             next_event,
             last_at_ns: 0,
@@ -152,6 +165,8 @@ impl Exchange {
             server,
             outage_until_ns: None,
             fault_count: 0,
+            catalogue_counts: BTreeMap::new(),
+            passed_ns: 0,
             counters,
             truth_file: config.truth_file.clone(),
         })
@@ -166,7 +181,7 @@ impl Exchange {
                     return;
                 }
             }
-            let now = Instant::now();
+            let now = self.wall.now();
             self.close_due(now);
             let wake = match self.event_due_in(now) {
                 Some(wait) if wait.is_zero() => {
@@ -178,7 +193,7 @@ impl Exchange {
             let wake = self
                 .closings
                 .first()
-                .map_or(wake, |closing| wake.min(closing.at.saturating_duration_since(now)));
+                .map_or(wake, |closing| wake.min(closing.at.saturating_sub(now)));
             match commands.recv_timeout(wake) {
                 Ok(command) => {
                     if self.obey(command) {
@@ -192,7 +207,7 @@ impl Exchange {
     }
 
     /// True at the end.
-    fn obey(&mut self, command: Command) -> bool {
+    pub(crate) fn obey(&mut self, command: Command) -> bool {
         match command {
             // It was on its way when the outage began.
             Command::Connect { queue, .. } if self.outage_until_ns.is_some() => queue.line.cut(),
@@ -216,7 +231,7 @@ impl Exchange {
         false
     }
 
-    fn start_if_awaited(&mut self) {
+    pub(crate) fn start_if_awaited(&mut self) {
         if self.play == Play::Waiting
             && self.broadcast.subscriber_count() >= self.start_after_subscribers
         {
@@ -228,7 +243,7 @@ impl Exchange {
     pub(crate) fn resume(&mut self) {
         if matches!(self.play, Play::Waiting | Play::Paused) {
             self.play = Play::Playing;
-            self.origin = Instant::now();
+            self.origin = self.wall.now();
             self.origin_ns = self.last_at_ns.max(self.origin_ns);
         }
     }
@@ -242,7 +257,7 @@ impl Exchange {
     }
 
     /// `None` when nothing will ever be due without a command.
-    fn event_due_in(&self, now: Instant) -> Option<Duration> {
+    fn event_due_in(&self, now: Duration) -> Option<Duration> {
         if self.play != Play::Playing {
             return None;
         }
@@ -259,7 +274,7 @@ impl Exchange {
                     reason = "a wait of years would be off by microseconds"
                 )]
                 let due = Duration::from_secs_f64((ahead_ns.max(0) as f64 / 1e9 / times).min(1e9));
-                Some(due.saturating_sub(now.duration_since(self.origin)))
+                Some(due.saturating_sub(now.saturating_sub(self.origin)))
             }
         }
     }
@@ -268,11 +283,14 @@ impl Exchange {
     pub(crate) fn position_ns(&self) -> i64 {
         let run_ns = || {
             let times = if let Speed::Times(times) = self.speed { times } else { 1.0 };
+            let run = self.wall.now().saturating_sub(self.origin);
+            // Exact at 1x, for a hundred days.
             #[expect(
                 clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
                 reason = "saturates after 292 simulated years"
             )]
-            let ns = (self.origin.elapsed().as_secs_f64() * times * 1e9) as i64;
+            let ns = (run.as_nanos() as f64 * times) as i64;
             self.origin_ns + ns
         };
         match (self.play, self.speed) {
@@ -291,15 +309,13 @@ impl Exchange {
         self.clock.now_ms(position_ns)
     }
 
-    fn play_next(&mut self) {
+    pub(crate) fn play_next(&mut self) {
         let Some(event) = self.next_event.take() else {
             self.finish(None);
             return;
         };
         self.last_at_ns = event.at_ns;
-        if self.outage_until_ns.is_some_and(|until| until <= event.at_ns) {
-            self.end_outage();
-        }
+        self.end_due_outage(event.at_ns);
         self.inject_scheduled(event.at_ns);
         let venue_ms = match event.venue_ms {
             Some(venue_ms) => {
@@ -308,13 +324,7 @@ impl Exchange {
             }
             None => self.clock.now_ms(event.at_ns),
         };
-        for market in &mut self.markets {
-            market.pass_time(event.at_ns, venue_ms, &mut self.broadcast);
-            if venue_ms / 1_000 > self.last_second {
-                market.on_second(venue_ms, &mut self.broadcast);
-            }
-        }
-        self.last_second = self.last_second.max(venue_ms / 1_000);
+        self.pass_time(event.at_ns, venue_ms);
         let symbol = event.symbol;
         self.markets[symbol].play(event, venue_ms, &mut self.broadcast);
         self.played += 1;
@@ -323,6 +333,60 @@ impl Exchange {
             Ok(next) => self.next_event = next,
             Err(error) => self.finish(Some(error)),
         }
+    }
+
+    /// What the markets do by the clock alone.
+    fn pass_time(&mut self, at_ns: i64, venue_ms: i64) {
+        for market in &mut self.markets {
+            market.pass_time(at_ns, venue_ms, &mut self.broadcast);
+            if venue_ms / 1_000 > self.last_second {
+                market.on_second(venue_ms, &mut self.broadcast);
+            }
+        }
+        self.last_second = self.last_second.max(venue_ms / 1_000);
+        self.passed_ns = at_ns;
+    }
+
+    /// When something next happens by itself, for who sets the wall clock and plays at 1x: position and clock are one.
+    pub(crate) fn next_due_ns(&self) -> i64 {
+        let schedule = self.schedule.iter().filter_map(|entry| entry.at_s).map(nanos);
+        let random = self.random.as_ref().map(RandomSchedule::due_ns);
+        let closing = self.closings.first().map(|closing| wall_ns(closing.at));
+        let faults = schedule.chain(random).chain(closing).chain(self.outage_until_ns).min();
+        let play = match (&self.next_event, self.play) {
+            (_, Play::Finished) => i64::MAX,
+            (Some(event), _) => event.at_ns.min(self.quiet_due_ns()),
+            // The end of the market is told at once.
+            (None, _) => self.last_at_ns,
+        };
+        faults.unwrap_or(i64::MAX).min(play)
+    }
+
+    /// When klines and tickers may be due although no event comes.
+    fn quiet_due_ns(&self) -> i64 {
+        (self.passed_ns / QUIET_NS + 1) * QUIET_NS
+    }
+
+    /// Everything that is due at a position of play, the next event of the market apart.
+    pub(crate) fn pass_due(&mut self, at_ns: i64) {
+        self.end_due_outage(at_ns);
+        self.inject_scheduled(at_ns);
+        self.close_due(self.wall.now());
+        let is_event_due = self.next_event.as_ref().is_some_and(|event| event.at_ns <= at_ns);
+        if self.play == Play::Playing && !is_event_due && self.quiet_due_ns() <= at_ns {
+            let venue_ms = self.clock.now_ms(at_ns);
+            self.pass_time(at_ns, venue_ms);
+        }
+    }
+
+    /// The next event, where it is due.
+    pub(crate) fn due_event(&self, at_ns: i64) -> Option<&MarketEvent> {
+        self.next_event.as_ref().filter(|event| event.at_ns <= at_ns)
+    }
+
+    /// Whether all events have been played and nobody has been told so.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.next_event.is_none() && self.play != Play::Finished
     }
 
     fn finish(&mut self, error: Option<SimError>) {
@@ -334,7 +398,7 @@ impl Exchange {
             self.source_error = Some(error.to_string());
         }
         self.origin_ns = self.last_at_ns;
-        self.origin = Instant::now();
+        self.origin = self.wall.now();
         self.play = Play::Finished;
         // Nothing comes any more that could end it.
         self.end_outage();
@@ -356,17 +420,21 @@ impl Exchange {
 
     /// Answers when the book is known.
     pub(crate) fn depth(&mut self, symbol: usize, limit: usize, reply: oneshot::Sender<String>) {
-        if self.rest_faults.take_stale_snapshot(&self.markets[symbol].spec.name)
-            && let Some(book) = self.markets[symbol].stale_book()
-        {
-            // The one who asked may be gone; so at every reply below.
-            let _ = reply.send(messages::book(book, limit));
-        } else if let Some(book) = self.rest_book(symbol) {
-            let _ = reply.send(messages::book(book, limit));
+        if let Some(book) = self.known_depth(symbol, limit) {
+            // The one who asked may be gone.
+            let _ = reply.send(book);
         } else {
             self.waiting_depth.retain(|waiting| !waiting.reply.is_closed());
             self.waiting_depth.push(WaitingDepth { symbol, limit, reply });
         }
+    }
+
+    /// The answer to a request for a book; `None` before a recording's snapshot.
+    pub(crate) fn known_depth(&mut self, symbol: usize, limit: usize) -> Option<String> {
+        let is_stale = self.rest_faults.take_stale_snapshot(&self.markets[symbol].spec.name);
+        let stale = || self.markets[symbol].stale_book().filter(|_| is_stale);
+        let book = stale().or_else(|| self.rest_book(symbol))?;
+        Some(messages::book(book, limit))
     }
 
     fn answer_waiting_depth(&mut self, symbol: usize) {
@@ -457,18 +525,16 @@ impl Exchange {
         if self.schedule.is_empty() && self.random.is_none() {
             return;
         }
-        #[expect(clippy::cast_precision_loss, reason = "faults are placed in seconds, not in ns")]
-        let at_s = at_ns as f64 / 1e9;
         let message = self.played + 1;
         let is_due = |entry: &mut ScheduledFault| {
-            entry.at_s.is_some_and(|due| due <= at_s)
+            entry.at_s.is_some_and(|due_s| nanos(due_s) <= at_ns)
                 || entry.at_message.is_some_and(|due| due <= message)
         };
         let due: Vec<_> = self.schedule.extract_if(.., is_due).collect();
         for entry in due {
             self.inject(entry.fault);
         }
-        while let Some(fault) = self.random.as_mut().and_then(|random| random.take_due(at_s)) {
+        while let Some(fault) = self.random.as_mut().and_then(|random| random.take_due(at_ns)) {
             self.inject(fault);
         }
     }
@@ -482,8 +548,9 @@ impl Exchange {
     fn take_up(&mut self, fault: Fault) {
         match &fault {
             Fault::Catalogue { id, symbol } => {
-                let faults = CatalogueEntry::find(id).map(|entry| entry.faults(symbol));
-                faults.into_iter().flatten().for_each(|fault| self.take_up(fault));
+                let Some(entry) = CatalogueEntry::find(id) else { return };
+                *self.catalogue_counts.entry(entry.id).or_default() += 1;
+                entry.faults(symbol).into_iter().for_each(|fault| self.take_up(fault));
             }
             Fault::Drop { .. }
             | Fault::Duplicate { .. }
@@ -516,15 +583,15 @@ impl Exchange {
             }
             Fault::Drip { bytes, every_ms, for_ms } => {
                 let [every, length] = [*every_ms, *for_ms].map(Duration::from_millis);
-                let drip = Drip { bytes: *bytes, every, until: Instant::now() + length };
+                let drip = Drip { bytes: *bytes, every, until: self.wall.now() + length };
                 self.broadcast.for_lines(None, |line| line.drip(Some(drip)));
             }
             Fault::HangConnections { for_ms } => {
-                self.server.spells.hang.last(Duration::from_millis(*for_ms));
+                self.server.spells.hang.last(self.wall.now() + Duration::from_millis(*for_ms));
             }
             Fault::PingStorm { count } => self.broadcast.ping_all(*count),
             Fault::NoPing { for_ms } => {
-                self.server.spells.no_ping.last(Duration::from_millis(*for_ms));
+                self.server.spells.no_ping.last(self.wall.now() + Duration::from_millis(*for_ms));
             }
             Fault::LifeEnds { after_ms } => {
                 self.close_later(*after_ms, CloseCode::Normal, "Connection life is over");
@@ -537,7 +604,7 @@ impl Exchange {
                 }
             }
             Fault::RefuseConnections { for_ms } => {
-                let until = Instant::now() + Duration::from_millis(*for_ms);
+                let until = self.wall.now() + Duration::from_millis(*for_ms);
                 self.server.refuse_until.send_replace(Some(until));
             }
             Fault::RestDelay { requests, .. }
@@ -578,9 +645,32 @@ impl Exchange {
     /// The clients of now; those who come meanwhile stay.
     fn close_later(&mut self, after_ms: u64, code: CloseCode, reason: &'static str) {
         let clients = self.broadcast.ids(None);
-        let at = Instant::now() + Duration::from_millis(after_ms);
+        let at = self.wall.now() + Duration::from_millis(after_ms);
         self.closings.push(Closing { at, clients, code, reason });
         self.closings.sort_by_key(|closing| closing.at);
+    }
+
+    /// What the servers are told.
+    pub(crate) fn server_faults(&self) -> &ServerFaults {
+        &self.server
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.outage_until_ns.is_some()
+    }
+
+    pub(crate) fn fault_count(&self) -> u64 {
+        self.fault_count
+    }
+
+    pub(crate) fn catalogue_counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.catalogue_counts
+    }
+
+    fn end_due_outage(&mut self, at_ns: i64) {
+        if self.outage_until_ns.is_some_and(|until| until <= at_ns) {
+            self.end_outage();
+        }
     }
 
     fn end_outage(&mut self) {
@@ -593,7 +683,7 @@ impl Exchange {
         self.rest_faults.take(path)
     }
 
-    fn close_due(&mut self, now: Instant) {
+    fn close_due(&mut self, now: Duration) {
         let due = self.closings.partition_point(|closing| closing.at <= now);
         for Closing { clients, code, reason, .. } in self.closings.drain(..due) {
             self.broadcast.close(&clients, code, reason);
@@ -601,8 +691,7 @@ impl Exchange {
     }
 }
 
-/// Checked to be at most a year.
-#[expect(clippy::cast_possible_truncation, reason = "a year is less than 2^63 ns")]
-fn nanos(seconds: f64) -> i64 {
-    (seconds * 1e9) as i64
+/// A time of the wall clock in ns.
+pub(crate) fn wall_ns(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }

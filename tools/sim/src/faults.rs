@@ -26,7 +26,8 @@
 //! ```
 //!
 //! Lengths of time of a fault are wall-clock milliseconds, whatever the speed: they meet the client's own timers. An
-//! outage's alone is simulated, since what happened meanwhile is its point.
+//! outage's and a halt's alone are simulated, since what happened meanwhile is their point. In a
+//! [`crate::VirtualExchange`] there is but one time.
 
 use std::path::{Path, PathBuf};
 
@@ -428,6 +429,12 @@ fn pattern_mistake(pattern: &str) -> Option<String> {
     let stars = pattern.matches('*').count();
     (stars > 1 || pattern.is_empty())
         .then(|| format!("stream = {pattern:?}: must be a name with at most one *"))
+}
+
+/// Saturates after 292 years.
+#[expect(clippy::cast_possible_truncation, reason = "saturates")]
+pub(crate) fn nanos(seconds: f64) -> i64 {
+    (seconds * 1e9) as i64
 }
 
 /// Whether a stream's name fits a pattern with at most one `*`.

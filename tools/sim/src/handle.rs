@@ -12,18 +12,18 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::config::{SimConfig, Source};
+use crate::config::SimConfig;
 use crate::error::SimError;
 use crate::exchange::{self, Command, Exchange, ServerFaults};
 use crate::faults::Fault;
 use crate::kline::{ArchivePeriod, Interval, KlineQuery, write_file};
 use crate::server::{self, Shared};
-use crate::source::{MarketSource, Recording, SyntheticMarket};
 use crate::spell::Spells;
 use crate::statistics::Bar;
 use crate::stats::{Counters, Play, SimStats};
 use crate::tls;
 use crate::truth::Truth;
+use crate::wall_clock::WallClock;
 
 /// How often `wait_finished` looks.
 const FINISHED_POLL: Duration = Duration::from_millis(2);
@@ -45,20 +45,19 @@ pub struct SimHandle {
 /// The configuration breaks a rule, a file cannot be read, the port is taken, or TLS or a thread fails.
 pub fn start(config: &SimConfig) -> Result<SimHandle, SimError> {
     config.check()?;
-    let (source, start_default): (Box<dyn MarketSource>, u32) = match &config.source {
-        Source::Recording(paths) => (Box::new(Recording::open(paths)?), 1),
-        Source::Synthetic(synthetic) => (Box::new(SyntheticMarket::new(synthetic)?), 0),
-    };
+    let (source, start_default) = config.source.open()?;
     let start_after = config.start_after_subscribers.unwrap_or(start_default) as usize;
     let (acceptor, ca_pem) = config.tls.as_ref().map(tls::make).transpose()?.unzip();
     let counters = Arc::new(Counters::default());
     let (refuse_until, refusing) = watch::channel(None);
     let is_down = Arc::new(AtomicBool::new(false));
     let spells = Arc::new(Spells::default());
+    let clock = WallClock::host();
     let exchange = Exchange::new(
         config,
         source,
         start_after,
+        clock.clone(),
         Arc::clone(&counters),
         ServerFaults { refuse_until, is_down: Arc::clone(&is_down), spells: Arc::clone(&spells) },
     )?;
@@ -73,7 +72,8 @@ pub fn start(config: &SimConfig) -> Result<SimHandle, SimError> {
     let listener = runtime.block_on(TcpListener::bind(config.listen)).map_err(listen_failed)?;
     let addr = listener.local_addr().map_err(listen_failed)?;
     let (commands, obeyed) = mpsc::channel();
-    let shared = Shared::new(commands.clone(), config.limits.clone(), counters, is_down, spells);
+    let shared =
+        Shared::new(commands.clone(), config.limits.clone(), clock, counters, is_down, spells);
     let shared = Arc::new(shared);
     runtime.spawn(server::run(listener, addr, acceptor, shared, refusing));
     let exchange = std::thread::Builder::new()

@@ -30,6 +30,11 @@
 //!   other parameters as in REST, `limit` up to 100,000), `POST /sim/fault` (a [`Fault`] as JSON), `POST /sim/pause`,
 //!   `POST /sim/resume`.
 //!
+//! # Without sockets
+//!
+//! [`VirtualExchange`] is the same exchange for somebody who owns the time, as a simulation of a whole client does:
+//! hundreds of times faster than real time, and to the byte the same each time.
+//!
 //! # The past
 //!
 //! Each symbol has been listed for [`SimConfig::listed_days`] when play begins, and has klines of all that time
@@ -50,16 +55,19 @@
 //! # Its parts
 //!
 //! A [`MarketSource`] gives events; the exchange thread plays them into markets, which make messages; the broadcast
-//! queues these for clients, through the faults; tokio tasks carry them over the sockets.
+//! queues these for clients, through the faults; tokio tasks carry them over the sockets, or [`VirtualExchange`] to its
+//! caller.
 
 #![forbid(unsafe_code)]
 
+mod archive_request;
 mod archive_rows;
 mod book;
 mod broadcast;
 mod catalogue;
 mod clock;
 mod config;
+mod connection;
 mod decimal;
 mod error;
 mod exchange;
@@ -73,6 +81,7 @@ mod messages;
 mod protocol;
 mod random;
 mod random_faults;
+mod rest;
 mod rest_faults;
 mod rewrite;
 mod server;
@@ -86,6 +95,8 @@ mod time_unit;
 mod tls;
 mod truth;
 mod virtual_exchange;
+mod virtual_line;
+mod wall_clock;
 
 pub use book::{Book, Level, Side};
 pub use catalogue::{CATALOGUE, CatalogueEntry, Group};
@@ -102,4 +113,5 @@ pub use source::{
 pub use statistics::Bar;
 pub use stats::{ClientState, Play, SimStats};
 pub use truth::Truth;
-pub use virtual_exchange::{Connect, Delivered, Rest, RestAnswer, VirtualExchange};
+pub use virtual_exchange::{Connect, Rest, RestAnswer, VirtualExchange};
+pub use virtual_line::Delivered;

@@ -2,16 +2,19 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+
+use crate::wall_clock::WallClock;
 
 /// Bytes trickle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drip {
     pub(crate) bytes: usize,
     pub(crate) every: Duration,
-    pub(crate) until: Instant,
+    /// By the wall clock.
+    pub(crate) until: Duration,
 }
 
 /// Shared by the line, its connection and the exchange.
@@ -22,7 +25,9 @@ pub(crate) struct LineControl {
     /// Nothing goes out any more, and what comes in is not heard.
     is_dead: AtomicBool,
     drip: Mutex<Option<Drip>>,
-    /// Told when the connection is to end at once.
+    /// The connection is to end at once.
+    is_ended: AtomicBool,
+    /// Told when it is.
     pub(crate) ended: Notify,
 }
 
@@ -30,12 +35,17 @@ impl LineControl {
     /// Ends the connection by a RST.
     pub(crate) fn cut(&self) {
         self.is_cut.store(true, Ordering::Relaxed);
-        self.ended.notify_one();
+        self.end();
     }
 
     /// Ends the connection by a FIN, without a close frame.
     pub(crate) fn end(&self) {
+        self.is_ended.store(true, Ordering::Relaxed);
         self.ended.notify_one();
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.is_ended.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_cut(&self) -> bool {
@@ -56,8 +66,8 @@ impl LineControl {
     }
 
     /// The drip that goes on.
-    pub(crate) fn dripping(&self) -> Option<Drip> {
+    pub(crate) fn dripping(&self, clock: &WallClock) -> Option<Drip> {
         let drip = *self.drip.lock().unwrap_or_else(PoisonError::into_inner);
-        drip.filter(|drip| Instant::now() < drip.until)
+        drip.filter(|drip| clock.now() < drip.until)
     }
 }

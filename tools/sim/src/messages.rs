@@ -1,7 +1,5 @@
 //! The JSON of each message, in the venue's own key order.
 
-use std::fmt::Write as _;
-
 use crate::book::{Book, Level, Side};
 use crate::decimal::{Fixed, units_to_text};
 use crate::source::{BookTicker, DepthUpdate, Trade};
@@ -39,8 +37,11 @@ pub(crate) fn book(book: &Book, limit: usize) -> String {
 fn push_levels(json: &mut String, levels: &[Level]) {
     json.push('[');
     for (index, Level(px, qty)) in levels.iter().enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        let _ = write!(json, r#"{comma}["{px}","{qty}"]"#);
+        json.push_str(if index == 0 { "[\"" } else { ",[\"" });
+        px.push_to(json);
+        json.push_str("\",\"");
+        qty.push_to(json);
+        json.push_str("\"]");
     }
     json.push(']');
 }

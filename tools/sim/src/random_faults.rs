@@ -1,7 +1,7 @@
 //! The random schedule: what happens when, from a seed alone.
 
 use crate::catalogue::CATALOGUE;
-use crate::faults::{Fault, RandomFaults};
+use crate::faults::{Fault, RandomFaults, nanos};
 use crate::random::Random;
 
 /// Draws for ever; the n-th fault lies in the n-th stretch of time.
@@ -10,7 +10,8 @@ pub(crate) struct RandomSchedule {
     config: RandomFaults,
     symbols: Vec<String>,
     drawn: u64,
-    next: (f64, Fault),
+    /// At a position of play, ns.
+    next: (i64, Fault),
 }
 
 impl RandomSchedule {
@@ -19,9 +20,14 @@ impl RandomSchedule {
         Self { config, symbols, drawn: 1, next }
     }
 
+    /// When the next fault is due.
+    pub(crate) fn due_ns(&self) -> i64 {
+        self.next.0
+    }
+
     /// The next fault, where it is due.
-    pub(crate) fn take_due(&mut self, at_s: f64) -> Option<Fault> {
-        (self.next.0 <= at_s).then(|| {
+    pub(crate) fn take_due(&mut self, at_ns: i64) -> Option<Fault> {
+        (self.next.0 <= at_ns).then(|| {
             let next = draw(&self.config, &self.symbols, self.drawn);
             self.drawn += 1;
             std::mem::replace(&mut self.next, next).1
@@ -29,8 +35,8 @@ impl RandomSchedule {
     }
 }
 
-/// Second and fault of the stretch of that number. One symbol or all, each as likely.
-fn draw(config: &RandomFaults, symbols: &[String], number: u64) -> (f64, Fault) {
+/// Position and fault of the stretch of that number. One symbol or all, each as likely.
+fn draw(config: &RandomFaults, symbols: &[String], number: u64) -> (i64, Fault) {
     let mut random = Random::at(config.seed, number);
     let mut pick = |count: usize| {
         usize::try_from(random.below(count as u64)).expect("invariant: below a usize")
@@ -41,7 +47,7 @@ fn draw(config: &RandomFaults, symbols: &[String], number: u64) -> (f64, Fault) 
     let symbol = symbols.get(pick(symbols.len() + 1)).cloned().unwrap_or_else(|| "*".to_owned());
     #[expect(clippy::cast_precision_loss, reason = "faults are placed in seconds, not in ns")]
     let at_s = (number as f64 + part as f64 / 1_000.0) * config.every_s;
-    (at_s, Fault::Catalogue { id: entry.id.to_owned(), symbol })
+    (nanos(at_s), Fault::Catalogue { id: entry.id.to_owned(), symbol })
 }
 
 #[cfg(test)]
@@ -58,7 +64,7 @@ mod tests {
         let mut schedule = RandomSchedule::new(config, vec!["ETHUSDT".into(), "BTCUSDT".into()]);
         let mut due = Vec::new();
         for second in 0..seconds {
-            while let Some(fault) = schedule.take_due(f64::from(second)) {
+            while let Some(fault) = schedule.take_due(i64::from(second) * 1_000_000_000) {
                 due.push((second, fault));
             }
         }

@@ -1,10 +1,11 @@
 //! Faults between a market's message and its listeners.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::book::Book;
 use crate::faults::{Fault, Rewrite, fits};
 use crate::rewrite::{joined, rewrite};
+use crate::wall_clock::WallClock;
 
 /// How a message is put into frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +42,8 @@ struct Filter {
     skip: u64,
     /// Messages that it still hits.
     left: u64,
-    until: Option<Instant>,
+    /// By the wall clock.
+    until: Option<Duration>,
     /// Stream and payload that an effect over two messages has of the first.
     first: Option<(String, String)>,
 }
@@ -62,8 +64,8 @@ enum Effect {
 pub(crate) struct StreamFaults(Vec<Filter>);
 
 impl StreamFaults {
-    /// Takes up a fault on messages; any other is none of it.
-    pub(crate) fn add(&mut self, fault: &Fault) {
+    /// Takes up a fault on messages at a time of the wall clock; any other is none of it.
+    pub(crate) fn add(&mut self, fault: &Fault, now: Duration) {
         let (pattern, effect, nth, count, for_ms) = match fault {
             Fault::Drop { stream, nth, count } => (stream, Effect::Drop, *nth, *count, None),
             Fault::Duplicate { stream, nth, count } => {
@@ -83,7 +85,7 @@ impl StreamFaults {
             Fault::Stall { stream, for_ms } => (stream, Effect::Drop, 1, u64::MAX, *for_ms),
             _ => return,
         };
-        let until = for_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
+        let until = for_ms.map(|ms| now + Duration::from_millis(ms));
         self.0.push(Filter {
             pattern: pattern.clone(),
             effect,
@@ -104,11 +106,12 @@ impl StreamFaults {
         stream: &str,
         data: &str,
         before: Option<&Book>,
+        clock: &WallClock,
     ) -> Option<Vec<Delivery>> {
         if self.0.is_empty() {
             return None;
         }
-        let now = Instant::now();
+        let now = clock.now();
         self.0.retain(|filter| filter.left > 0 && filter.until.is_none_or(|until| now < until));
         let mut met = None;
         for filter in self.0.iter_mut().filter(|filter| fits(&filter.pattern, stream)) {
@@ -157,21 +160,22 @@ impl Filter {
 mod tests {
     use super::{Manner, StreamFaults};
     use crate::faults::{Fault, Rewrite};
+    use crate::wall_clock::WallClock;
 
     const DEPTH: &str = "ethusdt@depth@100ms";
 
     /// Each message as it goes out, by its first id.
     fn deliver(fault: Fault) -> Vec<Vec<(String, Manner)>> {
-        let mut faults = StreamFaults::default();
-        faults.add(&fault);
+        let (mut faults, clock) = (StreamFaults::default(), WallClock::standing());
+        faults.add(&fault, clock.now());
         let mut out = Vec::new();
         for id in 1..=4_u64 {
             let data = format!(
                 r#"{{"e":"depthUpdate","E":1,"s":"ETHUSDT","U":{id},"u":{id},"b":[],"a":[]}}"#
             );
             // Another stream is never met.
-            assert_eq!(faults.meet("btcusdt@depth@100ms", &data, None), None);
-            let met = faults.meet(DEPTH, &data, None);
+            assert_eq!(faults.meet("btcusdt@depth@100ms", &data, None, &clock), None);
+            let met = faults.meet(DEPTH, &data, None, &clock);
             let ids = |text: &str| {
                 let value: serde_json::Value = serde_json::from_str(text).unwrap();
                 format!("{}-{}", value["U"], value["u"])

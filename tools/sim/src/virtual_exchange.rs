@@ -24,18 +24,36 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::StatusCode;
+use tokio::sync::watch;
 
+use crate::archive_request::{self, Wanted};
 use crate::book::Book;
-use crate::config::SimConfig;
+use crate::broadcast::{Form, Outgoing};
+use crate::config::{Limits, SimConfig, Speed};
+use crate::connection::{self, Alarm, RecentConnects, Watch};
 use crate::error::SimError;
+use crate::exchange::{Command, Exchange, ServerFaults, wall_ns};
 use crate::faults::Fault;
 use crate::kline::{Interval, KlineQuery};
+use crate::rest::{self, Query, Reply, Verdict, Weights};
 use crate::source::MarketEvent;
+use crate::spell::Spells;
 use crate::statistics::Bar;
-use crate::stats::SimStats;
+use crate::stats::{Counters, SimStats};
 use crate::truth::Truth;
+use crate::virtual_line::{Delivered, VirtualLine};
+use crate::wall_clock::WallClock;
+
+/// Where all clients are.
+const CLIENT_IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What becomes of a WebSocket connection that a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,21 +83,6 @@ pub enum Connect {
         /// Connections from then on are answered again.
         until_ns: i64,
     },
-}
-
-/// What arrives at a client. After `Close`, `Ended` or `Reset` nothing does any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivered {
-    /// A whole text message, however many frames it came in, at the instant of its last byte.
-    Text(Bytes),
-    /// A ping; a client owes [`VirtualExchange::pong`] with this payload.
-    Ping(Bytes),
-    /// A close frame with this code, and the end of the connection after it.
-    Close(u16),
-    /// The end (FIN) without a close frame.
-    Ended,
-    /// A reset (RST).
-    Reset,
 }
 
 /// What becomes of a REST request. Each one has a connection of its own.
@@ -113,12 +116,52 @@ pub struct RestAnswer {
     pub delay_ns: i64,
 }
 
+/// Why a connection is not answered.
+enum Unanswered {
+    Refused,
+    Reset,
+    Hang { until_ns: i64 },
+}
+
 /// An exchange in virtual time. [`SimConfig::speed`], `listen`, `tls`, `start_after_subscribers` and `truth_file` mean
 /// nothing to it: play begins at once.
-#[derive(Debug)]
 pub struct VirtualExchange {
+    exchange: Exchange,
+    clock: WallClock,
     now_ns: i64,
     start_ms: i64,
+    limits: Limits,
+    counters: Arc<Counters>,
+    weights: Weights,
+    connects: RecentConnects,
+    clients: BTreeMap<u64, Client>,
+    next_client_id: u64,
+}
+
+#[derive(Debug)]
+struct Client {
+    line: VirtualLine,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The handshake is answered then.
+    Opens {
+        at_ns: i64,
+        form: Form,
+        streams: Vec<String>,
+    },
+    Open(Watch),
+}
+
+impl fmt::Debug for VirtualExchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtualExchange")
+            .field("now_ns", &self.now_ns)
+            .field("clients", &self.clients)
+            .finish_non_exhaustive()
+    }
 }
 
 impl VirtualExchange {
@@ -128,7 +171,30 @@ impl VirtualExchange {
     /// The configuration breaks a rule, or a file cannot be read.
     pub fn new(config: &SimConfig) -> Result<Self, SimError> {
         config.check()?;
-        Ok(Self { now_ns: 0, start_ms: 0 })
+        let config = SimConfig { speed: Speed::REAL_TIME, truth_file: None, ..config.clone() };
+        let (source, _) = config.source.open()?;
+        let (clock, counters) = (WallClock::standing(), Arc::new(Counters::default()));
+        let server = ServerFaults {
+            refuse_until: watch::Sender::new(None),
+            is_down: Arc::new(AtomicBool::new(false)),
+            spells: Arc::new(Spells::default()),
+        };
+        let start_ms = source.start_ms();
+        let mut exchange =
+            Exchange::new(&config, source, 0, clock.clone(), Arc::clone(&counters), server)?;
+        exchange.start_if_awaited();
+        Ok(Self {
+            exchange,
+            clock,
+            now_ns: 0,
+            start_ms,
+            weights: Weights::new(&config.limits),
+            limits: config.limits,
+            counters,
+            connects: RecentConnects::default(),
+            clients: BTreeMap::new(),
+            next_client_id: 1,
+        })
     }
 
     /// The venue's time at 0 ns, UTC ms.
@@ -145,14 +211,17 @@ impl VirtualExchange {
 
     /// The venue's time now, UTC ms.
     pub fn venue_ms(&mut self) -> i64 {
-        self.start_ms
+        self.exchange.venue_ms()
     }
 
     /// When something next happens by itself: an event of the market, a scheduled or random fault or the end of one, a
-    /// ping, the end of a connection, some more bytes of a trickling line. `None`: never.
+    /// ping, the end of a connection, some more bytes of a trickling line. `None`: never. At that time it may turn out
+    /// that no client hears of it.
     #[must_use]
     pub fn next_due_ns(&self) -> Option<i64> {
-        None
+        let clients = self.clients.values().filter_map(Client::due_ns).min();
+        let due_ns = self.exchange.next_due_ns().min(clients.unwrap_or(i64::MAX));
+        (due_ns < i64::MAX).then_some(due_ns.max(self.now_ns))
     }
 
     /// Plays all that is due up to and including `at_ns`, in order of time. `on_event` sees each event of the market
@@ -162,41 +231,249 @@ impl VirtualExchange {
     /// `at_ns` is before [`VirtualExchange::now_ns`].
     pub fn advance_to(&mut self, at_ns: i64, on_event: &mut dyn FnMut(&MarketEvent)) {
         assert!(at_ns >= self.now_ns, "time goes back from {} to {at_ns}", self.now_ns);
-        let _ = on_event;
-        self.now_ns = at_ns;
+        while let Some(due_ns) = self.next_due_ns().filter(|due_ns| *due_ns <= at_ns) {
+            self.set_now(due_ns);
+            self.exchange.pass_due(due_ns);
+            self.pass_clients_due();
+            if self.exchange.is_at_end() {
+                self.exchange.play_next();
+            } else if let Some(event) = self.exchange.due_event(due_ns) {
+                on_event(event);
+                self.exchange.play_next();
+            }
+            self.carry();
+        }
+        self.set_now(at_ns);
+    }
+
+    fn set_now(&mut self, now_ns: i64) {
+        self.now_ns = now_ns;
+        self.clock.set(now_ns.unsigned_abs());
+    }
+
+    /// Handshakes that are answered now, pings, and connections whose time is over.
+    fn pass_clients_due(&mut self) {
+        let (now, now_ns) = (self.clock.now(), self.now_ns);
+        let pings = !self.exchange.server_faults().spells.no_ping.goes_on(now);
+        for (&id, client) in &mut self.clients {
+            if client.line.is_over() {
+                continue;
+            }
+            match &mut client.state {
+                State::Opens { at_ns, .. } if now_ns < *at_ns => {}
+                State::Opens { form, streams, .. } => {
+                    self.counters.connections.fetch_add(1, Ordering::Relaxed);
+                    let (form, streams) = (*form, std::mem::take(streams));
+                    let queue = client.line.queue().clone();
+                    self.exchange.obey(Command::Connect { id, queue, form, streams });
+                    let watch = Watch::new(now, &self.limits, Arc::clone(&self.counters));
+                    client.state = State::Open(watch);
+                }
+                State::Open(watch) if watch.alarm_at() <= now => {
+                    match watch.ring(now, client.line.is_dead(), pings) {
+                        Alarm::Ping => {
+                            let payload = Bytes::from(self.exchange.venue_ms().to_string());
+                            watch.on_ping(payload.clone(), now);
+                            client.line.write(Outgoing::Ping(payload));
+                        }
+                        Alarm::Close((code, reason)) => {
+                            client.line.write(Outgoing::Close(code, reason));
+                        }
+                        Alarm::Nothing => {}
+                    }
+                }
+                State::Open(_) => {}
+            }
+        }
+    }
+
+    /// Lets what was written arrive.
+    fn carry(&mut self) {
+        for (id, client) in &mut self.clients {
+            if client.line.carry(self.now_ns, &self.clock) {
+                self.exchange.obey(Command::Disconnect { id: *id });
+            }
+        }
     }
 
     /// Asks for a WebSocket connection, as in `/stream?streams=ethusdt@trade/ethusdt@depth@100ms` or `/ws`.
     pub fn connect(&mut self, path_and_query: &str) -> Connect {
-        let _ = path_and_query;
-        Connect::Refused
+        match self.unanswered() {
+            Some(Unanswered::Refused) => return Connect::Refused,
+            Some(Unanswered::Reset) => return Connect::Reset,
+            Some(Unanswered::Hang { until_ns }) => return Connect::Hang { until_ns },
+            None => {}
+        }
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        if !connection::is_handshake(path) {
+            let status = StatusCode::NOT_FOUND.as_u16();
+            return Connect::Status { status, retry_after_s: None, delay_ns: 0 };
+        }
+        let met = self.exchange.take_rest_fault(path);
+        let delay_ns = wall_ns(met.delay);
+        if let Some((status, retry_after_s)) = met.status {
+            return Connect::Status { status, retry_after_s, delay_ns };
+        }
+        if !self.connects.admit(CLIENT_IP, self.clock.now(), &self.limits) {
+            self.counters.refused_connects.fetch_add(1, Ordering::Relaxed);
+            let status = StatusCode::TOO_MANY_REQUESTS.as_u16();
+            return Connect::Status { status, retry_after_s: None, delay_ns };
+        }
+        let client = self.next_client_id;
+        self.next_client_id += 1;
+        let (form, streams) = connection::wanted(path, query);
+        let state = State::Opens { at_ns: self.now_ns + delay_ns, form, streams };
+        self.clients.insert(client, Client { line: VirtualLine::new(), state });
+        self.pass_clients_due();
+        self.carry();
+        Connect::Open { client, delay_ns }
+    }
+
+    /// What a connection that is tried now meets instead of an answer.
+    fn unanswered(&self) -> Option<Unanswered> {
+        let (server, now) = (self.exchange.server_faults(), self.clock.now());
+        if server.refuse_until.borrow().is_some_and(|until| now < until) {
+            Some(Unanswered::Refused)
+        } else if let Some(until) = server.spells.hang.until().filter(|until| now < *until) {
+            Some(Unanswered::Hang { until_ns: wall_ns(until) })
+        } else {
+            self.exchange.is_down().then_some(Unanswered::Reset)
+        }
     }
 
     /// The next thing that has arrived at a client by now. `None` where there is none, and for a client that is gone.
     pub fn take(&mut self, client: u64) -> Option<Delivered> {
-        let _ = client;
-        None
+        let delivered = self.clients.get_mut(&client)?.line.take()?;
+        if matches!(delivered, Delivered::Close(_) | Delivered::Ended | Delivered::Reset) {
+            self.clients.remove(&client);
+        }
+        Some(delivered)
     }
 
     /// A client sends a text, as in `{"method":"SUBSCRIBE","params":["ethusdt@trade"],"id":1}`.
     pub fn send(&mut self, client: u64, text: &str) {
-        let _ = (client, text);
+        if self.hear(client).is_some() {
+            self.exchange.obey(Command::Request { id: client, text: text.to_owned() });
+        }
+        self.carry();
     }
 
     /// A client sends a pong.
     pub fn pong(&mut self, client: u64, payload: &[u8]) {
-        let _ = (client, payload);
+        if let Some(watch) = self.hear(client) {
+            watch.on_pong(payload);
+        }
+        self.carry();
+    }
+
+    /// A message of a client that the exchange can hear, and that may send so much.
+    fn hear(&mut self, client: u64) -> Option<&mut Watch> {
+        let now = self.clock.now();
+        let Client { line, state: State::Open(watch) } = self.clients.get_mut(&client)? else {
+            return None;
+        };
+        if line.is_dead() || line.is_over() {
+            return None;
+        }
+        if let Some((code, reason)) = watch.on_received(now) {
+            line.write(Outgoing::Close(code, reason));
+            return None;
+        }
+        Some(watch)
     }
 
     /// A client ends its connection, with or without a close frame.
     pub fn disconnect(&mut self, client: u64) {
-        let _ = client;
+        if self.clients.remove(&client).is_some() {
+            self.exchange.obey(Command::Disconnect { id: client });
+        }
     }
 
-    /// A GET request, as in `/api/v3/depth?symbol=ETHUSDT&limit=5000` or `/data/spot/daily/klines/…`.
+    /// A GET request, as in `/api/v3/depth?symbol=ETHUSDT&limit=5000` or `/data/spot/daily/klines/…`. A book that is not
+    /// known (of a recording, before its snapshot) is answered 504, [`Limits::depth_wait`] later.
     pub fn rest(&mut self, path_and_query: &str) -> Rest {
-        let _ = path_and_query;
-        Rest::Refused
+        match self.unanswered() {
+            Some(Unanswered::Refused) => return Rest::Refused,
+            Some(Unanswered::Reset) => return Rest::Reset,
+            Some(Unanswered::Hang { until_ns }) => return Rest::Hang { until_ns },
+            None => {}
+        }
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        if path.starts_with("/data/") {
+            return Rest::Answer(self.archive(path));
+        }
+        self.counters.rest_requests.fetch_add(1, Ordering::Relaxed);
+        let request = rest::Request::read(path, query, None);
+        let used = match self.weights.charge(CLIENT_IP, request.weight(), self.clock.now()) {
+            Verdict::Allowed { used } => used,
+            Verdict::OverLimit { used, retry_after_s } => {
+                self.counters.rest_429.fetch_add(1, Ordering::Relaxed);
+                let reply = Reply::over_limit(self.limits.weight_per_minute, retry_after_s);
+                return answered(reply, Some(used), Duration::ZERO);
+            }
+            Verdict::Banned { retry_after_s } => {
+                self.counters.rest_418.fetch_add(1, Ordering::Relaxed);
+                let reply = Reply::banned(retry_after_s, self.utc_ms());
+                return answered(reply, None, Duration::ZERO);
+            }
+        };
+        let met = self.exchange.take_rest_fault(path);
+        if let Some((status, retry_after_s)) = met.status {
+            let reply = Reply::faulted(status, retry_after_s, self.utc_ms());
+            return answered(reply, Some(used), met.delay);
+        }
+        let (reply, wait) = self.reply(request);
+        answered(reply, Some(used), met.delay + wait)
+    }
+
+    fn utc_ms(&mut self) -> u64 {
+        self.exchange.venue_ms().unsigned_abs()
+    }
+
+    /// And how long the exchange takes over it.
+    fn reply(&mut self, request: rest::Request) -> (Reply, Duration) {
+        let body = match request.query {
+            Err(refusal) => Err(refusal),
+            Ok((Query::Depth { symbol, limit }, _)) => match self.exchange.symbol_index(&symbol) {
+                None => Err(rest::invalid_symbol()),
+                Some(index) => match self.exchange.known_depth(index, limit) {
+                    Some(body) => Ok(body),
+                    None => return (Reply::timeout(), self.limits.depth_wait),
+                },
+            },
+            Ok((Query::Klines { symbol, interval, query }, unit)) => {
+                match self.exchange.klines(&symbol, interval, &query) {
+                    Some(klines) => Ok(rest::kline_rows(&klines, unit)),
+                    None => Err(rest::invalid_symbol()),
+                }
+            }
+            Ok((query, unit)) => rest::look_up(&query, unit, &mut self.exchange),
+        };
+        (body.map_or_else(Reply::refused, Reply::ok), Duration::ZERO)
+    }
+
+    fn archive(&mut self, path: &str) -> RestAnswer {
+        let (now_ms, exchange) = (self.exchange.venue_ms(), &mut self.exchange);
+        let body = Wanted::read(path).and_then(|wanted| {
+            let mut rows = |interval, query: &KlineQuery| {
+                Ok(exchange.klines(&wanted.symbol, interval, query).unwrap_or_default())
+            };
+            if !wanted.is_there(&mut rows, now_ms) {
+                return None;
+            }
+            if wanted.is_checksum {
+                return wanted.checksum(&mut rows).ok().map(Bytes::from);
+            }
+            let mut file = std::io::Cursor::new(Vec::new());
+            wanted.write_zip(&mut file, &mut rows).ok()?;
+            Some(file.into_inner().into())
+        });
+        let (status, body) = match body {
+            Some(body) => (StatusCode::OK, body),
+            None => (StatusCode::NOT_FOUND, archive_request::no_such_key(path).into()),
+        };
+        let status = status.as_u16();
+        RestAnswer { status, used_weight: None, retry_after_s: None, body, delay_ns: 0 }
     }
 
     /// Makes a fault happen now.
@@ -204,44 +481,49 @@ impl VirtualExchange {
     /// # Errors
     /// The fault breaks a rule.
     pub fn inject(&mut self, fault: Fault) -> Result<(), SimError> {
-        let _ = fault;
+        if let Some(reason) = fault.mistake() {
+            return Err(SimError::Faults { path: "inject".into(), reason });
+        }
+        self.exchange.inject(fault);
+        self.carry();
         Ok(())
     }
 
     /// Ends every fault that waits or goes on, as [`Fault::Resume`] does. Lines that are dead stay dead.
-    pub fn end_faults(&mut self) {}
+    pub fn end_faults(&mut self) {
+        self.exchange.inject(Fault::Resume);
+        self.carry();
+    }
 
     /// Faults so far, scheduled and random ones included.
     #[must_use]
     pub fn fault_count(&self) -> u64 {
-        0
+        self.exchange.fault_count()
     }
 
     /// How often each fault of the catalogue has happened; those that never did are absent.
     #[must_use]
     pub fn catalogue_counts(&self) -> &BTreeMap<&'static str, u64> {
-        const NONE: &BTreeMap<&'static str, u64> = &BTreeMap::new();
-        NONE
+        self.exchange.catalogue_counts()
     }
 
     /// Whether an outage goes on.
     #[must_use]
     pub fn is_down(&self) -> bool {
-        false
+        self.exchange.is_down()
     }
 
     /// The book after the last depth event played, faults or not. `None` for an unknown symbol, and while a recording
     /// has given no snapshot.
     #[must_use]
     pub fn book(&self, symbol: &str) -> Option<&Book> {
-        let _ = symbol;
-        None
+        self.exchange.markets()[self.exchange.symbol_index(symbol)?].book()
     }
 
     /// The truth of a symbol; `None` for an unknown one.
     pub fn truth(&mut self, symbol: &str) -> Option<Truth> {
-        let _ = symbol;
-        None
+        let index = self.exchange.symbol_index(symbol)?;
+        Some(self.exchange.truth(index))
     }
 
     /// The klines of a symbol as REST has them, but exact, without weight and in spite of faults; `None` for an unknown
@@ -252,12 +534,31 @@ impl VirtualExchange {
         interval: Interval,
         query: &KlineQuery,
     ) -> Option<Vec<Bar>> {
-        let _ = (symbol, interval, query);
-        None
+        self.exchange.bars(symbol, interval, query)
     }
 
     /// Everything counted.
     pub fn stats(&mut self) -> SimStats {
-        SimStats::default()
+        self.exchange.stats()
     }
+}
+
+impl Client {
+    fn due_ns(&self) -> Option<i64> {
+        let own_ns = match &self.state {
+            State::Opens { at_ns, .. } => *at_ns,
+            State::Open(watch) => wall_ns(watch.alarm_at()),
+        };
+        (!self.line.is_over()).then(|| own_ns.min(self.line.due_ns().unwrap_or(i64::MAX)))
+    }
+}
+
+fn answered(reply: Reply, used_weight: Option<u32>, delay: Duration) -> Rest {
+    Rest::Answer(RestAnswer {
+        status: reply.status.as_u16(),
+        used_weight,
+        retry_after_s: reply.retry_after_s,
+        body: reply.body.into(),
+        delay_ns: wall_ns(delay),
+    })
 }

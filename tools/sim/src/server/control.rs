@@ -6,9 +6,9 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 
-use super::query::{Params, Refusal, read_interval, read_range, read_symbol};
-use super::{Answer, Shared, decode, json};
+use super::{Answer, Shared, json};
 use crate::faults::Fault;
+use crate::rest::{Params, Refusal, decode, read_interval, read_range, read_symbol};
 
 const KLINES_DEFAULT: usize = 500;
 const KLINES_MAX: usize = 100_000;

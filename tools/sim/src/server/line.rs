@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::line_control::LineControl;
+use crate::wall_clock::WallClock;
 
 /// What a dead line takes in and forgets at once.
 const FORGOTTEN_BYTES: usize = 4096;
@@ -20,13 +21,14 @@ const FORGOTTEN_BYTES: usize = 4096;
 pub(super) struct Line {
     tcp: TcpStream,
     control: Arc<LineControl>,
+    clock: WallClock,
     /// Between two drops of a drip.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Line {
-    pub(super) fn new(tcp: TcpStream, control: Arc<LineControl>) -> Self {
-        Self { tcp, control, pause: None }
+    pub(super) fn new(tcp: TcpStream, control: Arc<LineControl>, clock: WallClock) -> Self {
+        Self { tcp, control, clock, pause: None }
     }
 }
 
@@ -73,7 +75,7 @@ impl AsyncWrite for Line {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
-        let Some(drip) = self.control.dripping() else {
+        let Some(drip) = self.control.dripping(&self.clock) else {
             return Pin::new(&mut self.tcp).poll_write(cx, buf);
         };
         let drop = &buf[..buf.len().min(drip.bytes)];

@@ -3,17 +3,14 @@
 mod archive;
 mod control;
 mod line;
-mod query;
 mod rest;
-mod weights;
 mod ws;
 
-use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -29,12 +26,14 @@ use tokio::sync::{oneshot, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Limits;
+use crate::connection::{RecentConnects, is_handshake};
 use crate::exchange::{Command, Exchange};
 use crate::line_control::LineControl;
+use crate::rest::Weights;
 use crate::spell::Spells;
 use crate::stats::Counters;
+use crate::wall_clock::WallClock;
 use line::Line;
-use weights::Weights;
 
 /// Of an answer: mostly whole, of archives in pieces as they are made.
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -55,9 +54,10 @@ const REOPEN_POLL: Duration = Duration::from_millis(20);
 pub(crate) struct Shared {
     pub(crate) commands: Sender<Command>,
     pub(crate) limits: Limits,
+    clock: WallClock,
     pub(crate) counters: Arc<Counters>,
     pub(crate) weights: Mutex<Weights>,
-    pub(crate) connects: Mutex<HashMap<IpAddr, VecDeque<Instant>>>,
+    connects: Mutex<RecentConnects>,
     pub(crate) next_client_id: AtomicU64,
     /// Set and cleared by the exchange.
     is_down: Arc<AtomicBool>,
@@ -69,6 +69,7 @@ impl Shared {
     pub(crate) fn new(
         commands: Sender<Command>,
         limits: Limits,
+        clock: WallClock,
         counters: Arc<Counters>,
         is_down: Arc<AtomicBool>,
         spells: Arc<Spells>,
@@ -79,8 +80,9 @@ impl Shared {
             commands,
             weights: Mutex::new(Weights::new(&limits)),
             limits,
+            clock,
             counters,
-            connects: Mutex::new(HashMap::new()),
+            connects: Mutex::default(),
             next_client_id: AtomicU64::new(1),
         }
     }
@@ -100,14 +102,7 @@ impl Shared {
     /// Counts a WebSocket connection; false when there were too many in five minutes.
     fn may_connect(&self, ip: IpAddr) -> bool {
         let mut connects = self.connects.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = connects.entry(ip).or_default();
-        let now = Instant::now();
-        while recent.front().is_some_and(|at| now.duration_since(*at) > Duration::from_secs(300)) {
-            recent.pop_front();
-        }
-        recent.push_back(now);
-        recent.truncate(self.limits.connects_per_5min + 1);
-        recent.len() <= self.limits.connects_per_5min
+        connects.admit(ip, self.clock.now(), &self.limits)
     }
 }
 
@@ -117,7 +112,7 @@ pub(crate) async fn run(
     addr: SocketAddr,
     tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
-    mut refuse_until: watch::Receiver<Option<Instant>>,
+    mut refuse_until: watch::Receiver<Option<Duration>>,
 ) {
     loop {
         tokio::select! {
@@ -127,7 +122,7 @@ pub(crate) async fn run(
             },
             Ok(()) = refuse_until.changed() => {
                 drop(listener);
-                listener = reopen(addr, &mut refuse_until).await;
+                listener = reopen(addr, &mut refuse_until, &shared.clock).await;
             }
         }
     }
@@ -135,13 +130,14 @@ pub(crate) async fn run(
 
 async fn reopen(
     addr: SocketAddr,
-    refuse_until: &mut watch::Receiver<Option<Instant>>,
+    refuse_until: &mut watch::Receiver<Option<Duration>>,
+    clock: &WallClock,
 ) -> TcpListener {
     loop {
-        let until = *refuse_until.borrow_and_update();
-        if let Some(until) = until.filter(|until| Instant::now() < *until) {
+        let (until, now) = (*refuse_until.borrow_and_update(), clock.now());
+        if let Some(until) = until.filter(|until| now < *until) {
             tokio::select! {
-                () = tokio::time::sleep_until(until.into()) => {}
+                () = tokio::time::sleep(until - now) => {}
                 Ok(()) = refuse_until.changed() => {}
             }
         } else if let Ok(listener) = TcpListener::bind(addr).await {
@@ -158,7 +154,7 @@ async fn greet(
     tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
 ) {
-    if shared.spells.hang.goes_on() {
+    if shared.spells.hang.goes_on(shared.clock.now()) {
         // Until the client gives up; it is never answered.
         let mut unheard = [0; 1024];
         while matches!(tcp.read(&mut unheard).await, Ok(1..)) {}
@@ -167,7 +163,7 @@ async fn greet(
     // Without it the acknowledgement of one message delays the next.
     let _ = tcp.set_nodelay(true);
     let control = Arc::new(LineControl::default());
-    let line = Line::new(tcp, Arc::clone(&control));
+    let line = Line::new(tcp, Arc::clone(&control), shared.clock.clone());
     let Some(tls) = tls else { return serve(line, peer, control, shared).await };
     match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(line)).await {
         Ok(Ok(line)) => serve(line, peer, control, shared).await,
@@ -218,7 +214,7 @@ async fn answer(
     shared: Arc<Shared>,
 ) -> Answer {
     let path = request.uri().path();
-    if path == "/stream" || path == "/ws" || path.starts_with("/ws/") {
+    if is_handshake(path) {
         if let Some(instead) = rest::meet_fault(path, &shared).await {
             return instead;
         }
@@ -248,7 +244,7 @@ fn whole(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Names and values of a query or path, percent-decoded.
-fn decode(text: &str) -> Vec<(String, String)> {
-    form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+fn unix_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

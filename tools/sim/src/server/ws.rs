@@ -1,6 +1,5 @@
 //! WebSocket connections: the handshake, pings and their deadline, limits, and the two ends of the queue.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +14,6 @@ use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -23,24 +21,19 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::query::find;
-use super::{Answer, Body, Shared, decode, json};
+use super::rest::written;
+use super::{Answer, Body, Shared, json, unix_ms};
 use crate::broadcast::{ClientQueue, Form, Outgoing};
+use crate::connection::{self, Alarm, Farewell, Watch};
 use crate::exchange::Command;
 use crate::line_control::LineControl;
 use crate::messages;
-use crate::time_unit::TimeUnit;
+use crate::rest::Reply;
 
 /// How long a client may take over a close frame.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// Longer than any simulation.
-const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
-
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
-/// Why and how a connection ends.
-type Farewell = Option<(CloseCode, &'static str)>;
 
 /// Answers the handshake and lets the connection go on by itself.
 pub(super) fn upgrade(
@@ -70,14 +63,10 @@ pub(super) fn upgrade(
     };
     if !shared.may_connect(peer.ip()) {
         shared.counters.refused_connects.fetch_add(1, Ordering::Relaxed);
-        return json(
-            StatusCode::TOO_MANY_REQUESTS,
-            messages::rest_error(-1003, "Too many connections."),
-        );
+        return written(Reply::too_many_connections());
     }
-    let form =
-        Form { is_combined: request.uri().path() == "/stream", unit: unit_of(request.uri()) };
-    let streams = streams_of(request.uri());
+    let uri = request.uri();
+    let (form, streams) = connection::wanted(uri.path(), uri.query().unwrap_or_default());
     let shared = Arc::clone(shared);
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -94,41 +83,13 @@ pub(super) fn upgrade(
     answer
 }
 
-/// `/stream?streams=a/b` or `/ws/a/b`; names without a market are subscribed to and stay silent.
-fn streams_of(uri: &hyper::Uri) -> Vec<String> {
-    let named = match uri.path().strip_prefix("/ws") {
-        Some(path) => decode(path).into_iter().map(|(name, _)| name).next(),
-        None => decode(uri.query().unwrap_or_default())
-            .into_iter()
-            .find(|(name, _)| name == "streams")
-            .map(|(_, v)| v),
-    };
-    named
-        .unwrap_or_default()
-        .split('/')
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// `timeUnit=MICROSECOND`; what is neither unit changes nothing.
-fn unit_of(uri: &hyper::Uri) -> TimeUnit {
-    let params = decode(uri.query().unwrap_or_default());
-    find(&params, "timeUnit").and_then(TimeUnit::parse).unwrap_or_default()
-}
-
 /// The reading end: it owns the clocks of the connection and decides when it ends.
 struct Connection {
     id: u64,
     stream: SplitStream<Socket>,
     queue: ClientQueue,
     shared: Arc<Shared>,
-    dies_at: Instant,
-    next_ping_at: Instant,
-    /// Payloads and times of pings without a pong.
-    open_pings: VecDeque<(Bytes, Instant)>,
-    /// Times of the last messages received.
-    received_at: VecDeque<Instant>,
+    watch: Watch,
 }
 
 impl Connection {
@@ -153,17 +114,8 @@ impl Connection {
         if shared.commands.send(connect).is_err() {
             return;
         }
-        let now = Instant::now();
-        let mut connection = Self {
-            id,
-            stream,
-            queue,
-            dies_at: now + shared.limits.connection_life,
-            next_ping_at: now + shared.limits.ping_interval,
-            shared,
-            open_pings: VecDeque::new(),
-            received_at: VecDeque::new(),
-        };
+        let watch = Watch::new(shared.clock.now(), &shared.limits, Arc::clone(&shared.counters));
+        let mut connection = Self { id, stream, queue, shared, watch };
         let end = connection.read().await;
         // The exchange may have stopped, and the writer may have ended first.
         let _ = connection.shared.commands.send(Command::Disconnect { id });
@@ -181,36 +133,21 @@ impl Connection {
         }
     }
 
-    async fn read(&mut self) -> Farewell {
+    /// Why and how the connection ends; `None` without a close frame.
+    async fn read(&mut self) -> Option<Farewell> {
         let line = Arc::clone(&self.queue.line);
         loop {
-            let pong_due =
-                self.open_pings.front().map(|(_, sent)| *sent + self.shared.limits.pong_timeout);
-            let alarm = pong_due
-                .map_or(self.next_ping_at, |due| due.min(self.next_ping_at))
-                .min(self.dies_at);
+            let wait = self.watch.alarm_at().saturating_sub(self.shared.clock.now());
             tokio::select! {
                 biased;
                 () = line.ended.notified() => return None,
-                () = tokio::time::sleep_until(alarm) => {
-                    let now = Instant::now();
-                    if line.is_dead() {
-                        // Only the client can end it.
-                        self.open_pings.clear();
-                        (self.next_ping_at, self.dies_at) = (now + NEVER, now + NEVER);
-                        continue;
-                    }
-                    if pong_due.is_some_and(|due| due <= now) {
-                        self.shared.counters.pong_timeouts.fetch_add(1, Ordering::Relaxed);
-                        return Some((CloseCode::Policy, "Pong timeout"));
-                    }
-                    if self.dies_at <= now {
-                        return Some((CloseCode::Normal, "Connection life is over"));
-                    }
-                    if self.shared.spells.no_ping.goes_on() {
-                        self.next_ping_at = now + self.shared.limits.ping_interval;
-                    } else {
-                        self.ping(now);
+                () = tokio::time::sleep(wait) => {
+                    let now = self.shared.clock.now();
+                    let pings = !self.shared.spells.no_ping.goes_on(now);
+                    match self.watch.ring(now, line.is_dead(), pings) {
+                        Alarm::Ping => self.ping(now),
+                        Alarm::Close(farewell) => return Some(farewell),
+                        Alarm::Nothing => {}
                     }
                 }
                 message = self.stream.next() => match message {
@@ -226,32 +163,26 @@ impl Connection {
         }
     }
 
-    fn ping(&mut self, now: Instant) {
+    fn ping(&mut self, now: Duration) {
         let payload = Bytes::from(unix_ms().to_string());
-        self.open_pings.push_back((payload.clone(), now));
-        self.next_ping_at = now + self.shared.limits.ping_interval;
+        self.watch.on_ping(payload.clone(), now);
         // A writer that has ended ends the connection by itself.
         let _ = self.queue.sender.send(Outgoing::Ping(payload));
     }
 
     /// `Some` ends the connection.
-    fn on_message(&mut self, message: Message) -> Option<Farewell> {
+    fn on_message(&mut self, message: Message) -> Option<Option<Farewell>> {
         if matches!(message, Message::Close(_)) {
             return Some(None);
         }
-        let now = Instant::now();
-        let limit = self.shared.limits.incoming_per_second;
-        self.received_at.push_back(now);
-        self.received_at.retain(|at| now - *at < Duration::from_secs(1));
-        if self.received_at.len() > limit {
-            self.shared.counters.rate_disconnects.fetch_add(1, Ordering::Relaxed);
-            return Some(Some((CloseCode::Policy, "Too many requests")));
+        if let Some(farewell) = self.watch.on_received(self.shared.clock.now()) {
+            return Some(Some(farewell));
         }
         let text = match message {
             Message::Text(text) => text.to_string(),
             Message::Binary(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Message::Pong(payload) => {
-                self.on_pong(&payload);
+                self.watch.on_pong(&payload);
                 return None;
             }
             // Answered by tungstenite.
@@ -260,21 +191,13 @@ impl Connection {
         let _ = self.shared.commands.send(Command::Request { id: self.id, text });
         None
     }
-
-    /// A pong answers its ping and all before it; any other payload answers nothing.
-    fn on_pong(&mut self, payload: &Bytes) {
-        if let Some(index) = self.open_pings.iter().position(|(open, _)| open == payload) {
-            self.open_pings.drain(..=index);
-            self.shared.counters.pongs.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// The writing end: takes from the queue until it is told to close, or nobody is left to tell it anything.
 async fn write(
     mut sink: SplitSink<Socket, Message>,
     mut queue: mpsc::UnboundedReceiver<Outgoing>,
-    mut last_words: oneshot::Receiver<(CloseCode, &'static str)>,
+    mut last_words: oneshot::Receiver<Farewell>,
     queued_bytes: Arc<AtomicUsize>,
 ) -> Result<(), Error> {
     loop {
@@ -316,10 +239,4 @@ async fn write(
 
 fn close(code: CloseCode, reason: &'static str) -> Message {
     Message::Close(Some(CloseFrame { code, reason: reason.into() }))
-}
-
-fn unix_ms() -> u128 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis())
 }

@@ -49,6 +49,8 @@ pub struct Pace {
 impl Pace {
     /// Of a symbol that many trade.
     pub const VENUE: Self = Self { clusters_per_hour: 90_000, taker_percent: 10, changes_min: 4 };
+    /// Of a symbol with some life: a small depth event nearly each 100 ms.
+    pub const CALM: Self = Self { clusters_per_hour: 72_000, taker_percent: 25, changes_min: 1 };
     /// Of a symbol that hardly anybody trades: half a minute between two depth events, minutes between two trades.
     pub const QUIET: Self = Self { clusters_per_hour: 120, taker_percent: 10, changes_min: 1 };
 }

@@ -13,13 +13,13 @@ const ROWS_LIMIT_MAX: usize = 1_000;
 const ROWS_LIMIT_DEFAULT: usize = 500;
 
 /// A request that was refused: HTTP status, the venue's code and sentence.
-pub(super) type Refusal = (StatusCode, i32, String);
+pub(crate) type Refusal = (StatusCode, i32, String);
 
 /// Names and values as they came, percent-decoded.
-pub(super) type Params = [(String, String)];
+pub(crate) type Params = [(String, String)];
 
 /// What is asked for.
-pub(super) enum Query {
+pub(crate) enum Query {
     Ping,
     Time,
     ExchangeInfo(Option<Vec<String>>),
@@ -88,7 +88,7 @@ pub(super) fn read(path: &str, params: &Params) -> Result<Query, Refusal> {
 
 impl Query {
     /// The venue's weights of 2026.
-    pub(super) fn weight(&self) -> u32 {
+    pub(crate) fn weight(&self) -> u32 {
         match self {
             Self::Ping | Self::Time => 1,
             Self::ExchangeInfo(_) => 20,
@@ -106,19 +106,24 @@ impl Query {
     }
 }
 
-pub(super) fn find<'a>(params: &'a Params, wanted: &str) -> Option<&'a str> {
+/// Names and values of a query or path, percent-decoded.
+pub(crate) fn decode(text: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+}
+
+pub(crate) fn find<'a>(params: &'a Params, wanted: &str) -> Option<&'a str> {
     params.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
 }
 
-pub(super) fn bad(code: i32, msg: impl Into<String>) -> Refusal {
+pub(crate) fn bad(code: i32, msg: impl Into<String>) -> Refusal {
     (StatusCode::BAD_REQUEST, code, msg.into())
 }
 
-pub(super) fn read_symbol(params: &Params) -> Result<String, Refusal> {
+pub(crate) fn read_symbol(params: &Params) -> Result<String, Refusal> {
     mandatory(params, "symbol").and_then(check_symbol)
 }
 
-pub(super) fn read_interval(params: &Params) -> Result<Interval, Refusal> {
+pub(crate) fn read_interval(params: &Params) -> Result<Interval, Refusal> {
     mandatory(params, "interval")?.parse().map_err(|_| bad(-1120, "Invalid interval."))
 }
 
@@ -132,7 +137,7 @@ fn mandatory<'a>(params: &'a Params, name: &str) -> Result<&'a str, Refusal> {
 }
 
 /// `startTime`, `endTime` in ms or µs, and `limit`.
-pub(super) fn read_range(
+pub(crate) fn read_range(
     params: &Params,
     limit_default: usize,
     limit_max: usize,

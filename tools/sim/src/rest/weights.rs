@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::Limits;
 
@@ -14,7 +14,6 @@ pub(crate) struct Weights {
     per_minute: u32,
     refusals_before_ban: u32,
     ban: Duration,
-    started: Instant,
     budgets: HashMap<IpAddr, Budget>,
 }
 
@@ -24,7 +23,7 @@ struct Budget {
     used: u32,
     refusals: u32,
     bans: u32,
-    banned_until: Option<Instant>,
+    banned_until: Option<Duration>,
 }
 
 /// What a request's weight comes to.
@@ -44,14 +43,13 @@ impl Weights {
             per_minute: limits.weight_per_minute,
             refusals_before_ban: limits.refusals_before_ban,
             ban: limits.ban,
-            started: Instant::now(),
             budgets: HashMap::new(),
         }
     }
 
-    pub(crate) fn charge(&mut self, ip: IpAddr, weight: u32, now: Instant) -> Verdict {
-        let elapsed = now.saturating_duration_since(self.started);
-        let minute = elapsed.as_secs() / MINUTE.as_secs();
+    /// `now` is from the start of the server.
+    pub(crate) fn charge(&mut self, ip: IpAddr, weight: u32, now: Duration) -> Verdict {
+        let minute = now.as_secs() / MINUTE.as_secs();
         let budget = self.budgets.entry(ip).or_default();
         if let Some(until) = budget.banned_until.filter(|until| now < *until) {
             return Verdict::Banned { retry_after_s: whole_seconds(until - now) };
@@ -73,10 +71,7 @@ impl Weights {
             return Verdict::Banned { retry_after_s: whole_seconds(ban) };
         }
         let next_minute = Duration::from_secs((minute + 1) * MINUTE.as_secs());
-        Verdict::OverLimit {
-            used: budget.used,
-            retry_after_s: whole_seconds(next_minute - elapsed),
-        }
+        Verdict::OverLimit { used: budget.used, retry_after_s: whole_seconds(next_minute - now) }
     }
 }
 
@@ -99,8 +94,7 @@ mod tests {
     fn over_the_budget_is_429_then_418_and_a_new_minute_forgives() {
         let limits = Limits { weight_per_minute: 500, refusals_before_ban: 2, ..Limits::default() };
         let mut weights = Weights::new(&limits);
-        let start = weights.started;
-        let at = |s| start + Duration::from_secs(s);
+        let at = Duration::from_secs;
         assert_eq!(weights.charge(IP, 250, at(0)), Verdict::Allowed { used: 250 });
         assert_eq!(weights.charge(IP, 250, at(1)), Verdict::Allowed { used: 500 });
         assert_eq!(
