@@ -96,7 +96,7 @@ fn stalled_trades_are_told_by_the_venues_bars() {
 }
 
 #[test]
-fn a_symbol_that_is_halted_while_we_run_is_soon_said_to_be_halted() {
+fn a_halt_while_we_run_is_soon_told_and_so_is_its_end() {
     let sim = Sim::start(&Market::Seed(64));
     let setup = Setup::of(&sim);
     let engine = setup.run();
@@ -107,6 +107,9 @@ fn a_symbol_that_is_halted_while_we_run_is_soon_said_to_be_halted() {
     let from = btc.count();
     sim.fault(&json!({ "kind": "halt", "symbol": "ETHUSDT" }));
     eth.wait_last("halted", SOON, |frame| frame.book_state == "halted");
+    sim.fault(&json!({ "kind": "resume" }));
+    eth.wait_live();
+    eth.assert_equals_truth(&sim);
     btc.look(|frames| assert!(frames[from..].iter().all(Frame::is_live)));
     let report = engine.stop();
     assert_eq!(report["ingest"]["streams_stalled_total"], 0, "{report}");

@@ -21,7 +21,7 @@ use cobring_types::{
 use cobring_venue::Decoded;
 use cobring_venue::binance::{self, ConnectionPlan};
 
-use self::asks::{DayTicker, Klines, Snapshot};
+use self::asks::{DayTicker, ExchangeInfo, Klines, Snapshot};
 pub(crate) use self::host::{Host, WAKE_TOKEN};
 use self::links::{Link, Side, place_of};
 pub use self::outside::{InputLog, Line, Outside, Time};
@@ -240,11 +240,9 @@ pub struct Ingest<O, W: Outside> {
     stop: Arc<AtomicBool>,
     next_request: u64,
     next_time: Nanos,
-    next_exchange_info: Nanos,
     next_clock_check: Nanos,
     wall_offset: Nanos,
-    /// Tick sizes that differ from the configured ones, as the venue writes them.
-    exchange_info: Option<Vec<u8>>,
+    exchange_info: ExchangeInfo,
 }
 
 /// How the loop ended.
@@ -331,10 +329,9 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
             stop: parts.stop,
             next_request: 0,
             next_time: now,
-            next_exchange_info: now,
             next_clock_check: now,
             wall_offset: Nanos::UNDEF,
-            exchange_info: None,
+            exchange_info: ExchangeInfo::new(now),
         }
     }
 
@@ -372,7 +369,7 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
             while let Some(reply) = self.outside.next_reply() {
                 self.on_reply(reply);
             }
-            if let Some(body) = self.exchange_info.take() {
+            if let Some(body) = self.exchange_info.unchecked.take() {
                 check(&body)?;
             }
             self.outlet.tick();

@@ -9,7 +9,9 @@ use cobring_types::{
     Level, LinkScope, ModelIndex, ModelOutput, Nanos, Px, Qty, Quote, Side, Symbol, SymbolIndex,
     Ticker, Trade, TradeStream,
 };
-use cobring_venue::binance::{ApiError, api_error, tick_size_in_exchange_info};
+use cobring_venue::binance::{
+    ApiError, api_error, is_any_halted_in_exchange_info, tick_size_in_exchange_info,
+};
 use cobring_venue::{DecodeError, Decoded};
 use common::{
     BTC, ETH, NKN, Owned, decode, decode_text, decoder, fixture, fixtures, input, instruments,
@@ -403,6 +405,16 @@ fn exchange_info_gives_status_and_tick_of_each_configured_symbol() {
         ]
     );
     assert_eq!(decoder.counters().unknown_symbols, 1);
+
+    let is_any_halted = |body: &[u8], names: &[&str]| {
+        let symbols: Vec<Symbol> = names.iter().map(|name| Symbol::new(name).unwrap()).collect();
+        is_any_halted_in_exchange_info(body, &symbols)
+    };
+    assert_eq!(is_any_halted(&body, &["BTCUSDT", "ETHUSDT"]), Some(true));
+    assert_eq!(is_any_halted(&body, &["BTCUSDT"]), Some(false));
+    for none in [&b"{}"[..], b"{\"symbols\":1}", b"<html>"] {
+        assert_eq!(is_any_halted(none, &["ETHUSDT"]), None);
+    }
 
     let text = String::from_utf8(body).unwrap();
     let finer = text.replacen("\"tickSize\":\"0.01000000\"", "\"tickSize\":\"0.00100000\"", 1);

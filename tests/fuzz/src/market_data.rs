@@ -4,7 +4,9 @@ use std::cell::RefCell;
 
 use cobring_json::Parser;
 use cobring_types::{Input, InputKind, Instrument, Symbol};
-use cobring_venue::binance::{Decoder, api_error, server_time, tick_size_in_exchange_info};
+use cobring_venue::binance::{
+    Decoder, api_error, is_any_halted_in_exchange_info, server_time, tick_size_in_exchange_info,
+};
 use cobring_venue::{DecodeError, Decoded};
 
 use crate::json_oracle;
@@ -86,7 +88,9 @@ pub fn rest_body(bytes: &[u8]) {
     });
     let _ = api_error(bytes);
     let _ = server_time(bytes);
-    if let Some(tick_size) = tick_size_in_exchange_info(bytes, &Symbol::new("BTCUSDT").unwrap()) {
+    let btc = Symbol::new("BTCUSDT").unwrap();
+    let _ = is_any_halted_in_exchange_info(bytes, &[btc]);
+    if let Some(tick_size) = tick_size_in_exchange_info(bytes, &btc) {
         let _ = Instrument::new("BTCUSDT", &tick_size, 8);
     }
 }

@@ -14,7 +14,7 @@ use crate::stages::Notice;
 const TIME_INTERVAL: Nanos = Nanos(60 * Nanos::SECOND.0);
 /// The venue's word on its instruments is asked for this often.
 const EXCHANGE_INFO_INTERVAL: Nanos = Nanos(600 * Nanos::SECOND.0);
-/// And this soon again where a symbol has fallen silent: it may be halted.
+/// And this soon again where a symbol has fallen silent, for it may be halted, and while one is halted.
 const EXCHANGE_INFO_PAUSE: Nanos = Nanos(10 * Nanos::SECOND.0);
 /// Bit of `aux` of a snapshot request that is for a background re-sync.
 const BACKGROUND: u32 = 1 << 31;
@@ -66,6 +66,48 @@ impl DayTicker {
     }
 }
 
+/// The venue's word on its instruments.
+pub(super) struct ExchangeInfo {
+    next: Nanos,
+    asked_at: Option<Nanos>,
+    /// Whether the last one said that a symbol is halted.
+    is_any_halted: bool,
+    /// The last one, until its tick sizes are looked at.
+    pub(super) unchecked: Option<Vec<u8>>,
+}
+
+impl ExchangeInfo {
+    /// To be asked at once.
+    pub(super) const fn new(now: Nanos) -> Self {
+        Self { next: now, asked_at: None, is_any_halted: false, unchecked: None }
+    }
+
+    fn asked(&mut self, now: Nanos) {
+        self.asked_at = Some(now);
+        self.next = Nanos(now.0 + EXCHANGE_INFO_INTERVAL.0);
+    }
+
+    /// To be asked as soon as it may be.
+    fn hurry(&mut self, now: Nanos) {
+        let soon = self.asked_at.map_or(now, |at| now.max(Nanos(at.0 + EXCHANGE_INFO_PAUSE.0)));
+        self.next = self.next.min(soon);
+    }
+
+    /// Takes the answer; without one, what the last one said is still to be asked about.
+    fn answered(&mut self, now: Nanos, is_any_halted: Option<bool>) {
+        self.is_any_halted = is_any_halted.unwrap_or(self.is_any_halted);
+        // Trading goes on without a word on the streams.
+        if self.is_any_halted {
+            self.hurry(now);
+        }
+    }
+
+    /// Asked again and again it must not keep snapshots waiting, whose weight is more than ten times its own.
+    const fn priority(&self) -> RestPriority {
+        if self.is_any_halted { RestPriority::Background } else { RestPriority::Urgent }
+    }
+}
+
 impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
     pub(super) fn on_reply(&mut self, reply: RestReply) {
         let RestReply { request, status, ts_sent, body, error, .. } = reply;
@@ -93,8 +135,18 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
                     return self.pause_ticker(request.symbol, now);
                 }
             }
+            InputKind::RestExchangeInfo => {
+                let is_any_halted = error
+                    .is_none()
+                    .then(|| binance::is_any_halted_in_exchange_info(&body, &self.symbols))
+                    .flatten();
+                self.exchange_info.answered(now, is_any_halted);
+                if error.is_some() {
+                    return;
+                }
+                self.exchange_info.unchecked = Some(body.clone());
+            }
             _ if error.is_some() => return,
-            InputKind::RestExchangeInfo => self.exchange_info = Some(body.clone()),
             _ => {}
         }
         let stamp = self.outlet.stamp(Nanos::UNDEF);
@@ -164,16 +216,11 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
                 binance::time_request(),
             );
         }
-        if self.next_exchange_info <= now {
-            self.next_exchange_info = Nanos(now.0 + EXCHANGE_INFO_INTERVAL.0);
+        if self.exchange_info.next <= now {
+            self.exchange_info.asked(now);
             let request = binance::exchange_info_request(&self.symbols);
-            self.request(
-                InputKind::RestExchangeInfo,
-                RestPriority::Urgent,
-                SymbolIndex::NONE,
-                0,
-                request,
-            );
+            let priority = self.exchange_info.priority();
+            self.request(InputKind::RestExchangeInfo, priority, SymbolIndex::NONE, 0, request);
         }
     }
 
@@ -194,9 +241,7 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
         snapshot.retry_at = None;
         self.outlet.counters.snapshots_requested += 1;
         if wanted.limit == CHECK_LEVELS {
-            let last = self.next_exchange_info.0 - EXCHANGE_INFO_INTERVAL.0;
-            let soon = now.0.max(last + EXCHANGE_INFO_PAUSE.0);
-            self.next_exchange_info = Nanos(self.next_exchange_info.0.min(soon));
+            self.exchange_info.hurry(now);
         }
         let aux = wanted.limit | if wanted.background { BACKGROUND } else { 0 };
         self.outlet.put(Nanos::UNDEF, |stamp| Input {
@@ -283,4 +328,48 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
 
 fn symbol_index(at: usize) -> SymbolIndex {
     SymbolIndex(u16::try_from(at).expect("invariant: symbols are counted in 16 bits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: i64) -> Nanos {
+        Nanos(seconds * Nanos::SECOND.0)
+    }
+
+    #[test]
+    fn exchange_info_is_asked_each_ten_minutes_and_soon_where_a_symbol_is_silent() {
+        let mut info = ExchangeInfo::new(seconds(100));
+        assert_eq!((info.next, info.priority()), (seconds(100), RestPriority::Urgent));
+        info.asked(seconds(100));
+        info.answered(seconds(101), Some(false));
+        assert_eq!(info.next, seconds(700));
+        info.hurry(seconds(103));
+        assert_eq!(info.next, seconds(110));
+        info.hurry(seconds(105));
+        assert_eq!(info.next, seconds(110));
+        info.asked(seconds(110));
+        info.hurry(seconds(400));
+        assert_eq!((info.next, info.priority()), (seconds(400), RestPriority::Urgent));
+    }
+
+    #[test]
+    fn exchange_info_is_asked_each_ten_seconds_while_a_symbol_is_halted() {
+        let mut info = ExchangeInfo::new(seconds(0));
+        info.asked(seconds(0));
+        info.answered(seconds(1), Some(true));
+        assert_eq!((info.next, info.priority()), (seconds(10), RestPriority::Background));
+        // Neither an answer that is late nor one that fails is the last one.
+        info.asked(seconds(10));
+        assert_eq!(info.next, seconds(610));
+        info.answered(seconds(75), Some(true));
+        assert_eq!(info.next, seconds(75));
+        info.asked(seconds(75));
+        info.answered(seconds(76), None);
+        assert_eq!((info.next, info.priority()), (seconds(85), RestPriority::Background));
+        info.asked(seconds(85));
+        info.answered(seconds(86), Some(false));
+        assert_eq!((info.next, info.priority()), (seconds(685), RestPriority::Urgent));
+    }
 }

@@ -12,8 +12,8 @@ mod subscribe;
 pub use decode::Decoder;
 pub use rest::{
     ApiError, KLINES_LIMIT_MAX, RestRequest, api_error, depth_request, depth_weight,
-    exchange_info_request, klines_request, server_time, tick_size_in_exchange_info, ticker_request,
-    time_request,
+    exchange_info_request, is_any_halted_in_exchange_info, klines_request, server_time,
+    tick_size_in_exchange_info, ticker_request, time_request,
 };
 pub use subscribe::{ConnectionPlan, plan_connections, streams_of_symbol};
 

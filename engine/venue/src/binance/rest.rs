@@ -295,10 +295,7 @@ pub(super) fn for_each_symbol(
             seen.unknown_symbols += 1;
             continue;
         };
-        let status = match text(field(entry, "status")?, "status")? {
-            "TRADING" => InstrumentStatus::Trading,
-            _ => InstrumentStatus::Halted,
-        };
+        let status = status_of(text(field(entry, "status")?, "status")?);
         let tick_size = tick_size_of(entry)?;
         // Scales, not text, are compared: the venue pads with zeros.
         let tick_matches =
@@ -311,6 +308,13 @@ pub(super) fn for_each_symbol(
         found(FoundSymbol { symbol, status, tick_matches });
     }
     Ok(seen)
+}
+
+fn status_of(text: &str) -> InstrumentStatus {
+    match text {
+        "TRADING" => InstrumentStatus::Trading,
+        _ => InstrumentStatus::Halted,
+    }
 }
 
 fn tick_size_of(entry: Value<'_>) -> Result<Value<'_>, DecodeError> {
@@ -336,6 +340,20 @@ pub fn tick_size_in_exchange_info(body: &[u8], symbol: &Symbol) -> Option<String
         .as_array()?
         .find(|entry| entry.field("symbol").and_then(Value::as_str) == Some(symbol.as_str()))?;
     tick_size_of(entry).ok()?.as_str().map(str::to_owned)
+}
+
+/// Whether an `exchangeInfo` body says that trading of one of the symbols is halted; `None` where it is none.
+#[cold]
+#[must_use]
+pub fn is_any_halted_in_exchange_info(body: &[u8], symbols: &[Symbol]) -> Option<bool> {
+    let mut parser = Parser::with_capacity(body.len());
+    let document = parser.parse(body).ok()?;
+    let is_halted = |entry: Value<'_>| {
+        let text = |name| entry.field(name).and_then(Value::as_str);
+        text("symbol").is_some_and(|name| symbols.iter().any(|symbol| symbol.as_str() == name))
+            && text("status").is_some_and(|text| status_of(text) == InstrumentStatus::Halted)
+    };
+    Some(document.root().field("symbols")?.as_array()?.any(is_halted))
 }
 
 fn field<'d>(object: Value<'d>, name: &'static str) -> Result<Value<'d>, DecodeError> {
