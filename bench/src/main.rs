@@ -3,6 +3,7 @@
 
 mod path;
 mod publish;
+mod readers;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -34,10 +35,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Publishing a frame: windows of 300 and of 1,500 rows, against a bare copy.
+    /// Publishing a frame: windows of 300 and of 1,500 rows, against a bare copy; with no reader, with readers,
+    /// and with stopped ones.
     #[command(after_help = "Example:
   cargo run --release -p bench -- publish")]
     Publish {
+        /// Seconds that readers are stopped, and that they read, and that there is none.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
         /// Print a JSON object a line.
         #[arg(long)]
         json: bool,
@@ -48,13 +53,25 @@ enum Command {
         #[arg(long, hide = true, default_value_t = 1_000)]
         frames: u64,
     },
+    /// What a reader of the bench does.
+    #[command(hide = true)]
+    Read {
+        /// The engine's directory.
+        dir: PathBuf,
+        /// Ends before this frame.
+        #[arg(long)]
+        until: u64,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Path { files, rounds, json } => path::run(&files, rounds, json),
         Command::Publish { count: Some(rows), frames, .. } => publish::count(rows, frames),
-        Command::Publish { count: None, json, .. } => publish::run(json),
+        Command::Publish { count: None, rounds, json, .. } => {
+            publish::run(json).and_then(|()| readers::run(rounds, json))
+        }
+        Command::Read { dir, until } => readers::read(&dir, until),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,14 +8,16 @@ use std::process::Command;
 use std::time::Instant;
 
 use cobring_frame::{
-    BAR_INTERVALS, CandleRow, FrameImage, FrameLayout, Segment, SegmentSpec, WindowRows, Windows,
+    BAR_INTERVALS, CandleRow, EngineDir, FrameError, FrameImage, FrameLayout, Segment, SegmentSpec,
+    WindowRows, Windows,
 };
 use hdrhistogram::Histogram;
 use serde_json::json;
 
 /// Rows of the candle windows that are compared.
 const ROWS: [u64; 2] = [300, 1_500];
-const SLOT_COUNT: u32 = 1_024;
+pub(crate) const SYMBOL: &str = "BENCH";
+pub(crate) const SLOT_COUNT: u32 = 1_024;
 /// Frames between two looks at the clock: one alone is shorter than the clock's own cost.
 const BATCH: u32 = 64;
 const BATCHES: u32 = 20_000;
@@ -23,7 +25,7 @@ const BATCHES: u32 = 20_000;
 const COUNTED: u64 = 1_000;
 
 /// A ring with full candle windows, and the frame that it publishes.
-struct Stand {
+pub(crate) struct Stand {
     ring: cobring_frame::FrameRing,
     windows: Windows,
     image: FrameImage,
@@ -34,11 +36,23 @@ struct Stand {
 
 impl Stand {
     fn new(rows: u64) -> Result<Self, Box<dyn Error>> {
+        Self::of(rows, Segment::private)
+    }
+
+    /// The same in shared memory, for other processes to read.
+    pub(crate) fn in_directory(rows: u64, dir: &EngineDir) -> Result<Self, Box<dyn Error>> {
+        Self::of(rows, |spec| Segment::create(dir, spec))
+    }
+
+    fn of(
+        rows: u64,
+        segment: impl FnOnce(&SegmentSpec) -> Result<Segment, FrameError>,
+    ) -> Result<Self, Box<dyn Error>> {
         let layout =
             FrameLayout::new(20, 0).map_err(|bytes| format!("a frame of {bytes} bytes"))?;
         let schema = layout.schema(WindowRows { candles: rows, ..WindowRows::default() }, &[]);
-        let segment = Segment::private(&SegmentSpec {
-            symbol: "BENCH".into(),
+        let segment = segment(&SegmentSpec {
+            symbol: SYMBOL.into(),
             epoch: 1,
             schema: schema.to_json(),
             schema_id: schema.id(),
@@ -60,9 +74,13 @@ impl Stand {
 
     /// As a fold publishes: the cursors of all windows, then the frame.
     #[inline(never)]
-    fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) {
         self.image.head_mut().cursors = self.windows.cursors();
         self.ring.publish(self.image.words());
+    }
+
+    pub(crate) fn published(&self) -> u64 {
+        self.ring.published()
     }
 
     #[inline(never)]
