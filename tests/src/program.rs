@@ -25,7 +25,8 @@ fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--quiet", "--package", "cobring-cli", "--target-dir"])
+        // The features of the whole workspace: what its tests have been built from is not built once more.
+        .args(["build", "--quiet", "--workspace", "--bin", "cobring", "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile.ends_with("release") {

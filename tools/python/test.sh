@@ -11,12 +11,15 @@ venv="$target/venv"
 
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$here[test,plot]"
+# The features of the whole workspace: what its tests have been built from is not built once more.
+build=(--quiet --manifest-path "$root/Cargo.toml" --workspace)
 if [ -z "${COBRING_BIN:-}" ]; then
-  cargo build --quiet --manifest-path "$root/Cargo.toml" -p cobring-cli
+  cargo build "${build[@]}" --bin cobring
   export COBRING_BIN="$target/debug/cobring"
 fi
-cargo build --quiet --manifest-path "$root/Cargo.toml" -p cobring-c -p cobring-reference
-export COBRING_C_LIB="${COBRING_C_LIB:-$target/debug}"
+cargo build "${build[@]}" --bin cobring-reference
+cargo test "${build[@]}" --no-run --test example  # with the C library that it links
+export COBRING_C_LIB="${COBRING_C_LIB:-$target/debug/deps}"
 export COBRING_REFERENCE="${COBRING_REFERENCE:-$target/debug/cobring-reference}"
 cd "$here/tests"  # not beside the sources: the installed package is tested
 exec "$venv/bin/python" -m pytest -q "$@"
