@@ -77,8 +77,14 @@ impl Process {
     /// Starts the program; its lines of stdout are kept.
     #[must_use]
     pub fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+        Self::start_command(Command::new(program()).args(args))
+    }
+
+    /// Starts another program; its lines of stdout are kept.
+    #[must_use]
+    pub fn start_command(command: &mut Command) -> Self {
         let stdout = Lines::default();
-        let mut process = Self::start_with(args, {
+        let mut process = Self::spawn(command, {
             let stdout = stdout.clone();
             move |line| stdout.0.lock().unwrap_or_else(PoisonError::into_inner).push(line)
         });
@@ -91,8 +97,11 @@ impl Process {
         args: impl IntoIterator<Item = S>,
         on_line: impl FnMut(String) + Send + 'static,
     ) -> Self {
-        let mut child = Command::new(program())
-            .args(args)
+        Self::spawn(Command::new(program()).args(args), on_line)
+    }
+
+    fn spawn(command: &mut Command, on_line: impl FnMut(String) + Send + 'static) -> Self {
+        let mut child = command
             .env("COBRING_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

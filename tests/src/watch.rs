@@ -29,7 +29,9 @@ pub struct Frame {
 }
 
 impl Frame {
-    fn parse(line: &str) -> Self {
+    /// Of a line of JSON, as `frame watch` and `replay` print it.
+    #[must_use]
+    pub fn parse(line: &str) -> Self {
         let frame: Value = serde_json::from_str(line).expect("a frame is a line of JSON");
         let count = |key: &str| frame[key].as_u64().unwrap_or_else(|| panic!("{key}: {line}"));
         let text = |value: &Value| value.as_str().expect("text").to_owned();

@@ -126,13 +126,17 @@ pub struct Resumed {
     pub inputs: u64,
 }
 
-/// Runs the engine until `stop` is set.
+/// Runs the engine until `stop` is set; `observer` looks on.
 ///
 /// # Errors
 /// [`RunError`]; the segments are retired and the log is closed all the same.
-pub fn run(
+///
+/// # Panics
+/// Where a stage or the observer panicked: the segments are retired first.
+pub fn run<O: Observer + Send + 'static>(
     config: &Config,
     stop: Arc<AtomicBool>,
+    observer: O,
     started: impl FnOnce(&Started),
 ) -> Result<RunReport, RunError> {
     check_cores(config)?;
@@ -169,7 +173,7 @@ pub fn run(
     let epoch = next_epoch(&dir, &names, clock.now());
     let (folds, models, segment_bytes) = open_segments(&dir, config, epoch, &clock)?;
     retire_on_panic(folds.iter().map(SymbolFold::retire_handle).collect());
-    let observer = Checkpoints { sender: None, dir: dir.path().to_owned() };
+    let observer = Checkpoints { sender: None, dir: dir.path().to_owned(), observer };
     let mut fold = Fold::new(folds, Some(clock), observer);
     let (resumed, start) = match left {
         Ok(left) => {
@@ -410,15 +414,23 @@ fn check_tick_sizes(
 
 /// Takes checkpoints: the fold's state at once, the windows by a helper that reads them like anyone else.
 #[derive(Debug)]
-struct Checkpoints {
+struct Checkpoints<O> {
     sender: Option<CheckpointSender>,
     dir: PathBuf,
+    observer: O,
 }
 
-impl Observer for Checkpoints {
-    fn after_timer(&mut self, _: Nanos, _: &[SymbolFold]) {}
+impl<O: Observer> Observer for Checkpoints<O> {
+    fn after_timer(&mut self, g: Nanos, symbols: &[SymbolFold]) {
+        self.observer.after_timer(g, symbols);
+    }
+
+    fn after_frame(&mut self, at: usize, symbols: &[SymbolFold]) {
+        self.observer.after_frame(at, symbols);
+    }
 
     fn at_checkpoint(&mut self, input_seq: u64, fold: FoldState<'_>) {
+        self.observer.at_checkpoint(input_seq, fold);
         let Some(sender) = self.sender.clone() else { return };
         let state = fold.save();
         let windows: Vec<(String, Vec<(String, u64)>)> = fold

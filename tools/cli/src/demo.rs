@@ -91,7 +91,7 @@ impl Demo {
             let stop = Arc::clone(&stop);
             thread::Builder::new()
                 .name("cobring-engine".to_owned())
-                .spawn(move || live::run(&config, stop, |_| {}))?
+                .spawn(move || live::run(&config, stop, (), |_| {}))?
         };
         writeln!(
             io::stderr(),

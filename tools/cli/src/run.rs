@@ -33,7 +33,7 @@ impl Run {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let config = output::config(self.config.as_deref())?;
         let signals = Signals::catch()?;
-        let report = live::run(&config, signals.stop_flag(), announce)?;
+        let report = live::run(&config, signals.stop_flag(), (), announce)?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", report_json(&report))?;
