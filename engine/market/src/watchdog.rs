@@ -100,6 +100,8 @@ enum Check {
     None,
     Wanted,
     Asked,
+    /// The answer is on its way, and the connection that it was about is another now.
+    Orphaned,
     /// The venue is at this update id, we are not.
     Behind {
         update_id: u64,
@@ -152,7 +154,7 @@ impl DepthWatch {
         match self.check {
             Check::Behind { update_id: awaited, .. } if update_id < awaited => {}
             // The answer that is on its way is still this check's.
-            Check::Asked => {}
+            Check::Asked | Check::Orphaned => {}
             _ => self.check = Check::None,
         }
     }
@@ -160,7 +162,7 @@ impl DepthWatch {
     /// A connection begins with the stream: its silence counts from here.
     pub(crate) fn on_link(&mut self, ts: Nanos) {
         self.rhythm.last = ts;
-        self.check = Check::None;
+        self.check = if self.is_asked() { Check::Orphaned } else { Check::None };
         self.quiet_until = Nanos::UNDEF;
     }
 
@@ -191,22 +193,22 @@ impl DepthWatch {
         let is_check = background && limit == CHECK_LEVELS;
         if is_check {
             self.check = Check::Asked;
-        } else if self.check == Check::Asked {
+        } else if self.is_asked() {
             // Another question goes in its place.
             self.check = Check::None;
         }
         is_check
     }
 
-    /// Whether the next snapshot is this check's answer.
+    /// Whether the next snapshot is a check's answer: with its few levels it makes no book.
     pub(crate) fn is_asked(&self) -> bool {
-        self.check == Check::Asked
+        matches!(self.check, Check::Asked | Check::Orphaned)
     }
 
     /// The venue's update id, and ours where the book is live.
     pub(crate) fn on_answer(&mut self, ts: Nanos, venue: u64, own: Option<u64>) {
-        self.check = Check::None;
-        let Some(own) = own else { return };
+        let is_orphaned = std::mem::replace(&mut self.check, Check::None) == Check::Orphaned;
+        let Some(own) = own.filter(|_| !is_orphaned) else { return };
         if venue > own {
             self.check = Check::Behind { update_id: venue, since: ts };
             return;

@@ -1,6 +1,6 @@
 //! `cobring sim-test`: the whole engine in virtual time, seed after seed, against the exchange's own truth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -250,9 +250,12 @@ impl Totals {
 
     /// Faults of the catalogue and of the host that no seed drew.
     fn missing(&self) -> Vec<&'static str> {
-        let known = CATALOGUE.iter().map(|entry| entry.id).chain(HOST_FAULTS);
+        let known: BTreeSet<_> = CATALOGUE.iter().map(|entry| entry.id).chain(HOST_FAULTS).collect();
         // One ends a run by design.
-        known.filter(|id| *id != "tick_size_change" && !self.faults.contains_key(*id)).collect()
+        known
+            .into_iter()
+            .filter(|id| *id != "tick_size_change" && !self.faults.contains_key(*id))
+            .collect()
     }
 }
 

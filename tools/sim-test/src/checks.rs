@@ -6,8 +6,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cobring_frame::{
-    BOOK_STATES, CANDLE_FLAT, CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CandleRow, FrameHead,
-    TICK_TRADE, TRIGGERS,
+    BOOK_STATES, CANDLE_FLAGS, CANDLE_FLAT, CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL,
+    CandleRow, FrameHead, TICK_TRADE, TRIGGERS,
 };
 use cobring_pipeline::fold::{FoldState, Observer, SymbolFold};
 use cobring_types::{LinkScope, Nanos, Px, Side};
@@ -27,6 +27,8 @@ pub(crate) struct Checks {
     /// A trade of the stream may be several of the venue's.
     joins_fills: bool,
     behind_max: Nanos,
+    /// Our clock less the venue's.
+    skew: Nanos,
     symbols: Vec<Checked>,
     touched: Vec<Touched>,
     /// Frames compared, and whole books.
@@ -68,11 +70,12 @@ impl Checks {
     pub(crate) fn new(truth: Arc<Mutex<Truth>>, plan: &Plan) -> Self {
         let count = truth.lock().unwrap_or_else(PoisonError::into_inner).symbols.len();
         let symbols = vec![Checked::default(); count];
-        let Plan { joins_fills, behind_max, .. } = *plan;
+        let Plan { joins_fills, behind_max, skew, .. } = *plan;
         Self {
             truth,
             joins_fills,
             behind_max,
+            skew,
             symbols,
             touched: Vec::new(),
             frames: 0,
@@ -96,6 +99,9 @@ impl Checks {
             let head = fold.market().image().head();
             let symbol = truth.symbols[at].name.clone();
             let (at, seq) = (head.times.ts_recv, head.identity.seq);
+            let trigger = TRIGGERS[usize::from(head.identity.trigger)];
+            let (state, id) = (state_of(head), head.book.update_id);
+            let what = format!("{what} (frame by {trigger}, book {state} at update id {id})");
             truth.violate(Violation { symbol, at, seq, what });
         }
     }
@@ -119,7 +125,10 @@ impl Checks {
             checked.update_id = None;
             return check_not_live(head);
         }
-        if !truth.carries(LinkScope::DEPTH) {
+        // A timer before the loss of a link is folded behind it.
+        let is_before_loss = TRIGGERS[usize::from(head.identity.trigger)] == "timer"
+            && head.times.ts_recv <= truth.links_changed_at.0;
+        if !truth.carries(LinkScope::DEPTH) && !is_before_loss {
             return Err("live, and no connection carries depth".to_owned());
         }
         let truth = &mut truth.symbols[at];
@@ -163,8 +172,12 @@ impl Checks {
         Ok(())
     }
 
-    fn check_second(&mut self, at: usize, fold: &SymbolFold, truth: &SymbolTruth) -> Finding {
+    fn check_second(&mut self, at: usize, g: Nanos, fold: &SymbolFold, truth: &Truth) -> Finding {
+        let thaws_at = truth.thaws_at;
+        let truth = &truth.symbols[at];
         let head = fold.market().image().head();
+        // What the venue's clock said at the timer, which may be long past after a suspend.
+        let venue_ms = (g.0 - self.skew.0) / Nanos::MILLISECOND.0;
         if state_of(head) == "live" && truth.book.update_id == head.book.update_id {
             self.books += 1;
             check_book(head, fold, &truth.book)?;
@@ -175,7 +188,9 @@ impl Checks {
         while checked.bars < candles.done() {
             let Some(row) = candles.get(checked.bars) else { break };
             let second = row.open_time.div_euclid(Nanos::SECOND.0);
-            if truth.venue_ms < (second + 1) * 1_000 + SETTLED_MS {
+            let is_settled = venue_ms >= (second + 1) * 1_000 + SETTLED_MS
+                && g.0 >= thaws_at.0.saturating_add(SETTLED_MS * Nanos::MILLISECOND.0);
+            if !is_settled {
                 break;
             }
             checked.bars += 1;
@@ -184,7 +199,8 @@ impl Checks {
                 truth.seconds.first_key_value().is_some_and(|(&first, _)| second > first);
             if row.flags & doubtful == 0 && is_of_play {
                 self.bars += 1;
-                check_bar(&row, truth.seconds.get(&second))?;
+                check_bar(&row, truth.seconds.get(&second))
+                    .map_err(|what| format!("{what}, flags {:?}", flags_of(&row)))?;
             }
         }
         Ok(())
@@ -197,9 +213,7 @@ impl Observer for Checks {
             return;
         }
         for (at, fold) in symbols.iter().enumerate() {
-            self.with_truth(at, fold, |checks, truth| {
-                checks.check_second(at, fold, &truth.symbols[at])
-            });
+            self.with_truth(at, fold, |checks, truth| checks.check_second(at, g, fold, truth));
         }
         let is_well = |fold: &SymbolFold| {
             let head = fold.market().image().head();
@@ -374,6 +388,11 @@ fn check_buckets(head: &FrameHead, fold: &SymbolFold, book: &NaiveBook) -> Findi
         close("imbalance", head.imbalance.imbalance, wanted)?;
     }
     Ok(())
+}
+
+fn flags_of(row: &CandleRow) -> Vec<&'static str> {
+    let set = |(at, name): (usize, &&'static str)| (row.flags >> at & 1 == 1).then_some(*name);
+    CANDLE_FLAGS.iter().enumerate().filter_map(set).collect()
 }
 
 /// A closed second with nothing said against it is the venue's.

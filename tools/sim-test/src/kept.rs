@@ -50,7 +50,8 @@ impl InputLog for Keeper {
     fn log(&mut self, input: &Input<'_>) {
         if let InputKind::LinkUp | InputKind::LinkDown = input.kind {
             let mut truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner);
-            truth.on_link(input.connection, LinkScope(input.aux), input.kind == InputKind::LinkUp);
+            let is_up = input.kind == InputKind::LinkUp;
+            truth.on_link(input.stamp.ts_recv, input.connection, LinkScope(input.aux), is_up);
         }
         if let Some(kept) = &mut self.kept {
             kept.push(KeptInput::of(input));

@@ -28,6 +28,8 @@ pub(crate) struct VirtualLine {
     network: Rc<RefCell<Network>>,
     unread: bool,
     outgoing: VecDeque<String>,
+    /// Of the newest ping without an answer.
+    pong: Option<Vec<u8>>,
     limit: SlidingLimit,
 }
 
@@ -39,6 +41,7 @@ impl VirtualLine {
             network,
             unread: true,
             outgoing: VecDeque::new(),
+            pong: None,
             limit: SlidingLimit::new(SENDS_MAX, SENDS_WINDOW),
         }
     }
@@ -69,7 +72,7 @@ impl Line for VirtualLine {
 
     fn read(
         &mut self,
-        _: Nanos,
+        now: Nanos,
         messages_max: usize,
         on: &mut impl FnMut(Received<'_>) -> Verdict,
     ) -> Result<ReadOutcome, NetError> {
@@ -97,7 +100,8 @@ impl Line for VirtualLine {
                     }
                 }
                 Delivered::Ping(payload) => {
-                    self.network.borrow_mut().pong(self.client, payload.to_vec());
+                    self.pong = Some(payload.to_vec());
+                    let _still_open = self.write(now);
                 }
                 Delivered::Close(code) => return Ok(ReadOutcome::Closed { code }),
                 Delivered::Ended => {
@@ -113,10 +117,15 @@ impl Line for VirtualLine {
     }
 
     fn next_send_at(&self, now: Nanos) -> Option<Nanos> {
-        (!self.outgoing.is_empty()).then(|| self.limit.not_before(now, 0))
+        let waits = self.pong.is_some() || !self.outgoing.is_empty();
+        waits.then(|| self.limit.not_before(now, 0))
     }
 
     fn write(&mut self, now: Nanos) -> Result<(), NetError> {
+        if self.pong.is_some() && self.limit.take(now, 0) {
+            let payload = self.pong.take().unwrap_or_default();
+            self.network.borrow_mut().pong(self.client, payload);
+        }
         while !self.outgoing.is_empty() && self.limit.take(now, 0) {
             if let Some(text) = self.outgoing.pop_front() {
                 self.network.borrow_mut().say(self.client, text);

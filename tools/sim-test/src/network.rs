@@ -388,6 +388,9 @@ impl Network {
                     HostFault::ClockStep(by) => self.time.step_wall_clock(by),
                     HostFault::Hiccup(length) | HostFault::Suspend(length) => {
                         self.frozen_until_ns = self.now_ns + length.0;
+                        let thaws_at = self.host_time(self.frozen_until_ns);
+                        let mut truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner);
+                        truth.thaws_at = thaws_at;
                     }
                     HostFault::NamesFail(length) => {
                         self.names_fail_until_ns = self.now_ns + length.0;

@@ -137,6 +137,18 @@ fn symbol(name: &str, random: &mut Random) -> SyntheticSymbol {
 pub(crate) const ADDRESSES: &str =
     "websocket_url = \"ws://exchange\"\nrest_url = \"http://exchange\"\n";
 
+/// Of [`SYMBOLS`], as shipped.
+pub(crate) const SYMBOL_TABLES: &str = "\
+[symbols.BTCUSDT]
+tick_size = \"0.01\"
+bucket_size = \"10\"
+range = \"50\"
+[symbols.ETHUSDT]
+tick_size = \"0.01\"
+bucket_size = \"1\"
+range = \"5\"
+";
+
 fn config(joins_fills: bool, random: &mut Random) -> String {
     let stream = if joins_fills { "aggTrade" } else { "trade" };
     let separate = random.percent(40);
@@ -150,7 +162,7 @@ fn config(joins_fills: bool, random: &mut Random) -> String {
          separate_depth_connection = {separate}\ntwin_connections = {twin}\n\
          renew_after_s = {renew_after_s}\nreconnect_min_s = 0.2\nreconnect_max_s = 2\n\
          connect_timeout_s = 3\nrequest_timeout_s = 5\nverify_tick_size = false\n\
-         [symbol_defaults]\nticks_promised = 20_000\nresync_levels = {resync_levels}\n{models}"
+         [symbol_defaults]\nticks_promised = 20_000\nresync_levels = {resync_levels}\n{models}{SYMBOL_TABLES}"
     )
 }
 

@@ -10,7 +10,7 @@ use cobring_types::Nanos;
 
 use crate::checks::Checks;
 use crate::network::Latency;
-use crate::plan::{ADDRESSES, BEHIND_MAX, Plan, Planned, SYMBOLS};
+use crate::plan::{ADDRESSES, BEHIND_MAX, Plan, Planned, SYMBOL_TABLES, SYMBOLS};
 use crate::run::{Report, Watcher, run_watched};
 
 /// What a scenario found: figures by name, in order, and what does not hold.
@@ -138,7 +138,7 @@ pub fn renewals(seed: u64, count: u32) -> Findings {
         let binance =
             format!("separate_depth_connection = true\nrenew_after_s = {renew_after_s}\n");
         let pace = Pace { clusters_per_hour: 36_000, ..Pace::VENUE };
-        let plan = calm(seed, two_symbols(seed, pace), config(&binance, ""), length);
+        let plan = calm(seed, two_symbols(seed, pace), config(&binance, SYMBOL_TABLES), length);
         run_watched(plan, None, |checks| Trace::new(checks, SYMBOLS.len()))
     };
     let (plain_report, mut plain) = trace(86_400);
@@ -289,7 +289,8 @@ pub fn quiet(seed: u64, hours: u32) -> Findings {
     let stalls_at = market.start_ms * 1_000_000 + length.0;
     // The last messages before a check tells of them are a check's interval old.
     let behind_max = Nanos(40 * Nanos::SECOND.0);
-    let quiet = Plan { behind_max, ..calm(seed, market.clone(), config("", ""), length) };
+    let quiet =
+        Plan { behind_max, ..calm(seed, market.clone(), config("", SYMBOL_TABLES), length) };
     let (report, _) = run_watched(quiet, None, |checks| checks);
     found.add(&report);
     found.count("streams_stalled", report.ingest.streams_stalled);
@@ -298,7 +299,7 @@ pub fn quiet(seed: u64, hours: u32) -> Findings {
         report.ingest.streams_stalled + report.ingest.links_lost == 0,
         "a quiet stream was taken for dead",
     );
-    let mut stalled = Plan { behind_max, ..calm(seed, market, config("", ""), length) };
+    let mut stalled = Plan { behind_max, ..calm(seed, market, config("", SYMBOL_TABLES), length) };
     stalled.end_ns += 1_800 * Nanos::SECOND.0;
     let stream = format!("{}@depth@100ms", SYMBOLS[SYMBOLS.len() - 1].to_lowercase());
     // Longer than it may take to be found; the new connection hears nothing either, until it ends.
@@ -339,7 +340,7 @@ pub fn endurance(
     let length = Nanos(i64::from(hours) * 3_600 * Nanos::SECOND.0);
     let mut market = two_symbols(seed, Pace::VENUE);
     market.burst = Some(Burst { every_s: 3_600, for_s: 10, factor: 40 });
-    let plan = calm(seed, market, config("", ""), length);
+    let plan = calm(seed, market, config("", SYMBOL_TABLES), length);
     let (report, mut watchers) = run_watched(plan, None, move |checks| Endurance {
         checks,
         measure: measure.clone(),

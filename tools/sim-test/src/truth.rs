@@ -60,8 +60,6 @@ pub(crate) struct SymbolTruth {
     quotes: VecDeque<BookTicker>,
     trades: VecDeque<Trade>,
     pub(crate) seconds: BTreeMap<i64, Second>,
-    /// The newest trade's, or the newest event's time, ms.
-    pub(crate) venue_ms: i64,
     /// Depth events so far.
     pub(crate) depth_events: u64,
     pub(crate) trade_events: u64,
@@ -72,6 +70,9 @@ pub(crate) struct SymbolTruth {
 pub(crate) struct Truth {
     pub(crate) symbols: Vec<SymbolTruth>,
     links: BTreeMap<u16, LinkScope>,
+    pub(crate) links_changed_at: Nanos,
+    /// The engine was given no processor up to here: until it has caught up it knows nothing of that time.
+    pub(crate) thaws_at: Nanos,
     pub(crate) violation: Option<Violation>,
     /// Every symbol has been well at this timer.
     pub(crate) well_at: Option<Nanos>,
@@ -90,7 +91,6 @@ impl SymbolTruth {
             quotes: VecDeque::new(),
             trades: VecDeque::new(),
             seconds: BTreeMap::new(),
-            venue_ms: i64::MIN,
             depth_events: 0,
             trade_events: 0,
         }
@@ -98,7 +98,6 @@ impl SymbolTruth {
 
     /// An event of the market, sent when the engine's clock says `now`.
     pub(crate) fn on_event(&mut self, event: &MarketEvent, now: Nanos) {
-        self.venue_ms = self.venue_ms.max(event.venue_ms.unwrap_or(i64::MIN));
         match &event.body {
             Body::Depth(update) => {
                 self.depth_events += 1;
@@ -210,11 +209,21 @@ impl SymbolTruth {
 
 impl Truth {
     pub(crate) fn new(symbols: Vec<SymbolTruth>, stop: Arc<AtomicBool>) -> Self {
-        Self { symbols, links: BTreeMap::new(), violation: None, well_at: None, stop }
+        let (links_changed_at, thaws_at) = (Nanos::UNDEF, Nanos::UNDEF);
+        Self {
+            symbols,
+            links: BTreeMap::new(),
+            links_changed_at,
+            thaws_at,
+            violation: None,
+            well_at: None,
+            stop,
+        }
     }
 
     /// A connection stands or is lost, as the engine's log has it.
-    pub(crate) fn on_link(&mut self, connection: u16, scope: LinkScope, is_up: bool) {
+    pub(crate) fn on_link(&mut self, at: Nanos, connection: u16, scope: LinkScope, is_up: bool) {
+        self.links_changed_at = at;
         if is_up {
             self.links.insert(connection, scope);
         } else {
