@@ -36,7 +36,7 @@ pub struct SyntheticConfig {
 /// | pace | depth events | trades | quotes |
 /// |---|---|---|---|
 /// | [`Pace::VENUE`] | 10 | 30 | 50 |
-/// | [`Pace::CALM`] | 10 | 10 | 20 |
+/// | [`Pace::CALM`] | 10 | 12 | 14 |
 /// | [`Pace::QUIET`] | 0.03 | 0.04 | 0.03 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
