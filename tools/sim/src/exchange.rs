@@ -316,7 +316,7 @@ impl Exchange {
         };
         self.last_at_ns = event.at_ns;
         self.end_due_outage(event.at_ns);
-        self.inject_scheduled(event.at_ns);
+        self.inject_scheduled(event.at_ns, self.played + 1);
         let venue_ms = match event.venue_ms {
             Some(venue_ms) => {
                 self.clock.observe(venue_ms, event.at_ns);
@@ -370,7 +370,7 @@ impl Exchange {
     /// Everything that is due at a position of play, the next event of the market apart.
     pub(crate) fn pass_due(&mut self, at_ns: i64) {
         self.end_due_outage(at_ns);
-        self.inject_scheduled(at_ns);
+        self.inject_scheduled(at_ns, self.played);
         self.close_due(self.wall.now());
         let is_event_due = self.next_event.as_ref().is_some_and(|event| event.at_ns <= at_ns);
         if self.play == Play::Playing && !is_event_due && self.quiet_due_ns() <= at_ns {
@@ -431,9 +431,12 @@ impl Exchange {
 
     /// The answer to a request for a book; `None` before a recording's snapshot.
     pub(crate) fn known_depth(&mut self, symbol: usize, limit: usize) -> Option<String> {
-        let is_stale = self.rest_faults.take_stale_snapshot(&self.markets[symbol].spec.name);
-        let stale = || self.markets[symbol].stale_book().filter(|_| is_stale);
-        let book = stale().or_else(|| self.rest_book(symbol))?;
+        if self.rest_faults.take_stale_snapshot(&self.markets[symbol].spec.name)
+            && let Some(book) = self.markets[symbol].stale_book()
+        {
+            return Some(messages::book(&book, limit));
+        }
+        let book = self.rest_book(symbol)?;
         Some(messages::book(book, limit))
     }
 
@@ -521,11 +524,11 @@ impl Exchange {
         }
     }
 
-    fn inject_scheduled(&mut self, at_ns: i64) {
+    /// All that are due by a position of play or a message.
+    fn inject_scheduled(&mut self, at_ns: i64, message: u64) {
         if self.schedule.is_empty() && self.random.is_none() {
             return;
         }
-        let message = self.played + 1;
         let is_due = |entry: &mut ScheduledFault| {
             entry.at_s.is_some_and(|due_s| nanos(due_s) <= at_ns)
                 || entry.at_message.is_some_and(|due| due <= message)

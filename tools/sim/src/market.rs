@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::book::{Book, Level};
+use crate::book::{Book, Level, Side};
 use crate::decimal::Fixed;
 use crate::kline::{self, DAY_MS, Interval, KlineHistory, KlineStreams, Klines, SECOND_MS, Sums};
 use crate::messages::{self, AggTrade};
@@ -57,8 +57,9 @@ pub(crate) struct Market {
     book: Book,
     book_known: bool,
     pending: VecDeque<DepthUpdate>,
-    /// Up to two books, the older one first, and the time of the younger.
-    history: VecDeque<Book>,
+    /// Up to two books as id, bids and asks (a copy of lists costs little), the older one first, and the time of the
+    /// younger.
+    history: VecDeque<(u64, Vec<Level>, Vec<Level>)>,
     history_ms: i64,
     slow: Option<SlowDepth>,
     partial_second: i64,
@@ -206,8 +207,9 @@ impl Market {
     }
 
     /// A book that is 5 to 10 s old, or the oldest there is.
-    pub(crate) fn stale_book(&self) -> Option<&Book> {
-        self.history.front().or(self.book())
+    pub(crate) fn stale_book(&self) -> Option<Book> {
+        let old = |(id, bids, asks): &(u64, Vec<_>, Vec<_>)| Book::from_levels(*id, bids, asks);
+        self.history.front().map(old).or_else(|| self.book().cloned())
     }
 
     /// The last 24 hours; zeros before the first price.
@@ -242,8 +244,8 @@ impl Market {
             symbol: self.spec.name.clone(),
             book_known: self.book_known,
             update_id: self.book.update_id,
-            bids: self.book.top(crate::Side::Bid, usize::MAX),
-            asks: self.book.top(crate::Side::Ask, usize::MAX),
+            bids: self.book.top(Side::Bid, usize::MAX),
+            asks: self.book.top(Side::Ask, usize::MAX),
             trade_count: self.tape.count(),
             first_trade_id: self.tape.first_id(),
             last_trade_id: self.tape.last().map_or(0, |trade| trade.id),
@@ -272,7 +274,8 @@ impl Market {
         if self.book_known
             && (self.history.is_empty() || venue_ms - self.history_ms >= HISTORY_EVERY_MS)
         {
-            self.history.push_back(self.book.clone());
+            let [bids, asks] = [Side::Bid, Side::Ask].map(|side| self.book.top(side, usize::MAX));
+            self.history.push_back((self.book.update_id, bids, asks));
             self.history_ms = venue_ms;
             if self.history.len() > 2 {
                 self.history.pop_front();

@@ -1,5 +1,7 @@
 //! The JSON of each message, in the venue's own key order.
 
+use std::fmt::Write as _;
+
 use crate::book::{Book, Level, Side};
 use crate::decimal::{Fixed, units_to_text};
 use crate::source::{BookTicker, DepthUpdate, Trade};
@@ -8,13 +10,15 @@ use crate::time_unit::TimeUnit;
 
 /// Wraps a payload for `/stream` connections.
 pub(crate) fn combined(stream: &str, data: &str) -> String {
-    format!(r#"{{"stream":"{stream}","data":{data}}}"#)
+    ["{\"stream\":\"", stream, "\",\"data\":", data, "}"].concat()
 }
 
 /// `{"e":"depthUpdate","E":1723161255308,"s":"ETHUSDT","U":35346513499,"u":35346513505,"b":[["2683.80000000","3.02920000"]],"a":[]}`
 pub(crate) fn depth_update(symbol: &str, event_ms: i64, update: &DepthUpdate) -> String {
     let DepthUpdate { first_id, last_id, bids, asks } = update;
-    let mut json = format!(
+    let mut json = String::with_capacity(128 + LEVEL_BYTES * (bids.len() + asks.len()));
+    let _ = write!(
+        json,
         r#"{{"e":"depthUpdate","E":{event_ms},"s":"{symbol}","U":{first_id},"u":{last_id},"b":"#
     );
     push_levels(&mut json, bids);
@@ -33,6 +37,9 @@ pub(crate) fn book(book: &Book, limit: usize) -> String {
     json.push('}');
     json
 }
+
+/// Of most levels.
+const LEVEL_BYTES: usize = 36;
 
 fn push_levels(json: &mut String, levels: &[Level]) {
     json.push('[');

@@ -121,8 +121,12 @@ pub(crate) async fn run(
                 Err(error) => tracing::debug!(%error, "accept failed"),
             },
             Ok(()) = refuse_until.changed() => {
-                drop(listener);
-                listener = reopen(addr, &mut refuse_until, &shared.clock).await;
+                // The end of a time that has passed already changes nothing.
+                let until = *refuse_until.borrow_and_update();
+                if until.is_some_and(|until| shared.clock.now() < until) {
+                    drop(listener);
+                    listener = reopen(addr, &mut refuse_until, &shared.clock).await;
+                }
             }
         }
     }

@@ -35,7 +35,9 @@ pub struct SyntheticConfig {
 ///
 /// | pace | depth events | trades | quotes |
 /// |---|---|---|---|
-/// | [`Pace::VENUE`] | 10 | 8 | 60 |
+/// | [`Pace::VENUE`] | 10 | 30 | 50 |
+/// | [`Pace::CALM`] | 10 | 12 | 14 |
+/// | [`Pace::QUIET`] | 0.03 | 0.04 | 0.03 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// Clusters of changes, each within a millisecond. Depth events come with the next 100 ms after them.
@@ -50,7 +52,7 @@ impl Pace {
     /// Of a symbol that many trade.
     pub const VENUE: Self = Self { clusters_per_hour: 90_000, taker_percent: 10, changes_min: 4 };
     /// Of a symbol with some life: a small depth event nearly each 100 ms.
-    pub const CALM: Self = Self { clusters_per_hour: 72_000, taker_percent: 25, changes_min: 1 };
+    pub const CALM: Self = Self { clusters_per_hour: 72_000, taker_percent: 5, changes_min: 1 };
     /// Of a symbol that hardly anybody trades: half a minute between two depth events, minutes between two trades.
     pub const QUIET: Self = Self { clusters_per_hour: 120, taker_percent: 10, changes_min: 1 };
 }
