@@ -34,6 +34,8 @@ counters! {
         depth_buffer_overflows,
         /// Times that the depth stream fell silent while the venue moved on.
         depth_stalls,
+        /// Times that no bookTicker came while the depth book's best prices moved.
+        quote_stalls,
         /// Times that no trade came while the venue's bars had some.
         trade_stalls,
         /// Gaps in update ids.

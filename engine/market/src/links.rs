@@ -42,6 +42,11 @@ impl Links {
         self.up.iter().flatten().filter(|(_, held)| held.carries(scope)).count()
     }
 
+    /// Connections are told of: this is no recording.
+    pub(crate) fn are_known(&self) -> bool {
+        self.known
+    }
+
     /// Links are known of, and none carries these streams.
     pub(crate) fn is_down(&self, scope: LinkScope) -> bool {
         self.known && !self.carry(scope)

@@ -37,7 +37,7 @@ use crate::pivots::{PivotBar, Structure};
 use crate::quality::Facts;
 use crate::study::{Study, bar_outputs};
 use crate::top::{BestPrices, Quotes, best_of, values};
-use crate::watchdog::{DepthWatch, TradeWatch};
+use crate::watchdog::{DepthWatch, QuoteWatch, TradeWatch};
 
 /// A live book is audited by a snapshot this often.
 const AUDIT_INTERVAL: Nanos = Nanos(600_000_000_000);
@@ -86,6 +86,8 @@ struct LastTrade {
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     sync: BookSync,
+    /// A snapshot for the book was asked for on a connection that still stands; its answer makes the book.
+    snapshot_asked: bool,
     book: Book,
     /// The book that a background re-sync builds.
     second: Book,
@@ -96,6 +98,7 @@ struct State {
     depth_stalled: bool,
     /// Streams whose connections are to be renewed; until that was begun.
     renewal_wanted: Option<LinkScope>,
+    quote_watch: QuoteWatch,
     trade_watch: TradeWatch,
     trades_stalled: bool,
     halted: bool,
@@ -140,16 +143,24 @@ struct State {
 }
 
 impl State {
+    /// The connections of these streams are to be renewed, beside others that are.
+    fn want_renewal(&mut self, scope: LinkScope) {
+        let wanted = self.renewal_wanted.map_or(scope, |wanted| wanted.with(scope));
+        self.renewal_wanted = Some(wanted);
+    }
+
     /// Nothing is known yet.
     fn new(shape: BookShape) -> Self {
         Self {
             sync: BookSync::new(DepthBufferCapacity::default()),
+            snapshot_asked: false,
             book: Book::new(shape),
             second: Book::new(shape),
             crossed: false,
             depth_watch: DepthWatch::default(),
             depth_stalled: false,
             renewal_wanted: None,
+            quote_watch: QuoteWatch::default(),
             trade_watch: TradeWatch::default(),
             trades_stalled: false,
             halted: false,
@@ -200,7 +211,7 @@ impl State {
 }
 
 /// Raised with whatever a state holds: a state of another version is refused, not misread.
-const STATE_VERSION: u32 = 4;
+const STATE_VERSION: u32 = 5;
 
 /// What a checkpoint holds of a symbol.
 #[derive(Serialize)]
@@ -334,6 +345,7 @@ impl SymbolMarket {
         }
         self.want_when_due(g);
         self.watch_depth(g, &mut dirty);
+        self.watch_quotes(g);
         self.want_background(g);
         let times = &mut self.image.head_mut().times;
         times.ts_event = Nanos::UNDEF.0;

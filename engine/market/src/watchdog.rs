@@ -1,5 +1,5 @@
 //! Whether a silent stream is quiet or stalled. Depth: its own rhythm says when to ask, the venue's update id decides.
-//! Trades: the venue's 1 s bars say whether there were any.
+//! Trades: the venue's 1 s bars say whether there were any. bookTicker: so does the depth book, whose best prices moved.
 //!
 //! Guarantees: a stream is called stalled only where the venue has moved on without it; one that is confirmed quiet
 //! is asked about again, less and less often. Does not: ask, or end a connection.
@@ -238,6 +238,49 @@ impl DepthWatch {
     }
 }
 
+/// No bookTicker came for so long after the depth book's best prices moved: each comes with the change itself.
+const QUOTE_PATIENCE: Nanos = Nanos(2_500 * Nanos::MILLISECOND.0);
+
+/// The watchdog of one symbol's bookTickers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct QuoteWatch {
+    /// The book's best prices are others than the newest bookTicker's since then.
+    missing_since: Nanos,
+    /// The next alarm, and the pause behind it.
+    patience: Nanos,
+}
+
+impl Default for QuoteWatch {
+    fn default() -> Self {
+        Self { missing_since: Nanos::UNDEF, patience: QUOTE_PATIENCE }
+    }
+}
+
+impl QuoteWatch {
+    /// The newest bookTicker is older than the book, and its prices are others.
+    pub(crate) fn on_missing(&mut self, ts: Nanos) {
+        if !self.missing_since.is_defined() {
+            self.missing_since = ts;
+        }
+    }
+
+    /// A bookTicker, or a connection that is to bring them.
+    pub(crate) fn on_quote(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether the stream is stalled at timer `g`; told again less and less often.
+    pub(crate) fn on_timer(&mut self, g: Nanos) -> bool {
+        let silence = self.missing_since.get().map_or(0, |since| g.0 - since);
+        let is_stalled = silence >= self.patience.0;
+        if is_stalled {
+            self.missing_since = g;
+            self.patience = Nanos((2 * self.patience.0).min(CHECK_INTERVAL_MAX.0));
+        }
+        is_stalled
+    }
+}
+
 /// Seconds with trades, one after the other, that no trade came for: the first alarm, and each later one at four
 /// times as many.
 const UNTOLD_SECONDS: u32 = 3;
@@ -451,6 +494,21 @@ mod tests {
             }
         }
         (checks, stalls, p999, found.unwrap())
+    }
+
+    #[test]
+    fn a_book_that_moves_without_bookticker_is_a_stall_told_less_and_less_often() {
+        let mut watch = QuoteWatch::default();
+        let alarms = |watch: &mut QuoteWatch, seconds: std::ops::Range<i64>| -> Vec<i64> {
+            let tenths = seconds.start * 10..seconds.end * 10;
+            tenths.filter(|g| watch.on_timer(Nanos(g * 100_000_000))).collect()
+        };
+        assert_eq!(alarms(&mut watch, 0..100), []);
+        watch.on_missing(Nanos(0));
+        watch.on_missing(Nanos(Nanos::SECOND.0));
+        assert_eq!(alarms(&mut watch, 0..100), [25, 75, 175, 375, 675, 975]);
+        watch.on_quote();
+        assert_eq!(alarms(&mut watch, 100..200), []);
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl Checks {
         if !truth.carries(LinkScope::DEPTH) && !is_before_loss {
             return Err("live, and no connection carries depth".to_owned());
         }
+        let thaws_at = truth.thaws_at;
         let truth = &mut truth.symbols[at];
         let update_id = head.book.update_id;
         let was_live = checked.update_id.is_some();
@@ -162,7 +163,9 @@ impl Checks {
             check_buckets(head, fold, &truth.book)?;
         }
         let behind = truth.behind_since().map_or(0, |since| head.times.ts_recv - since.0);
-        if head.quality.score >= GOOD_SCORE && behind > self.behind_max.0 {
+        // What waits in the sockets after a freeze is read within a moment.
+        let catches_up = head.times.ts_recv < thaws_at.0.saturating_add(Nanos::SECOND.0);
+        if head.quality.score >= GOOD_SCORE && behind > self.behind_max.0 && !catches_up {
             return Err(format!(
                 "live with a score of {}, and the venue has moved on {} ms ago",
                 head.quality.score,

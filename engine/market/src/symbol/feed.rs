@@ -81,9 +81,20 @@ impl SymbolMarket {
         if audit != Audit::None {
             self.adopt_second();
         }
+        self.look_for_quote(ts_recv, update.last_update_id);
         let fault = self.fault_at(update.last_update_id);
         self.append_book_state(ts_recv, update.ts_event, fault.is_none());
         self.lose_by(fault);
+    }
+
+    /// Where the best prices moved there was a bookTicker, before this message.
+    fn look_for_quote(&mut self, ts_recv: Nanos, update_id: u64) {
+        let state = &mut self.state;
+        let Some(best) = best_of(&state.book, update_id) else { return };
+        let has_it = |quote: &Quote| quote.update_id >= update_id || values(quote) == values(&best);
+        if !state.quotes.newest().is_some_and(has_it) {
+            state.quote_watch.on_missing(ts_recv);
+        }
     }
 
     /// What a whole event, the last one up to this id, left wrong.
@@ -179,6 +190,14 @@ impl SymbolMarket {
             state.depth_watch.on_answer(ts_recv, snapshot.last_update_id, own);
             return None;
         }
+        // Nobody asks in a recording. Elsewhere an answer to a question of before the link was lost, or one that comes
+        // while there is none, would make a book that nothing goes on with.
+        let is_late =
+            !std::mem::take(&mut state.snapshot_asked) || state.links.is_down(LinkScope::DEPTH);
+        if state.links.are_known() && is_late {
+            state.counters.snapshots_passed_over += 1;
+            return None;
+        }
         match state.sync.on_snapshot(snapshot) {
             SnapshotVerdict::Adopted => {
                 state.counters.syncs += 1;
@@ -252,6 +271,7 @@ impl SymbolMarket {
             return None;
         }
         state.counters.quotes += 1;
+        state.quote_watch.on_quote();
         state.flow.on_quote(ts_recv, quote);
         if state.sync.update_id() == Some(quote.update_id) {
             let before = self.book_state();
@@ -331,6 +351,7 @@ impl SymbolMarket {
                 // A background re-sync that was asked for while the book got lost still answers it.
                 self.state.wanted = None;
                 self.state.want_at = Nanos::UNDEF;
+                self.state.snapshot_asked = true;
                 self.state.sync.on_requested();
                 if !self.state.sync.is_live() {
                     self.state.crossed = false;
@@ -379,6 +400,9 @@ impl SymbolMarket {
             state.flow.forget_quote();
         }
         state.links.up(connection, scope);
+        if scope.carries(LinkScope::QUOTE) {
+            state.quote_watch.on_quote();
+        }
         if scope.carries(LinkScope::DEPTH) {
             state.depth_watch.on_link(ts_recv);
         }
@@ -413,6 +437,7 @@ impl SymbolMarket {
         }
         if scope.carries(LinkScope::DEPTH) && !state.links.carry(LinkScope::DEPTH) {
             state.sync.reset();
+            state.snapshot_asked = false;
             if let Some(merge) = &mut state.depth_merge {
                 merge.reset();
             }
@@ -456,10 +481,19 @@ impl SymbolMarket {
             Alarm::Stalled => {
                 state.counters.depth_stalls += 1;
                 state.depth_stalled = true;
-                state.renewal_wanted = Some(LinkScope::DEPTH);
+                state.want_renewal(LinkScope::DEPTH);
                 dirty.book = true;
                 self.append_lost_book(g, Nanos::UNDEF);
             }
+        }
+    }
+
+    /// bookTickers that do not come while the book's best prices move: their connections are to be renewed.
+    pub(super) fn watch_quotes(&mut self, g: Nanos) {
+        let state = &mut self.state;
+        if state.links.carry(LinkScope::QUOTE) && state.quote_watch.on_timer(g) {
+            state.counters.quote_stalls += 1;
+            state.want_renewal(LinkScope::QUOTE);
         }
     }
 

@@ -157,7 +157,7 @@ impl SymbolMarket {
         if state.trade_watch.on_untold_second() {
             state.counters.trade_stalls += 1;
             state.trades_stalled = true;
-            state.renewal_wanted = Some(LinkScope::TRADE);
+            state.want_renewal(LinkScope::TRADE);
         }
     }
 
