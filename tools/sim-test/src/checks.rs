@@ -46,9 +46,14 @@ struct Checked {
     update_id: Option<u64>,
     /// Rows of 1 s bars.
     bars: u64,
+    /// Book and streams have been up to date since then.
+    fresh_since: Option<i64>,
     ticks: u64,
     last_trade_id: u64,
 }
+
+/// Trades of so long ago have arrived.
+const TRADE_TRAVELS_MS: i64 = 2_000;
 
 type Finding = Result<(), String>;
 
@@ -187,13 +192,18 @@ impl Checks {
         }
         let candles = &fold.market().windows().candles[0];
         let checked = &mut self.symbols[at];
+        // Readers refuse the others; and the next trade or bar proves what is missing.
+        let is_fresh = head.quality.sync >= 1.0 && head.quality.freshness >= 1.0;
+        checked.fresh_since = is_fresh.then_some(checked.fresh_since.unwrap_or(g.0));
+        let settle_ns = SETTLED_MS * Nanos::MILLISECOND.0;
+        if checked.fresh_since.is_none_or(|since| g.0 < since.max(thaws_at.0) + settle_ns) {
+            return Ok(());
+        }
         checked.bars = checked.bars.max(candles.oldest());
         while checked.bars < candles.done() {
             let Some(row) = candles.get(checked.bars) else { break };
             let second = row.open_time.div_euclid(Nanos::SECOND.0);
-            let is_settled = venue_ms >= (second + 1) * 1_000 + SETTLED_MS
-                && g.0 >= thaws_at.0.saturating_add(SETTLED_MS * Nanos::MILLISECOND.0);
-            if !is_settled {
+            if venue_ms < (second + 1) * 1_000 + SETTLED_MS {
                 break;
             }
             checked.bars += 1;
@@ -218,9 +228,13 @@ impl Observer for Checks {
         for (at, fold) in symbols.iter().enumerate() {
             self.with_truth(at, fold, |checks, truth| checks.check_second(at, g, fold, truth));
         }
-        let is_well = |fold: &SymbolFold| {
+        let mut truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner);
+        let venue_ms = (g.0 - self.skew.0) / Nanos::MILLISECOND.0;
+        let is_well = |(at, fold): (usize, &SymbolFold)| {
             let head = fold.market().image().head();
-            head.quality.sync >= 1.0
+            let last_trade = truth.symbols[at].last_trade_before(venue_ms - TRADE_TRAVELS_MS);
+            last_trade.is_none_or(|id| id <= head.flow.last_id)
+                && head.quality.sync >= 1.0
                 && head.quality.freshness >= 1.0
                 && fold.market().windows().candles.iter().all(|candles| {
                     let rows = candles.oldest()..candles.done();
@@ -229,8 +243,8 @@ impl Observer for Checks {
                     })
                 })
         };
-        let well_at = symbols.iter().all(is_well).then_some(g);
-        self.truth.lock().unwrap_or_else(PoisonError::into_inner).well_at = well_at;
+        let well_at = symbols.iter().enumerate().all(is_well).then_some(g);
+        truth.well_at = well_at;
     }
 
     fn after_frame(&mut self, at: usize, symbols: &[SymbolFold]) {

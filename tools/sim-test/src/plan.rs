@@ -14,9 +14,10 @@ pub(crate) const SYMBOLS: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 /// No fault before the first books are live, and none in the last part of a run.
 const FIRST_FAULT: Nanos = Nanos(4 * Nanos::SECOND.0);
 const FAULTS_END_BEFORE: Nanos = Nanos(12 * Nanos::SECOND.0);
+const OUTAGE: Nanos = Nanos(600 * Nanos::SECOND.0);
 
-/// The limit of freshness lets the score fall below a good one by then, and messages take a while.
-pub(crate) const BEHIND_MAX: Nanos = Nanos(4_500 * Nanos::MILLISECOND.0);
+/// The limit of freshness lets the score fall below a good one by then, though bytes that trickle come late.
+pub(crate) const BEHIND_MAX: Nanos = Nanos(12 * Nanos::SECOND.0);
 
 /// Faults of the host itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl Plan {
         let config = config(joins_fills, &mut random);
         let skew = Nanos(random.between(-2_000_000_000, 2_000_000_000));
         let slew_ppb = if random.percent(30) { random.between(-200_000, 200_000) } else { 0 };
-        let faults = faults(length, &mut random);
+        let (faults, end_ns) = faults(length, &mut random);
         Self {
             seed,
             market,
@@ -118,7 +119,7 @@ impl Plan {
             skew,
             slew_ppb,
             faults,
-            end_ns: length.0,
+            end_ns,
             behind_max: BEHIND_MAX,
             is_replayed: seed.is_multiple_of(8),
         }
@@ -166,16 +167,28 @@ fn config(joins_fills: bool, random: &mut Random) -> String {
     )
 }
 
-fn faults(length: Nanos, random: &mut Random) -> VecDeque<(i64, Planned)> {
+/// Faults by their time, and when the last one is over.
+fn faults(length: Nanos, random: &mut Random) -> (VecDeque<(i64, Planned)>, i64) {
     let mut faults = VecDeque::new();
     let end = length.0 - FAULTS_END_BEFORE.0;
     let pause = random.between(1_500, 9_000) * Nanos::MILLISECOND.0;
     let mut at_ns = FIRST_FAULT.0 + random.below(pause);
     while at_ns < end {
-        faults.push_back((at_ns, fault(random)));
+        let fault = fault(random);
+        let is_outage =
+            matches!(&fault, Planned::Venue(Fault::Catalogue { id, .. }) if id == "outage_10min");
+        if is_outage && random.percent(80) {
+            // Ten minutes in few runs, and then nothing else.
+            faults.push_back((at_ns, Planned::Venue(Fault::Outage { for_s: 8.0 })));
+        } else {
+            faults.push_back((at_ns, fault));
+            if is_outage {
+                return (faults, at_ns + OUTAGE.0 + FAULTS_END_BEFORE.0);
+            }
+        }
         at_ns += random.between(pause / 4, 2 * pause);
     }
-    faults
+    (faults, length.0)
 }
 
 fn fault(random: &mut Random) -> Planned {
@@ -184,11 +197,7 @@ fn fault(random: &mut Random) -> Planned {
         let drawn: Vec<_> = CATALOGUE.iter().filter(|entry| is_drawn(entry.id)).collect();
         let id = random.pick(&drawn).id.to_owned();
         let symbol = random.pick(&[SYMBOLS[0], SYMBOLS[1], "*"]).to_string();
-        return Planned::Venue(match id.as_str() {
-            // Ten minutes are a scenario of their own.
-            "outage_10min" => Fault::Outage { for_s: 8.0 },
-            _ => Fault::Catalogue { id, symbol },
-        });
+        return Planned::Venue(Fault::Catalogue { id, symbol });
     }
     Planned::Host(match random.below(12) {
         0 | 1 => HostFault::ClockStep(ms(-2_000, 2_000, random)),

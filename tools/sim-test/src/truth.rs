@@ -201,6 +201,11 @@ impl SymbolTruth {
         self.quotes.get(at).filter(|quote| quote.update_id == update_id)
     }
 
+    /// Id of the last trade made before that time of the venue.
+    pub(crate) fn last_trade_before(&self, venue_ms: i64) -> Option<u64> {
+        self.trades.iter().rev().find(|trade| trade.trade_ms < venue_ms).map(|trade| trade.id)
+    }
+
     pub(crate) fn trade(&self, id: u64) -> Option<&Trade> {
         let first = self.trades.front()?.id;
         self.trades.get(usize::try_from(id.checked_sub(first)?).ok()?)

@@ -213,6 +213,8 @@ impl SymbolMarket {
                 let (book, kept_times) = (&mut state.book, &state.kept_times);
                 let (instrument, rows) = (&self.config.instrument, &mut self.windows.book_states);
                 let mut applied = 0;
+                // Each event is held against the rule, as if it had come to a live book.
+                let mut was_crossed = false;
                 // The row of the last one waits for what it leaves wrong.
                 let mut last = None;
                 state.sync.take_kept(|update| {
@@ -220,6 +222,7 @@ impl SymbolMarket {
                         rows.append(&book_state_row(book, instrument, last, true));
                     }
                     book.apply(update.bids, update.asks);
+                    was_crossed |= book.is_crossed();
                     let ts_recv = kept_times.of(update.last_update_id).unwrap_or(ts_recv);
                     last = Some((ts_recv, update.ts_event, update.last_update_id));
                     applied += 1;
@@ -228,6 +231,7 @@ impl SymbolMarket {
                 let valid_rows = &mut self.image.head_mut().valid_rows[place::BOOK_STATES];
                 *valid_rows += applied.saturating_sub(1);
                 let fault = state.sync.update_id().and_then(|update_id| self.fault_at(update_id));
+                let fault = if was_crossed { Some(Fault::Crossed) } else { fault };
                 if let Some((ts_recv, ts_event, _)) = last {
                     self.append_book_state(ts_recv, ts_event, fault.is_none());
                 }
@@ -237,11 +241,15 @@ impl SymbolMarket {
                 state.last_snapshot_recv = ts_recv;
                 state.second.load(snapshot);
                 let second = &mut state.second;
-                state.sync.take_kept(|update| second.apply(update.bids, update.asks));
+                let mut was_crossed = false;
+                state.sync.take_kept(|update| {
+                    second.apply(update.bids, update.asks);
+                    was_crossed |= second.is_crossed();
+                });
                 self.adopt_second();
                 let update_id = self.state.sync.update_id();
                 let fault = update_id.and_then(|update_id| self.fault_at(update_id));
-                self.lose_by(fault);
+                self.lose_by(if was_crossed { Some(Fault::Crossed) } else { fault });
             }
             SnapshotVerdict::AuditLater => {
                 state.last_snapshot_recv = ts_recv;
@@ -290,7 +298,9 @@ impl SymbolMarket {
         dirty: &mut Dirty,
     ) -> Publish {
         let state = &mut self.state;
-        let mut lost_since = None;
+        // Bars that began before the first trade may lack trades that nothing tells of.
+        let is_first = state.last_trade.is_none() && state.history.is_running();
+        let mut lost_since = is_first.then_some(Nanos(0));
         if let Some(LastTrade { stream, resumed, id: last_id, ts_trade, .. }) = state.last_trade {
             let is_old = trade.last_id <= last_id;
             if stream != trade.stream || (resumed && is_old) {
