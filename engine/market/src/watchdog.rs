@@ -4,7 +4,7 @@
 //! Guarantees: a stream is called stalled only where the venue has moved on without it; one that is confirmed quiet
 //! is asked about again, less and less often. Does not: ask, or end a connection.
 
-use cobring_types::Nanos;
+use cobring_types::{Nanos, Px, Qty};
 use serde::{Deserialize, Serialize};
 
 /// Levels of the snapshot whose update id answers: the fewest that the venue gives.
@@ -241,31 +241,42 @@ impl DepthWatch {
 /// No bookTicker came for so long after the depth book's best prices moved: each comes with the change itself.
 const QUOTE_PATIENCE: Nanos = Nanos(2_500 * Nanos::MILLISECOND.0);
 
+/// Best bid and ask, price and quantity.
+type Best = (Px, Qty, Px, Qty);
+
 /// The watchdog of one symbol's bookTickers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct QuoteWatch {
-    /// The book's best prices are others than the newest bookTicker's since then.
+    /// The depth book's best after its last event, since a connection stands that would have told of a change.
+    best: Option<Best>,
+    /// Since then the best is another one, and no bookTicker came.
     missing_since: Nanos,
-    /// The next alarm, and the pause behind it.
+    /// From there to the next alarm.
     patience: Nanos,
 }
 
 impl Default for QuoteWatch {
     fn default() -> Self {
-        Self { missing_since: Nanos::UNDEF, patience: QUOTE_PATIENCE }
+        Self { best: None, missing_since: Nanos::UNDEF, patience: QUOTE_PATIENCE }
     }
 }
 
 impl QuoteWatch {
-    /// The newest bookTicker is older than the book, and its prices are others.
-    pub(crate) fn on_missing(&mut self, ts: Nanos) {
-        if !self.missing_since.is_defined() {
+    /// The depth book's best after an event; whether the newest bookTicker has it or is newer.
+    pub(crate) fn on_book(&mut self, ts: Nanos, best: Best, is_told: bool) {
+        let moved = self.best.replace(best).is_some_and(|before| before != best);
+        if moved && !is_told && !self.missing_since.is_defined() {
             self.missing_since = ts;
         }
     }
 
-    /// A bookTicker, or a connection that is to bring them.
+    /// A bookTicker.
     pub(crate) fn on_quote(&mut self) {
+        (self.missing_since, self.patience) = (Nanos::UNDEF, QUOTE_PATIENCE);
+    }
+
+    /// A connection that is to bring them from now on, or a book that begins anew.
+    pub(crate) fn restart(&mut self) {
         *self = Self::default();
     }
 
@@ -503,9 +514,14 @@ mod tests {
             let tenths = seconds.start * 10..seconds.end * 10;
             tenths.filter(|g| watch.on_timer(Nanos(g * 100_000_000))).collect()
         };
-        assert_eq!(alarms(&mut watch, 0..100), []);
-        watch.on_missing(Nanos(0));
-        watch.on_missing(Nanos(Nanos::SECOND.0));
+        let best = |px| (Px(px), Qty(1), Px(px + 1), Qty(1));
+        watch.on_book(Nanos(0), best(10), false);
+        watch.on_book(Nanos(0), best(10), false);
+        assert_eq!(alarms(&mut watch, 0..100), [], "nothing moved");
+        watch.restart();
+        watch.on_book(Nanos(0), best(10), false);
+        watch.on_book(Nanos(0), best(11), false);
+        watch.on_book(Nanos(Nanos::SECOND.0), best(12), false);
         assert_eq!(alarms(&mut watch, 0..100), [25, 75, 175, 375, 675, 975]);
         watch.on_quote();
         assert_eq!(alarms(&mut watch, 100..200), []);

@@ -250,7 +250,8 @@ impl Totals {
 
     /// Faults of the catalogue and of the host that no seed drew.
     fn missing(&self) -> Vec<&'static str> {
-        let known: BTreeSet<_> = CATALOGUE.iter().map(|entry| entry.id).chain(HOST_FAULTS).collect();
+        let known: BTreeSet<_> =
+            CATALOGUE.iter().map(|entry| entry.id).chain(HOST_FAULTS).collect();
         // One ends a run by design.
         known
             .into_iter()

@@ -29,6 +29,8 @@ pub(crate) struct Checks {
     behind_max: Nanos,
     /// Our clock less the venue's.
     skew: Nanos,
+    /// From here on all is to become well.
+    ends_at: Nanos,
     symbols: Vec<Checked>,
     touched: Vec<Touched>,
     /// Frames compared, and whole books.
@@ -52,8 +54,10 @@ struct Checked {
     last_trade_id: u64,
 }
 
-/// Trades of so long ago have arrived.
-const TRADE_TRAVELS_MS: i64 = 2_000;
+/// Bars of each interval that are to be mended by the end.
+const ROWS_MENDED: usize = 800;
+/// What the venue sent so long ago has arrived.
+const TRAVELS_MS: i64 = 2_000;
 
 type Finding = Result<(), String>;
 
@@ -76,11 +80,13 @@ impl Checks {
         let count = truth.lock().unwrap_or_else(PoisonError::into_inner).symbols.len();
         let symbols = vec![Checked::default(); count];
         let Plan { joins_fills, behind_max, skew, .. } = *plan;
+        let ends_at = Nanos(plan.market.start_ms * 1_000_000 + plan.end_ns + skew.0);
         Self {
             truth,
             joins_fills,
             behind_max,
             skew,
+            ends_at,
             symbols,
             touched: Vec::new(),
             frames: 0,
@@ -226,23 +232,20 @@ impl Observer for Checks {
         for (at, fold) in symbols.iter().enumerate() {
             self.with_truth(at, fold, |checks, truth| checks.check_second(at, g, fold, truth));
         }
+        if g < self.ends_at {
+            return;
+        }
         let mut truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner);
         let venue_ms = (g.0 - self.skew.0) / Nanos::MILLISECOND.0;
-        let is_well = |(at, fold): (usize, &SymbolFold)| {
-            let head = fold.market().image().head();
-            let last_trade = truth.symbols[at].last_trade_before(venue_ms - TRADE_TRAVELS_MS);
-            last_trade.is_none_or(|id| id <= head.flow.last_id)
-                && head.quality.sync >= 1.0
-                && head.quality.freshness >= 1.0
-                && fold.market().windows().candles.iter().all(|candles| {
-                    let rows = candles.oldest()..candles.done();
-                    rows.rev().take(400).filter_map(|row| candles.get(row)).all(|row| {
-                        row.flags & (CANDLE_HOLE | CANDLE_INCOMPLETE | CANDLE_PARTIAL) == 0
-                    })
-                })
-        };
-        let well_at = symbols.iter().enumerate().all(is_well).then_some(g);
-        truth.well_at = well_at;
+        let unwell = symbols.iter().enumerate().find_map(|(at, fold)| {
+            let last_trade = truth.symbols[at].last_trade_before(venue_ms - TRAVELS_MS);
+            let behind_since = truth.symbols[at].behind_since().unwrap_or(g);
+            let is_behind = g.0 - behind_since.0 > TRAVELS_MS * Nanos::MILLISECOND.0;
+            let what = what_is_unwell(fold, is_behind, last_trade)?;
+            Some(format!("{}: {what}", truth.symbols[at].name))
+        });
+        truth.well_at = unwell.is_none().then_some(g);
+        truth.unwell = unwell;
     }
 
     fn after_frame(&mut self, at: usize, symbols: &[SymbolFold]) {
@@ -251,6 +254,26 @@ impl Observer for Checks {
     }
 
     fn at_checkpoint(&mut self, _: u64, _: FoldState<'_>) {}
+}
+
+/// What is still to come right when all faults are over.
+fn what_is_unwell(fold: &SymbolFold, is_behind: bool, last_trade: Option<u64>) -> Option<String> {
+    let head = fold.market().image().head();
+    if head.quality.sync < 1.0 || is_behind {
+        return Some(format!("book {}, behind the venue: {is_behind}", state_of(head)));
+    }
+    if let Some(id) = last_trade.filter(|id| *id > head.flow.last_id) {
+        return Some(format!("trade {} is the last one, the venue's is {id}", head.flow.last_id));
+    }
+    let doubtful = CANDLE_HOLE | CANDLE_INCOMPLETE | CANDLE_PARTIAL;
+    fold.market().windows().candles.iter().zip(["1s", "1m", "1h", "1d"]).find_map(
+        |(candles, of)| {
+            let rows = (candles.oldest()..candles.done()).rev().take(ROWS_MENDED);
+            let row =
+                rows.filter_map(|row| candles.get(row)).find(|row| row.flags & doubtful != 0)?;
+            Some(format!("the {of} bar of {} is {:?}", row.open_time, flags_of(&row)))
+        },
+    )
 }
 
 /// What is not proven shows nothing, and no good score.

@@ -312,7 +312,8 @@ impl Network {
         } else if self.now_ns >= self.limit_ns {
             let seconds = (self.limit_ns - self.end_ns) / Nanos::SECOND.0;
             let (symbol, at) = (String::new(), self.host_time(self.now_ns).0);
-            let what = format!("not well again {seconds} s after the last fault");
+            let unwell = truth.unwell.take().unwrap_or_default();
+            let what = format!("not well again {seconds} s after the last fault: {unwell}");
             truth.violate(Violation { symbol, at, seq: 0, what });
         }
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use cobring_frame::{BOOK_STATES, TICK_TRADE, TRIGGERS};
+use cobring_market::MarketCounters;
 use cobring_pipeline::fold::{FoldState, Observer, SymbolFold};
 use cobring_sim::{Burst, Fault, Fixed, Pace, SyntheticConfig, SyntheticSymbol};
 use cobring_types::Nanos;
@@ -204,12 +205,14 @@ pub fn resyncs(seed: u64, count: u32) -> Findings {
         })
         .collect();
     let rounds = count.div_ceil(SYMBOL_COUNT);
-    let minute = 60 * Nanos::SECOND.0;
-    let length = Nanos(i64::from(rounds + 2) * minute);
-    let mut plan = calm(seed, market, config("", &tables), length);
+    // A round takes 2,500 of 3,000 a minute, and audits take their share.
+    let pause = 90 * Nanos::SECOND.0;
+    let length = Nanos(i64::from(rounds + 4) * pause);
+    let levels = format!("snapshot_levels = 1_000\n{tables}");
+    let mut plan = calm(seed, market, config("", &levels), length);
     for round in 0..rounds {
-        // The books of the start take the budget's first minute.
-        let at_ns = i64::from(round + 1) * minute + 20 * Nanos::SECOND.0;
+        // The books and bars of the start take the budget's first minutes.
+        let at_ns = i64::from(round + 3) * pause;
         plan.faults.extend(names.iter().map(|name| {
             let stream = format!("{}@depth@100ms", name.to_lowercase());
             (at_ns, Planned::Venue(Fault::Drop { stream, nth: 1, count: 1 }))
@@ -293,7 +296,10 @@ pub fn quiet(seed: u64, hours: u32) -> Findings {
         Plan { behind_max, ..calm(seed, market.clone(), config("", SYMBOL_TABLES), length) };
     let (report, _) = run_watched(quiet, None, |checks| checks);
     found.add(&report);
-    found.count("streams_stalled", report.ingest.streams_stalled);
+    let stalls = |of: fn(&MarketCounters) -> u64| report.market.iter().map(of).sum();
+    found.count("depth_stalls", stalls(|symbol| symbol.depth_stalls));
+    found.count("quote_stalls", stalls(|symbol| symbol.quote_stalls));
+    found.count("trade_stalls", stalls(|symbol| symbol.trade_stalls));
     found.count("links_lost", report.ingest.links_lost);
     found.expect(
         report.ingest.streams_stalled + report.ingest.links_lost == 0,

@@ -74,8 +74,9 @@ pub(crate) struct Truth {
     /// The engine was given no processor up to here: until it has caught up it knows nothing of that time.
     pub(crate) thaws_at: Nanos,
     pub(crate) violation: Option<Violation>,
-    /// Every symbol has been well at this timer.
+    /// Every symbol has been well at this timer, or what was not.
     pub(crate) well_at: Option<Nanos>,
+    pub(crate) unwell: Option<String>,
     stop: Arc<AtomicBool>,
 }
 
@@ -222,6 +223,7 @@ impl Truth {
             thaws_at,
             violation: None,
             well_at: None,
+            unwell: None,
             stop,
         }
     }

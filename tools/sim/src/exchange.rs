@@ -39,6 +39,9 @@ const BACK_PRESSURE_BYTES: usize = 1 << 20;
 /// How often a waiting source looks again.
 const BACK_PRESSURE_POLL: Duration = Duration::from_micros(200);
 
+/// A book that is so far ahead is as fresh as the venue's: a depth event later it is the truth.
+const LIVE_BOOK_AHEAD_NS: i64 = 100_000_000;
+
 /// What the servers and the handle tell the exchange.
 pub(crate) enum Command {
     Connect { id: u64, queue: ClientQueue, form: Form, streams: Vec<String> },
@@ -415,7 +418,10 @@ impl Exchange {
         if self.play == Play::Paused {
             return market.book();
         }
-        self.source.live_book(symbol).or_else(|| market.book())
+        // The source has made its next event already: where that lies far ahead, its book tells the future.
+        let ahead_ns = self.next_event.as_ref().map_or(0, |event| event.at_ns - self.position_ns());
+        let live = self.source.live_book(symbol).filter(|_| ahead_ns <= LIVE_BOOK_AHEAD_NS);
+        live.or_else(|| market.book())
     }
 
     /// Answers when the book is known.

@@ -92,9 +92,8 @@ impl SymbolMarket {
         let state = &mut self.state;
         let Some(best) = best_of(&state.book, update_id) else { return };
         let has_it = |quote: &Quote| quote.update_id >= update_id || values(quote) == values(&best);
-        if !state.quotes.newest().is_some_and(has_it) {
-            state.quote_watch.on_missing(ts_recv);
-        }
+        let is_told = state.quotes.newest().is_some_and(has_it);
+        state.quote_watch.on_book(ts_recv, values(&best), is_told);
     }
 
     /// What a whole event, the last one up to this id, left wrong.
@@ -208,6 +207,7 @@ impl SymbolMarket {
                 state.last_snapshot_recv = ts_recv;
                 state.last_book_recv = ts_recv;
                 state.quotes.drop_newest();
+                state.quote_watch.restart();
                 state.second.clear();
                 state.book.load(snapshot);
                 let (book, kept_times) = (&mut state.book, &state.kept_times);
@@ -411,7 +411,7 @@ impl SymbolMarket {
         }
         state.links.up(connection, scope);
         if scope.carries(LinkScope::QUOTE) {
-            state.quote_watch.on_quote();
+            state.quote_watch.restart();
         }
         if scope.carries(LinkScope::DEPTH) {
             state.depth_watch.on_link(ts_recv);
