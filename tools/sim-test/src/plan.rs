@@ -88,6 +88,8 @@ pub(crate) struct Plan {
     pub(crate) end_ns: i64,
     /// A frame of a good score shows all that the venue sent so long ago.
     pub(crate) behind_max: Nanos,
+    /// Whether frames are hashed, which is much of a run's time.
+    pub(crate) is_hashed: bool,
     /// Whether the inputs are kept and folded once more, to the same frames.
     pub(crate) is_replayed: bool,
 }
@@ -121,6 +123,7 @@ impl Plan {
             faults,
             end_ns,
             behind_max: BEHIND_MAX,
+            is_hashed: true,
             is_replayed: seed.is_multiple_of(8),
         }
     }

@@ -132,7 +132,7 @@ pub(crate) fn run_watched<W: Watcher>(
     let (last, ingest) = loop {
         let epoch = u64::try_from(lives.len()).unwrap_or(0) + 1;
         let checks = watch(Checks::new(Arc::clone(&truth), &plan));
-        let fold = fold(&config, epoch, left.as_deref(), checks);
+        let fold = fold(&config, plan.is_hashed, epoch, left.as_deref(), checks);
         let life = live(&config, fold, &network, &truth, epoch, keeps_inputs, &stop);
         inputs += life.ingest.inputs;
         let has_crashed = network.borrow().crashed && lock(&truth).violation.is_none();
@@ -200,11 +200,12 @@ fn truth_of(
 
 fn fold<O: Observer>(
     config: &Config,
+    is_hashed: bool,
     epoch: u64,
     left: Option<&[SymbolFold]>,
     observer: O,
 ) -> Fold<O> {
-    let folds = private_folds(&config.symbols, epoch, true)
+    let folds = private_folds(&config.symbols, epoch, is_hashed)
         .unwrap_or_else(|error| panic!("no memory for the windows: {error}"));
     let mut fold = Fold::new(folds, None, observer);
     if let Some(left) = left {
@@ -261,7 +262,7 @@ fn refold<'a>(
     inputs: impl Iterator<Item = &'a KeptInput>,
 ) -> Vec<SymbolFold> {
     let mut stages =
-        Fused::new(Decoder::new(instruments(config)), fold(config, epoch, left, ()), None);
+        Fused::new(Decoder::new(instruments(config)), fold(config, true, epoch, left, ()), None);
     for input in inputs {
         let _told_to_ingest_then = stages.on_input(&input.as_input());
     }
@@ -353,7 +354,7 @@ fn check_row(row: &CandleRow, bar: Option<&Bar>) -> Result<(), String> {
     let px = [bar.open, bar.high, bar.low, bar.close].map(|px| number(&px.to_string()));
     let wanted = [px[0], px[1], px[2], px[3], number(&bar.volume), number(&bar.taker_buy_volume)];
     let quote = number(&bar.quote_volume);
-    let is_same = found == wanted
+    let is_same = found.map(f64::to_bits) == wanted.map(f64::to_bits)
         && row.trade_count == bar.trade_count
         && (row.quote_volume - quote).abs() <= 1e-7 + 1e-12 * quote;
     if is_same { Ok(()) } else { Err(format!("{row:?}, wanted {bar:?}")) }

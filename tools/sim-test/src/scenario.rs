@@ -65,6 +65,7 @@ fn calm(seed: u64, market: SyntheticConfig, config: String, length: Nanos) -> Pl
         faults: VecDeque::new(),
         end_ns: length.0,
         behind_max: BEHIND_MAX,
+        is_hashed: false,
         is_replayed: false,
     }
 }
@@ -269,7 +270,7 @@ impl Observer for Staleness {
         }
         let now = head.times.ts_recv;
         if TRIGGERS[usize::from(head.identity.trigger)] == "depth" {
-            if self.last_depth != 0 {
+            if self.last_depth != 0 && now < self.stalls_at {
                 self.intervals.push(now - self.last_depth);
             }
             self.last_depth = now;
