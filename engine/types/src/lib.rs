@@ -10,6 +10,7 @@ mod event;
 mod input;
 mod instrument;
 mod model;
+mod ranges;
 mod units;
 
 pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_uint};
@@ -24,4 +25,5 @@ pub use model::{
     MODEL_OUTPUT_SIZE_BYTES, MODEL_OUTPUTS_MAX, MODEL_STATE_MAX, ModelFault, ModelIndex,
     ModelOutput, ModelShape, PROBABILITIES_TOLERANCE, Wanted,
 };
+pub use ranges::Ranges;
 pub use units::{Nanos, Px, Qty};

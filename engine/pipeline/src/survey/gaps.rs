@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use cobring_types::{
-    Control, Event, Input, InputKind, LinkScope, Nanos, Stamp, Symbol, SymbolIndex, Trade,
+    Control, Event, Input, InputKind, LinkScope, Nanos, Ranges, Stamp, Symbol, SymbolIndex, Trade,
 };
 use serde::Serialize;
 
 use super::ids::MissingIds;
-use super::ranges::Ranges;
 use super::streams::{Missed, Stream, Streams};
 use super::verify::{RunFile, files_of, runs_of};
 use crate::config::Config;

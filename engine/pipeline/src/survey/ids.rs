@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ranges::Ranges;
+use cobring_types::Ranges;
 
 /// Ranges ahead of a missing one that are kept, should a slower connection still bring it.
 const AHEAD_MAX: usize = 1_024;
