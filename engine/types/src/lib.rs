@@ -16,8 +16,8 @@ mod units;
 pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_uint};
 pub use event::{
     BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus,
-    KLINE_QUOTE_DECIMALS, Kline, KlineSource, Level, LinkScope, Quote, Side, TICKER_DECIMALS,
-    Ticker, Trade, TradeStream,
+    KLINE_QUOTE_DECIMALS, Kline, KlineSource, Level, LinkScope, PastTrade, Quote, Side,
+    TICKER_DECIMALS, Ticker, Trade, TradeStream,
 };
 pub use input::{Input, InputKind, Stamp};
 pub use instrument::{Instrument, InstrumentError, MAX_SYMBOL_BYTES, Symbol, SymbolIndex};

@@ -71,8 +71,10 @@ pub enum RestPriority {
     Urgent,
     /// The snapshot of a book that is not live.
     Gap,
-    /// The background re-sync of a live book.
+    /// The background re-sync of a live book, and klines.
     Background,
+    /// Past trades: they may take as much of the budget as leaves half of it to the others.
+    History,
 }
 
 /// A GET request. All but `url`, `weight`, `priority` and `not_before` is the caller's and comes back.
@@ -303,8 +305,11 @@ impl Helper {
     fn work(&mut self) -> bool {
         let now = self.now();
         let Some(index) = self.next(now) else { return false };
-        let weight = self.queue[index].request.weight;
-        let permit = self.budget.permit(now, weight);
+        let RestRequest { weight, priority, .. } = self.queue[index].request;
+        let permit = match priority {
+            RestPriority::History => self.budget.permit_spare(now, weight),
+            _ => self.budget.permit(now, weight),
+        };
         self.counters.weight_used.store(self.budget.used(now), Ordering::Relaxed);
         match permit {
             Ok(()) => {
