@@ -28,6 +28,12 @@ pub(crate) struct Bar {
     pub(crate) flags: u64,
     /// No moment of the interval was observed.
     pub(crate) unobserved: bool,
+    /// Id of the fill that opened it; 0 where the venue told of it.
+    pub(crate) first_id: u64,
+    /// Id of the fill that it closed with, likewise.
+    pub(crate) last_id: u64,
+    /// Gaps between ids that may have taken trades of it and that nothing has filled.
+    pub(crate) gaps: u32,
     /// The venue's own bar is known: no trade changes it any more, and it is not asked for again.
     pub(crate) settled: bool,
 }
@@ -49,6 +55,9 @@ impl Bar {
             trade_count: 0,
             flags: 0,
             unobserved: false,
+            first_id: 0,
+            last_id: 0,
+            gaps: 0,
             settled: false,
         }
     }
@@ -69,6 +78,9 @@ impl Bar {
             trade_count: kline.trade_count,
             flags: 0,
             unobserved: false,
+            first_id: 0,
+            last_id: 0,
+            gaps: 0,
             settled: true,
         }
     }
@@ -76,10 +88,36 @@ impl Bar {
     pub(crate) fn add(&mut self, trade: &Trade) {
         if self.trade_count == 0 {
             (self.open, self.high, self.low) = (trade.px, trade.px, trade.px);
+            self.first_id = trade.first_id;
         }
+        self.close = trade.px;
+        self.last_id = trade.last_id;
+        self.count_in(trade);
+    }
+
+    /// Takes in a trade whose turn was earlier. `false` where the venue has told of it already.
+    pub(crate) fn fill(&mut self, trade: &Trade) -> bool {
+        if self.settled {
+            return false;
+        }
+        if self.trade_count == 0 {
+            self.add(trade);
+            return true;
+        }
+        if trade.first_id < self.first_id {
+            (self.open, self.first_id) = (trade.px, trade.first_id);
+        }
+        if trade.last_id > self.last_id {
+            (self.close, self.last_id) = (trade.px, trade.last_id);
+        }
+        self.count_in(trade);
+        true
+    }
+
+    /// The prices between and the sums.
+    fn count_in(&mut self, trade: &Trade) {
         self.high = self.high.max(trade.px);
         self.low = self.low.min(trade.px);
-        self.close = trade.px;
         let (qty, quote) =
             (i128::from(trade.qty.0), i128::from(trade.px.0) * i128::from(trade.qty.0));
         self.volume += qty;
@@ -92,18 +130,46 @@ impl Bar {
         self.unobserved = false;
     }
 
+    /// A gap between ids may have taken trades of it.
+    pub(crate) fn lack(&mut self) {
+        self.flags |= CANDLE_INCOMPLETE;
+        self.gaps = self.gaps.saturating_add(1);
+    }
+
+    /// All trades of a gap have come, the first of them behind `since`; where all others are known, nothing is missing.
+    /// Whether that changes it.
+    pub(crate) fn gap_filled(&mut self, since: Nanos, is_known: bool) -> bool {
+        if self.settled {
+            return false;
+        }
+        let before = (self.flags, self.unobserved);
+        self.gaps = self.gaps.saturating_sub(1);
+        if self.open_time > since {
+            // Watched from its beginning after all.
+            self.flags &= !CANDLE_PARTIAL;
+        }
+        if self.gaps == 0 && is_known {
+            self.flags &= !CANDLE_INCOMPLETE;
+            self.unobserved = false;
+        }
+        before != (self.flags, self.unobserved)
+    }
+
     /// Takes a later, shorter bar of its interval in.
     pub(crate) fn join(&mut self, part: &Self) {
         self.flags |= part.flags & DOUBTFUL;
+        self.gaps = self.gaps.saturating_add(part.gaps);
         if part.unobserved {
-            self.flags |= CANDLE_INCOMPLETE;
+            self.lack();
         }
         if part.trade_count == 0 {
             return;
         }
         if self.trade_count == 0 {
             (self.open, self.high, self.low) = (part.open, part.high, part.low);
+            self.first_id = part.first_id;
         }
+        self.last_id = self.last_id.max(part.last_id);
         self.high = self.high.max(part.high);
         self.low = self.low.min(part.low);
         self.close = part.close;

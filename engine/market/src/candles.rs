@@ -3,6 +3,7 @@
 //! Guarantees: one row for each interval from the first trade's on, so index and time stay in step; an
 //! unobserved interval is a row without values flagged `hole`. Does not: decide which trades count.
 
+mod backfill;
 mod history;
 
 pub(crate) use history::second_of;
@@ -124,8 +125,11 @@ impl Candles {
             let since = since.floor_to(self.interval);
             since.min(bar_time)..=since.max(bar_time)
         });
-        if self.broken || lost.as_ref().is_some_and(|lost| lost.contains(&open.open_time)) {
+        if self.broken {
             open.flags |= CANDLE_INCOMPLETE;
+        }
+        if lost.as_ref().is_some_and(|lost| lost.contains(&open.open_time)) {
+            open.lack();
         }
         if let Some(lost) = &lost
             && self.mark_incomplete(lost, out)
@@ -139,7 +143,7 @@ impl Candles {
                 opened = true;
                 next.unobserved |= self.broken;
                 if lost.is_some() {
-                    next.flags |= CANDLE_INCOMPLETE;
+                    next.lack();
                 }
             }
         }
@@ -278,7 +282,7 @@ impl Candles {
         for at in first..end {
             // The venue's own bar lacks nothing.
             if !self.closed[at].settled {
-                self.closed[at].flags |= CANDLE_INCOMPLETE;
+                self.closed[at].lack();
                 self.rewrite(at, out);
                 marked = true;
             }

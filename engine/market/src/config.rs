@@ -1,6 +1,6 @@
 //! What an operator chooses for a symbol, in exact units.
 
-use cobring_frame::{COB_ROW_BUCKETS, FrameLayout, Schema, WindowRows, place};
+use cobring_frame::{BAR_INTERVALS_NS, COB_ROW_BUCKETS, FrameLayout, Schema, WindowRows, place};
 use cobring_types::{Instrument, Nanos};
 
 use crate::book::BookShape;
@@ -26,6 +26,8 @@ pub struct SymbolConfig {
     pub models: Vec<String>,
     /// Bars before the first own one are loaded from the venue, and doubtful ones later.
     pub klines: bool,
+    /// Trades that are missing between two ids and asked for, at most; the newest ones.
+    pub backfill_trades_max: u64,
     /// Rows that a frame of full completeness has.
     pub required: Vec<RequiredRows>,
     /// Levels a side that the first snapshot asks for.
@@ -59,6 +61,12 @@ impl SymbolConfig {
     #[must_use]
     pub fn imbalance_radius(&self) -> i64 {
         -((-self.range_ticks).div_euclid(self.bucket_ticks))
+    }
+
+    /// Intervals whose bars take missed trades when they come. With klines it is the shortest one: the venue's bars, or
+    /// those shorter ones, make the others anew, and may have these trades already.
+    pub(crate) fn filled_intervals(&self) -> usize {
+        if self.klines { 1 } else { BAR_INTERVALS_NS.len() }
     }
 
     /// The schema of the symbol's segment.

@@ -68,8 +68,14 @@ counters! {
         trades_duplicate,
         /// Trades of the other stream.
         trades_other_stream,
-        /// Fills missing between trade ids.
+        /// Fills missing between trade ids. Of these, some come later, and some never: what is left may come yet.
         trades_missing,
+        /// Missing fills that came later: they were asked for, or another connection brought them.
+        trades_backfilled,
+        /// Missing fills that were given up.
+        trades_unfillable,
+        /// Trades in answers that were not missing.
+        trades_unmissed,
         /// Trades for bars before those that are kept.
         trades_too_old,
         /// Trades whose venue time lies too far ahead.

@@ -292,7 +292,7 @@ mod tests {
                 let side = if buy { Side::Buy } else { Side::Sell };
                 let id = at as u64;
                 let trade = Trade { stream: TradeStream::Trade, ts_event: Nanos(t), ts_trade: Nanos(t),
-                    first_id: id, last_id: id, px: Px(px), qty: Qty(qty), side };
+                    id, first_id: id, last_id: id, px: Px(px), qty: Qty(qty), side };
                 flow.on_trade(Nanos(t), &trade);
                 trades.push((t, trade));
                 let quote = Quote { update_id: id, bid_px: Px(px), bid_qty: Qty(qty), ask_px: Px(px + qty), ask_qty: Qty(10 - qty) };

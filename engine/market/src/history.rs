@@ -159,7 +159,7 @@ impl History {
         if doubtful {
             // The last one before the gap, and all up to this one.
             for bar in &mut self.seconds[first_new.saturating_sub(1).min(at)..=at] {
-                bar.flags |= cobring_frame::CANDLE_INCOMPLETE;
+                bar.lack();
             }
         }
         self.missed = false;

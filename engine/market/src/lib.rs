@@ -5,6 +5,7 @@
 //! for anything: it says what it wants, and the pipeline does it.
 #![forbid(unsafe_code)]
 
+mod backfill;
 mod bar;
 mod book;
 mod buckets;
@@ -29,6 +30,7 @@ mod symbol;
 mod top;
 mod watchdog;
 
+pub use backfill::{BACKFILL_ATTEMPTS_MAX, TradesWanted};
 pub use config::{RequiredRows, SymbolConfig};
 pub use counters::MarketCounters;
 pub use history::KlinesWanted;

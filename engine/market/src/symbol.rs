@@ -1,6 +1,7 @@
 //! One symbol's fold: events and timers in, the frame's image and windows changed in place.
 
 mod append;
+mod backfill;
 mod feed;
 mod history;
 mod merge;
@@ -21,6 +22,7 @@ use cobring_venue::{
 use serde::{Deserialize, Serialize};
 
 use self::append::{KeptTimes, book_state_row};
+use crate::backfill::{Backfill, TradesWanted};
 use crate::book::{Book, BookShape, UNBOUNDED};
 use crate::candles::{Candles, TradeEffect};
 use crate::clock_offset::ClockOffset;
@@ -77,7 +79,12 @@ struct LastTrade {
     stream: TradeStream,
     /// The run before had it: the venue may have begun to count anew.
     resumed: bool,
+    /// Of its last fill.
     id: u64,
+    /// In its stream.
+    stream_id: u64,
+    /// Venue time of the first one behind which all ids are known or known to be missing.
+    ids_since: Nanos,
     ts_trade: Nanos,
     px: Px,
 }
@@ -129,6 +136,9 @@ struct State {
     trade_stream: Option<TradeStream>,
     /// The last one of the counting stream.
     last_trade: Option<LastTrade>,
+    backfill: Backfill,
+    /// First row of `ticks` behind the last gap that nothing will fill.
+    ticks_valid_from: u64,
     last_depth_recv: Nanos,
     /// The last message or snapshot that the book took.
     last_book_recv: Nanos,
@@ -183,6 +193,8 @@ impl State {
             trade_merge: TradeMerge::default(),
             trade_stream: None,
             last_trade: None,
+            backfill: Backfill::default(),
+            ticks_valid_from: 0,
             last_depth_recv: Nanos::UNDEF,
             last_book_recv: Nanos::UNDEF,
             last_quote_recv: Nanos::UNDEF,
@@ -205,13 +217,14 @@ impl State {
         self.studies.iter_mut().for_each(Study::reserve);
         self.history.reserve();
         self.trade_merge.reserve();
+        self.backfill.reserve();
         self.cob_second.reserve();
         self.kept_times.reserve();
     }
 }
 
 /// Raised with whatever a state holds: a state of another version is refused, not misread.
-const STATE_VERSION: u32 = 5;
+const STATE_VERSION: u32 = 6;
 
 /// What a checkpoint holds of a symbol.
 #[derive(Serialize)]
@@ -291,6 +304,7 @@ impl SymbolMarket {
                 self.on_ticker(ts_recv, ticker);
                 None
             }
+            Event::Trades { stream, rows } => self.on_trades(ts_recv, *stream, rows, &mut dirty),
             Event::Klines { interval, source, rows } => {
                 self.on_klines(ts_recv, *interval, *source, rows, &mut dirty)
             }
@@ -331,6 +345,7 @@ impl SymbolMarket {
             self.write_dirty(dirty);
         }
         self.time_to_bars(g);
+        self.want_trades(g);
         let sample = self.is_live().then(|| {
             let imbalance_block = &self.image.head().imbalance;
             Sample {
@@ -576,7 +591,7 @@ mod tests {
         let found = (STATE_VERSION, state.len(), digest(&state));
         assert_eq!(
             found,
-            (4, 8_698, 5_276_827_749_241_718_038),
+            (5, 8_717, 6_760_839_922_195_553_626),
             "raise STATE_VERSION where a field came, went or changed"
         );
     }

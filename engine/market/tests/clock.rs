@@ -44,6 +44,7 @@ fn play(steps: &[(i64, Step)], with_steps_of_the_clock: bool) -> (FrameImage, Ve
                 stream: TradeStream::Trade,
                 ts_event: Nanos(now - 5 * MS),
                 ts_trade: Nanos(now - (5 + late_ms) * MS),
+                id,
                 first_id: id,
                 last_id: id,
                 px: Px(px),

@@ -1,16 +1,21 @@
 //! Bars with the venue's klines, against a venue that knows all its trades: history at start, outages, lost trades,
-//! late answers. Whatever happens, the closed rows end as the venue's bars.
+//! late answers. Whatever happens, the closed rows end as the venue's bars, and the ticks have all of its trades once.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 
 use std::collections::BTreeMap;
 
-use cobring_frame::{CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CandleRow, Window};
-use cobring_market::{KlinesWanted, RestoreError, SymbolConfig, SymbolMarket};
+use cobring_frame::{
+    CANDLE_HOLE, CANDLE_INCOMPLETE, CANDLE_PARTIAL, CandleRow, TICK_TRADE, Trigger, Window,
+    WindowRows, place,
+};
+use cobring_market::{
+    BACKFILL_ATTEMPTS_MAX, KlinesWanted, RestoreError, SymbolConfig, SymbolMarket, TradesWanted,
+};
 use cobring_types::{
-    BarInterval, Control, DepthUpdate, Event, Instrument, Kline, KlineSource, LinkScope, Nanos, Px,
-    Qty, Side, Stamp, Trade, TradeStream,
+    BarInterval, Control, DepthUpdate, Event, Instrument, Kline, KlineSource, LinkScope, Nanos,
+    PastTrade, Px, Qty, Side, Stamp, Trade, TradeStream,
 };
 use proptest::prelude::*;
 
@@ -19,9 +24,10 @@ const S: i64 = 1_000 * MS;
 /// 300 ms before a day ends, so that every interval ends in the first steps.
 const START: i64 = 20_000 * 86_400 * S - 300 * MS;
 
-fn market() -> SymbolMarket {
+fn market(klines: bool) -> SymbolMarket {
     let instrument = Instrument::new("X", "0.01", 8).unwrap();
-    common::market(SymbolConfig { instrument, klines: true, ..common::config(4, &[]) })
+    let rows = WindowRows { ticks: 4_096, ..WindowRows::default() };
+    common::market(SymbolConfig { instrument, rows, klines, ..common::config(4, &[]) })
 }
 
 /// The venue: all trades ever, and its own bars before the first of them, the same price throughout.
@@ -74,6 +80,21 @@ impl Venue {
         bar
     }
 
+    /// Past trades from an id on.
+    fn trades(&self, wanted: &TradesWanted) -> Vec<PastTrade> {
+        let from = usize::try_from(wanted.first_id).unwrap() - 1;
+        let past = |trade: &Trade| PastTrade {
+            ts_trade: trade.ts_trade,
+            id: trade.id,
+            first_id: trade.first_id,
+            last_id: trade.last_id,
+            px: trade.px,
+            qty: trade.qty,
+            taker_sold: u64::from(trade.side == Side::Sell),
+        };
+        self.trades[from..].iter().take(wanted.limit as usize).map(past).collect()
+    }
+
     /// What a request gets at venue time `now`: the last bar may still be open.
     fn answer(&self, wanted: &KlinesWanted, now: i64) -> Vec<Kline> {
         let length = wanted.interval.length().0;
@@ -99,6 +120,12 @@ struct Driver {
     received: bool,
     /// What was asked, and when the answer comes.
     asked: Option<(KlinesWanted, i64)>,
+    asked_trades: Option<(TradesWanted, i64)>,
+    /// Nobody asks for trades where not.
+    asks_trades: bool,
+    klines: bool,
+    /// The first trade that the ticks have.
+    first_id: u64,
     /// REST answers after this long; never where it is negative.
     delay: i64,
     audit: bool,
@@ -107,7 +134,7 @@ struct Driver {
 impl Driver {
     fn new(delay_ms: i64, audit: bool) -> Self {
         Self {
-            market: market(),
+            market: market(true),
             venue: Venue::default(),
             now: START,
             next_timer: START,
@@ -115,6 +142,10 @@ impl Driver {
             linked: false,
             received: false,
             asked: None,
+            asked_trades: None,
+            asks_trades: true,
+            klines: true,
+            first_id: 0,
             delay: delay_ms * MS,
             audit,
         }
@@ -136,11 +167,11 @@ impl Driver {
     /// The engine ends, and the next one begins after `away`; the venue trades meanwhile.
     fn restart(&mut self, away: i64) {
         self.linked = false;
-        self.asked = None;
+        (self.asked, self.asked_trades) = (None, None);
         self.now += away / 2;
         self.trade(LISTED_PX + 41, 3, false, false);
         self.now += away - away / 2;
-        let left = std::mem::replace(&mut self.market, market());
+        let left = std::mem::replace(&mut self.market, market(self.klines));
         match self.market.resume(&left) {
             Ok(()) => {}
             Err(RestoreError::Unfinished) => self.received = false,
@@ -149,6 +180,18 @@ impl Driver {
         self.seq = 0;
         self.next_timer = Nanos(self.now).ceil_to(Nanos(100 * MS)).0;
         self.link(true);
+    }
+
+    fn take(&mut self, steps: &[(i64, Step)]) {
+        for &(wait_ms, step) in steps {
+            self.advance(wait_ms * MS);
+            match step {
+                Step::Trade { px, qty, buy, lost } => self.trade(px, qty, buy, lost),
+                Step::Link(up) => self.link(up),
+                Step::Late { back } => self.late(back),
+                Step::Restart { away_ms } => self.restart(away_ms * MS),
+            }
+        }
     }
 
     fn link(&mut self, up: bool) {
@@ -197,6 +240,20 @@ impl Driver {
                 let at = if self.delay < 0 { i64::MAX } else { g + self.delay };
                 self.asked = Some((wanted, at));
             }
+            if let Some((wanted, at)) = self.asked_trades
+                && at <= g
+            {
+                self.asked_trades = None;
+                let rows = self.venue.trades(&wanted);
+                self.event(&Event::Trades { stream: wanted.stream, rows: &rows });
+            }
+            let wanted = self.market.trades_wanted().filter(|_| self.asks_trades);
+            if let (Some(wanted), None) = (wanted, self.asked_trades) {
+                let TradesWanted { stream, first_id, limit } = wanted;
+                self.event(&Event::Control(Control::TradesRequested { stream, first_id, limit }));
+                let at = if self.delay < 0 { i64::MAX } else { g + self.delay };
+                self.asked_trades = Some((wanted, at));
+            }
         }
         self.now = until;
     }
@@ -219,6 +276,7 @@ impl Driver {
             stream: TradeStream::Trade,
             ts_event: Nanos(self.now),
             ts_trade: Nanos(self.now),
+            id,
             first_id: id,
             last_id: id,
             px: Px(px),
@@ -229,9 +287,39 @@ impl Driver {
         self.venue.trades.push(trade);
         // A loss shows in the ids of what came before and after it.
         if self.linked && !(lost && self.received) {
-            self.received = true;
+            if !std::mem::replace(&mut self.received, true) {
+                self.first_id = id;
+            }
             self.event(&Event::Trade(trade));
         }
+    }
+
+    /// Another connection brings an earlier trade, known or missed.
+    fn late(&mut self, back: usize) {
+        let at = self.venue.trades.len().checked_sub(back);
+        let Some(trade) = at.and_then(|at| self.venue.trades.get(at).copied()) else { return };
+        // The first one of a run says that the venue goes on numbering.
+        let begun = self.market.counters().trades > 0;
+        if self.linked && self.received && begun && trade.id >= self.first_id {
+            let last = self.market.last_fill();
+            // What is ahead of the last one is no late trade.
+            if last.is_some_and(|(last_id, _)| trade.id <= last_id) {
+                self.event(&Event::Trade(trade));
+            }
+        }
+    }
+
+    /// The ticks have each trade from the first one on, once.
+    fn check_ticks(&self) -> Result<(), TestCaseError> {
+        let ticks = &self.market.windows().ticks;
+        let rows = (ticks.oldest()..ticks.done()).map(|index| ticks.get(index).unwrap());
+        let mut ids: Vec<u64> =
+            rows.filter(|row| row.kind == TICK_TRADE).map(|row| row.id).collect();
+        ids.sort_unstable();
+        ids.retain(|&id| id >= self.first_id);
+        let all: Vec<u64> = (self.first_id..=self.venue.trades.len() as u64).collect();
+        prop_assert_eq!(ids, all);
+        Ok(())
     }
 
     /// Every closed row of an interval is the venue's bar.
@@ -305,6 +393,7 @@ fn cells_of(kline: &Kline) -> [i64; 9] {
 enum Step {
     Trade { px: i64, qty: i64, buy: bool, lost: bool },
     Link(bool),
+    Late { back: usize },
     Restart { away_ms: i64 },
 }
 
@@ -312,7 +401,9 @@ fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
     let trade = (-40i64..40, 1i64..50, any::<bool>(), prop::bool::weighted(0.04))
         .prop_map(|(px, qty, buy, lost)| Step::Trade { px: LISTED_PX + px, qty, buy, lost });
     let restart = (1i64..100_000).prop_map(|away_ms| Step::Restart { away_ms });
-    let step = prop_oneof![30 => trade, 1 => any::<bool>().prop_map(Step::Link), 1 => restart];
+    let late = (1usize..12).prop_map(|back| Step::Late { back });
+    let link = any::<bool>().prop_map(Step::Link);
+    let step = prop_oneof![30 => trade, 1 => link, 1 => late, 1 => restart];
     prop::collection::vec((0i64..3_000, step), 1..120)
 }
 
@@ -323,20 +414,17 @@ proptest! {
         let mut driver = Driver::new(delay_ms, audit);
         driver.link(true);
         driver.advance(200 * MS);
-        for &(wait_ms, step) in &steps {
-            driver.advance(wait_ms * MS);
-            match step {
-                Step::Trade { px, qty, buy, lost } => driver.trade(px, qty, buy, lost),
-                Step::Link(up) => driver.link(up),
-                Step::Restart { away_ms } => driver.restart(away_ms * MS),
-            }
-        }
+        driver.take(&steps);
         // Quiet for a while: the last doubtful bars end and are asked for.
         driver.link(true);
         driver.trade(LISTED_PX, 1, true, false);
         driver.advance(70 * S);
         driver.trade(LISTED_PX, 1, true, false);
         driver.advance(70 * S);
+        driver.check_ticks()?;
+        let counters = driver.market.counters();
+        prop_assert_eq!(counters.trades_missing, counters.trades_backfilled);
+        prop_assert_eq!(counters.trades_unfillable, 0);
         for interval in BarInterval::ALL {
             driver.check(interval)?;
             let rows = driver.market.windows().candles[interval.at()].done();
@@ -357,6 +445,126 @@ proptest! {
         }
         prop_assert_eq!(driver.market.counters().klines_unasked, 0);
     }
+}
+
+/// The same without the venue's bars: trades alone make the rows whole.
+fn without_klines(steps: &[(i64, Step)], delay_ms: i64) -> Driver {
+    let mut driver = Driver::new(delay_ms, false);
+    (driver.market, driver.klines) = (market(false), false);
+    driver.link(true);
+    driver.advance(200 * MS);
+    driver.trade(LISTED_PX, 1, true, false);
+    driver.take(steps);
+    driver.link(true);
+    driver.advance(3 * S);
+    driver.trade(LISTED_PX, 1, true, false);
+    driver.advance(5 * S);
+    driver
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn trades_that_come_after_all_make_bars_whole(steps in steps(), delay_ms in 0i64..3_000) {
+        let driver = without_klines(&steps, delay_ms);
+        driver.check_ticks()?;
+        let counters = driver.market.counters();
+        prop_assert_eq!(counters.trades_missing, counters.trades_backfilled);
+        prop_assert_eq!(counters.trades_unfillable, 0);
+        // What comes late while it is asked for is answered in vain.
+        let late = steps.iter().any(|(_, step)| matches!(step, Step::Late { .. }));
+        prop_assert!(late || counters.trades_unmissed == 0);
+        let unwatched = steps
+            .iter()
+            .any(|(_, step)| matches!(step, Step::Link(_) | Step::Restart { .. }));
+        for (at, interval) in BarInterval::ALL.into_iter().enumerate() {
+            let rows = rows(&driver.market.windows().candles[at]);
+            for row in rows.iter().skip(1) {
+                let doubtful = CANDLE_HOLE | CANDLE_INCOMPLETE | CANDLE_PARTIAL;
+                // Without a trade behind it no id says what an unwatched interval had.
+                prop_assert!(unwatched || row.flags & doubtful == 0, "{:?}: {:?}", interval, row);
+                if row.flags & CANDLE_HOLE == 0 {
+                    let venue = driver.venue.bar(interval, row.open_time);
+                    prop_assert_eq!(cells(row), cells_of(&venue), "{:?}: {:?}", interval, row);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gap_that_nothing_fills_is_told_and_asked_about_a_few_times() {
+    let steps: Vec<(i64, Step)> = (0..20)
+        .map(|at| (250, Step::Trade { px: LISTED_PX + at, qty: 1, buy: true, lost: at / 4 == 2 }))
+        .collect();
+    let mut driver = Driver::new(100, false);
+    (driver.market, driver.klines, driver.asks_trades) = (market(false), false, false);
+    driver.link(true);
+    driver.take(&steps);
+    let head = driver.market.image().head();
+    assert_eq!(head.valid_rows[place::TICKS], 8, "ticks behind the gap");
+    assert_eq!(driver.market.counters().trades_missing, 4);
+    let mut asked = 0;
+    for _ in 0..3_000 {
+        driver.advance(100 * MS);
+        if let Some(TradesWanted { stream, first_id, limit }) = driver.market.trades_wanted() {
+            assert_eq!((first_id, limit), (9, 4));
+            driver.event(&Event::Control(Control::TradesRequested { stream, first_id, limit }));
+            driver.event(&Event::Trades { stream, rows: &[] });
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, BACKFILL_ATTEMPTS_MAX);
+    let counters = driver.market.counters();
+    assert_eq!((counters.trades_unfillable, counters.trades_backfilled), (4, 0));
+    assert_eq!(driver.market.image().head().valid_rows[place::TICKS], 8);
+    let flagged = rows(&driver.market.windows().candles[0])
+        .iter()
+        .filter(|row| row.flags & CANDLE_INCOMPLETE != 0)
+        .count();
+    assert_eq!(flagged, 2, "the seconds of the trades around the gap, and between");
+    assert_ne!(driver.market.image().head().open[3].flags & CANDLE_INCOMPLETE, 0);
+}
+
+#[test]
+fn what_was_missed_is_history_and_no_flow() {
+    let trades = |lost: bool| {
+        (0..12).map(move |at| {
+            let lost = lost && (4..8).contains(&at);
+            (300, Step::Trade { px: LISTED_PX + at, qty: 1 + at, buy: at % 2 == 0, lost })
+        })
+    };
+    let mut driver = Driver::new(0, false);
+    (driver.market, driver.klines, driver.asks_trades) = (market(false), false, false);
+    driver.link(true);
+    driver.take(&trades(true).collect::<Vec<_>>());
+    let before = *driver.market.image().head();
+    driver.advance(S);
+    let wanted = driver.market.trades_wanted().unwrap();
+    let TradesWanted { stream, first_id, limit } = wanted;
+    driver.event(&Event::Control(Control::TradesRequested { stream, first_id, limit }));
+    let flow = *driver.market.image().head();
+    let rows = driver.venue.trades(&wanted);
+    driver.event(&Event::Trades { stream, rows: &rows });
+    let after = *driver.market.image().head();
+    assert_eq!(bytemuck::bytes_of(&after.flow), bytemuck::bytes_of(&flow.flow));
+    assert_eq!(bytemuck::bytes_of(&after.price), bytemuck::bytes_of(&flow.price));
+    assert_eq!(after.quality.age_trade, flow.quality.age_trade);
+    assert_eq!(after.identity.trigger, Trigger::Repair as u8);
+    assert_eq!((before.valid_rows[place::TICKS], after.valid_rows[place::TICKS]), (4, 12));
+    let ticks = &driver.market.windows().ticks;
+    let past: Vec<_> =
+        (ticks.done() - 4..ticks.done()).map(|index| ticks.get(index).unwrap()).collect();
+    for (row, at) in past.iter().zip(4..) {
+        assert_eq!((row.id, row.ts_recv), (at + 1, driver.now));
+        assert_eq!(row.ts_event, driver.venue.trades[usize::try_from(at).unwrap()].ts_trade.0);
+        assert!(row.bid_px.is_nan() && row.ask_qty.is_nan());
+    }
+    // The same answer again: nobody misses it.
+    driver.event(&Event::Trades { stream, rows: &rows });
+    let counters = driver.market.counters();
+    assert_eq!((counters.trades_unmissed, counters.trades_backfilled), (4, 4));
+    assert_eq!(driver.market.windows().ticks.done(), 12);
 }
 
 #[test]

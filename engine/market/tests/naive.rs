@@ -296,7 +296,7 @@ proptest! {
             id = first_id + step.qty.cast_unsigned() % 3;
             let trade = Trade {
                 stream: TradeStream::AggTrade, ts_event: Nanos(ts_event), ts_trade: Nanos(ts_trade),
-                first_id, last_id: id, px: Px(step.px), qty: Qty(step.qty),
+                id, first_id, last_id: id, px: Px(step.px), qty: Qty(step.qty),
                 side: if step.buy { Side::Buy } else { Side::Sell },
             };
             messages.push((driver.now, ts_event - driver.now));
@@ -954,6 +954,7 @@ fn a_break_clears_samples_and_marks_holes() {
             stream: TradeStream::Trade,
             ts_event: Nanos(now),
             ts_trade: Nanos(now),
+            id,
             first_id: id,
             last_id: id,
             px: Px(100),
@@ -992,6 +993,7 @@ fn a_silence_of_weeks_is_holes_and_a_lone_time_far_ahead_is_refused() {
             stream: TradeStream::Trade,
             ts_event: Nanos(t),
             ts_trade: Nanos(t),
+            id,
             first_id: id,
             last_id: id,
             px: Px(100),

@@ -186,6 +186,8 @@ pub struct SymbolDefaults {
     pub ticks_promised: u64,
     /// Bars before the first own one are loaded from the venue, and doubtful ones later.
     pub klines: bool,
+    /// Trades that are missing between two ids and asked for, at most.
+    pub backfill_trades_max: u64,
     /// Quantities are counted in 10^-this of the base asset.
     pub qty_decimals: u8,
 }
@@ -306,6 +308,7 @@ impl Config {
                 // Above, by model.
                 models: _,
                 klines,
+                backfill_trades_max,
             } = symbol;
             write!(
                 text,
@@ -319,6 +322,7 @@ impl Config {
                  resync_levels = {resync_levels}\n\
                  ticks_promised = {ticks}\n\
                  klines = {klines}\n\
+                 backfill_trades_max = {backfill_trades_max}\n\
                  qty_decimals = {qty_decimals}\n",
                 symbol = toml_key(instrument.symbol.as_str()),
                 tick_size = instrument.tick_size(),

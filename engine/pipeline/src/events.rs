@@ -41,9 +41,11 @@ const KLINES_REQUESTED: u64 = 19;
 const BOUNDS: u64 = 21;
 const MODEL: u64 = 20;
 const TICKER_REQUESTED: u64 = 22;
+const TRADES: u64 = 23;
+const TRADES_REQUESTED: u64 = 24;
 
-/// Head: kind and symbol, the stamp's four words, up to seven of the event's own.
-const HEAD_WORDS: usize = 12;
+/// Head: kind and symbol, the stamp's four words, up to eight of the event's own.
+const HEAD_WORDS: usize = 13;
 const STAMP_AT: usize = 1;
 const OWN_AT: usize = 5;
 
@@ -115,6 +117,7 @@ pub(crate) fn push_event(
                 | u64::from(trade.side == Side::Sell),
             word(trade.ts_event.0),
             word(trade.ts_trade.0),
+            trade.id,
             trade.first_id,
             trade.last_id,
             word(trade.px.0),
@@ -123,6 +126,10 @@ pub(crate) fn push_event(
         Event::Ticker(ticker) => {
             body = [bytemuck::bytes_of(*ticker), &[]];
             &[TICKER]
+        }
+        Event::Trades { stream, rows } => {
+            body = [bytemuck::cast_slice(rows), &[]];
+            &[TRADES, u64::from(*stream == TradeStream::AggTrade)]
         }
         Event::Klines { interval, source, rows } => {
             body = [bytemuck::cast_slice(rows), &[]];
@@ -156,6 +163,12 @@ pub(crate) fn push_event(
                 &[KLINES_REQUESTED, interval.at() as u64, word(start.0), u64::from(limit)]
             }
             Control::TickerRequested => &[TICKER_REQUESTED],
+            Control::TradesRequested { stream, first_id, limit } => &[
+                TRADES_REQUESTED,
+                u64::from(stream == TradeStream::AggTrade),
+                first_id,
+                u64::from(limit),
+            ],
             Control::Stalled { scope } => &[STALLED, u64::from(scope.0)],
             Control::Halted { halted } => &[HALTED, u64::from(halted)],
             Control::ClockStep { wall_offset } => &[CLOCK_STEP, word(wall_offset.0)],
@@ -203,6 +216,7 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
             .and_then(BarInterval::from_place)
             .expect("invariant: an interval's place was pushed")
     };
+    let stream = |word| if word == 0 { TradeStream::Trade } else { TradeStream::AggTrade };
     match kind {
         DEPTH => {
             let (bids, asks) = split(own[3]);
@@ -231,16 +245,18 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
             ask_qty: Qty(signed(own[4])),
         }),
         TRADE => Event::Trade(Trade {
-            stream: if own[0] & 2 == 0 { TradeStream::Trade } else { TradeStream::AggTrade },
+            stream: stream(own[0] >> 1),
             side: if own[0] & 1 == 0 { Side::Buy } else { Side::Sell },
             ts_event: Nanos(signed(own[1])),
             ts_trade: Nanos(signed(own[2])),
-            first_id: own[3],
-            last_id: own[4],
-            px: Px(signed(own[5])),
-            qty: Qty(signed(own[6])),
+            id: own[3],
+            first_id: own[4],
+            last_id: own[5],
+            px: Px(signed(own[6])),
+            qty: Qty(signed(own[7])),
         }),
         TICKER => Event::Ticker(bytemuck::from_bytes(bytemuck::cast_slice(body))),
+        TRADES => Event::Trades { stream: stream(own[0]), rows: bytemuck::cast_slice(body) },
         KLINES => Event::Klines {
             interval: interval(own[0]),
             source: if own[1] == 0 { KlineSource::Rest } else { KlineSource::Stream },
@@ -279,6 +295,11 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
             limit: narrow(own[2]),
         }),
         TICKER_REQUESTED => Event::Control(Control::TickerRequested),
+        TRADES_REQUESTED => Event::Control(Control::TradesRequested {
+            stream: stream(own[0]),
+            first_id: own[1],
+            limit: narrow(own[2]),
+        }),
         STALLED => Event::Control(Control::Stalled { scope: LinkScope(narrow(own[0])) }),
         HALTED => Event::Control(Control::Halted { halted: own[0] != 0 }),
         CLOCK_STEP => Event::Control(Control::ClockStep { wall_offset: Nanos(signed(own[0])) }),
@@ -292,7 +313,7 @@ fn decode<'a>(kind: u64, own: &[u64], body: &'a [u64]) -> Event<'a> {
 
 #[cfg(test)]
 mod tests {
-    use cobring_types::{Kline, Ticker};
+    use cobring_types::{Kline, PastTrade, Ticker};
 
     use super::*;
     use crate::ring;
@@ -349,6 +370,7 @@ mod tests {
                 side,
                 ts_event: Nanos(1),
                 ts_trade: Nanos(-2),
+                id: 9,
                 first_id: 3,
                 last_id: 4,
                 px: Px(5),
@@ -376,6 +398,21 @@ mod tests {
         }
         let (interval, source) = (BarInterval::Second, KlineSource::Stream);
         check(&Event::Klines { interval, source, rows: &rows[..1] });
+        let past = |id| PastTrade {
+            ts_trade: Nanos(-2),
+            id,
+            first_id: 3 * id,
+            last_id: 3 * id + 2,
+            px: Px(5),
+            qty: Qty(6),
+            taker_sold: id % 2,
+        };
+        let past: Vec<PastTrade> = (0..1_000).map(past).collect();
+        for rows in [&past[..], &past[..1], &[]] {
+            for stream in [TradeStream::Trade, TradeStream::AggTrade] {
+                check(&Event::Trades { stream, rows });
+            }
+        }
         for length in [0, 1, 8, 4_097] {
             check(&Event::Bounds { bytes: &vec![7; length] });
         }
@@ -389,6 +426,16 @@ mod tests {
             Control::LinkDown { connection: u16::MAX, scope: LinkScope::DEPTH },
             Control::SnapshotRequested { limit: 5000, background: true },
             Control::TickerRequested,
+            Control::TradesRequested {
+                stream: TradeStream::AggTrade,
+                first_id: u64::MAX,
+                limit: 1_000,
+            },
+            Control::KlinesRequested {
+                interval: BarInterval::Hour,
+                start: Nanos(-7),
+                limit: 1_000,
+            },
             Control::Stalled { scope: LinkScope::TRADE },
             Control::Halted { halted: true },
             Control::ClockStep { wall_offset: Nanos(-3) },

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use cobring_frame::{FrameRing, Reader, Segment, Trigger, Windows};
 use cobring_market::{
     KlinesWanted, MarketCounters, RestoreError, SnapshotWanted, SymbolConfig, SymbolMarket,
+    TradesWanted,
 };
 use cobring_types::{Control, Event, LinkScope, Nanos, Stamp, SymbolIndex};
 use cobring_venue::EventSink;
@@ -85,6 +86,8 @@ pub struct SymbolFold {
     snapshot_out: Option<SnapshotWanted>,
     /// The wanted klines that were handed out; until they are asked for.
     klines_out: Option<KlinesWanted>,
+    /// The wanted trades that were handed out; until they are asked for.
+    trades_out: Option<TradesWanted>,
     /// The wanted renewal that was handed out; until it is begun.
     renewal_out: Option<LinkScope>,
     /// The wanted ticker was handed out; until it is asked for or no longer wanted.
@@ -100,6 +103,8 @@ pub enum Wanted {
     Snapshot(SnapshotWanted),
     /// Closed bars.
     Klines(KlinesWanted),
+    /// Trades that were missed.
+    Trades(TradesWanted),
     /// Connections that deliver these streams, in place of those that no longer do.
     Renewal(LinkScope),
     /// The 24 h ticker.
@@ -138,6 +143,7 @@ impl SymbolFold {
             reader,
             snapshot_out: None,
             klines_out: None,
+            trades_out: None,
             renewal_out: None,
             ticker_is_out: false,
             bell_is_told: false,
@@ -276,6 +282,9 @@ impl<O: Observer> Fold<O> {
         if matches!(event, Event::Control(Control::KlinesRequested { .. })) {
             symbol.klines_out = None;
         }
+        if matches!(event, Event::Control(Control::TradesRequested { .. })) {
+            symbol.trades_out = None;
+        }
         if matches!(event, Event::Ticker(_) | Event::Control(Control::TickerRequested)) {
             symbol.ticker_is_out = false;
         }
@@ -373,6 +382,9 @@ impl<O: Observer> Fold<O> {
             }
             if let Some(wanted) = news(market.klines_wanted(), &mut symbol.klines_out) {
                 take(index, Wanted::Klines(wanted));
+            }
+            if let Some(wanted) = news(market.trades_wanted(), &mut symbol.trades_out) {
+                take(index, Wanted::Trades(wanted));
             }
             if let Some(scope) = news(market.renewal_wanted(), &mut symbol.renewal_out) {
                 take(index, Wanted::Renewal(scope));

@@ -21,7 +21,7 @@ use cobring_types::{
 use cobring_venue::Decoded;
 use cobring_venue::binance::{self, ConnectionPlan};
 
-use self::asks::{DayTicker, ExchangeInfo, Klines, Snapshot};
+use self::asks::{DayTicker, ExchangeInfo, Klines, Snapshot, Trades};
 pub(crate) use self::host::{Host, WAKE_TOKEN};
 use self::links::{Link, Side, place_of};
 pub use self::outside::{InputLog, Line, Outside, Time};
@@ -66,6 +66,10 @@ pub struct IngestCounters {
     pub klines_requested: u64,
     /// Of these, how many were not answered at first.
     pub klines_failed: u64,
+    /// Requests for trades that were missed.
+    pub trades_requested: u64,
+    /// Of these, how many were not answered.
+    pub trades_failed: u64,
     /// Requests for the 24 h ticker.
     pub tickers_requested: u64,
     /// Of these, how many were not answered.
@@ -231,6 +235,7 @@ pub struct Ingest<O, W: Outside> {
     snapshots: Vec<Snapshot>,
     bounds: Vec<(SymbolIndex, Vec<u8>)>,
     klines: Vec<Klines>,
+    trades: Vec<Trades>,
     /// Streams that the fold calls stalled.
     renewals: Vec<(SymbolIndex, LinkScope)>,
     tickers: Vec<DayTicker>,
@@ -300,6 +305,14 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
             retry_at: None,
             backoff: backoff(2_000_000 + number),
         });
+        let trades = (0u64..).take(symbol_count).map(|number| Trades {
+            wanted: None,
+            asked: None,
+            last: None,
+            failures: 0,
+            retry_at: None,
+            backoff: backoff(4_000_000 + number),
+        });
         let tickers = (0u64..).take(symbol_count).map(|number| DayTicker {
             wanted: false,
             asked: false,
@@ -310,6 +323,7 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
             links: links.collect(),
             snapshots: snapshots.collect(),
             klines: klines.collect(),
+            trades: trades.collect(),
             renewals: Vec::with_capacity(symbol_count),
             tickers: tickers.collect(),
             bounds: parts.bounds,
@@ -431,7 +445,7 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
         let Outlet { stages, notices, .. } = &mut self.outlet;
         let (snapshots, klines, tickers) =
             (&mut self.snapshots, &mut self.klines, &mut self.tickers);
-        let renewals = &mut self.renewals;
+        let (trades, renewals) = (&mut self.trades, &mut self.renewals);
         stages.take_notices(
             |notice| notices.push(notice),
             |symbol, wanted| match wanted {
@@ -443,6 +457,11 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
                 Wanted::Klines(wanted) => {
                     if let Some(klines) = klines.get_mut(symbol.at()) {
                         klines.wanted = Some(wanted);
+                    }
+                }
+                Wanted::Trades(wanted) => {
+                    if let Some(trades) = trades.get_mut(symbol.at()) {
+                        trades.wanted = Some(wanted);
                     }
                 }
                 Wanted::Renewal(scope) => renewals.push((symbol, scope)),
@@ -552,6 +571,7 @@ fn describe(kind: InputKind) -> &'static str {
         InputKind::RestDepth => "depth snapshot",
         InputKind::RestKlines => "klines",
         InputKind::RestTicker => "24 h ticker",
+        InputKind::RestTrades => "past trades",
         InputKind::RestTime => "server time",
         InputKind::RestExchangeInfo => "exchangeInfo",
         _ => "message",

@@ -250,9 +250,9 @@ const WATERMARK_HEAD: u64 = 0;
 const INPUT_OVERHEAD_BYTES: usize = 256;
 /// Notices and wants that may wait for ingest; more are dropped (notices are counted anyway) or wait in the
 /// fold (wants).
-const RETURN_SLOTS: usize = 4_096;
-/// A symbol wants a snapshot, klines, a ticker and a renewal at most.
-const WANTS_A_SYMBOL: usize = 4;
+const RETURN_SLOTS: usize = 8_192;
+/// A symbol wants a snapshot, klines, trades, a ticker and a renewal at most.
+const WANTS_A_SYMBOL: usize = 5;
 const _: () = assert!(RETURN_SLOTS >= WANTS_A_SYMBOL * MAX_SYMBOLS);
 
 /// Parse and aggregate on threads of their own.

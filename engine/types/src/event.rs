@@ -81,10 +81,12 @@ pub enum TradeStream {
 pub struct Trade {
     /// The stream that it came by.
     pub stream: TradeStream,
-    /// The venue's send time.
+    /// The venue's send time; [`Nanos::UNDEF`] of one that was asked for.
     pub ts_event: Nanos,
     /// The venue's match time: decides the candle.
     pub ts_trade: Nanos,
+    /// Its id in its stream, by which the venue is asked for it: the fill's, or the aggregate's own.
+    pub id: u64,
     /// Id of the first fill.
     pub first_id: u64,
     /// Id of the last fill; the count is `last_id - first_id + 1`.
@@ -102,6 +104,44 @@ impl Trade {
     #[must_use]
     pub const fn count(&self) -> u64 {
         (self.last_id - self.first_id).saturating_add(1)
+    }
+}
+
+/// A trade in an answer of the venue.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+pub struct PastTrade {
+    /// The venue's match time.
+    pub ts_trade: Nanos,
+    /// Its id in its stream.
+    pub id: u64,
+    /// Id of the first fill.
+    pub first_id: u64,
+    /// Id of the last fill.
+    pub last_id: u64,
+    /// Price.
+    pub px: Px,
+    /// Quantity.
+    pub qty: Qty,
+    /// 1 where the taker sold, 0 where it bought.
+    pub taker_sold: u64,
+}
+
+impl PastTrade {
+    /// As the stream would have told it.
+    #[must_use]
+    pub const fn of_stream(&self, stream: TradeStream) -> Trade {
+        Trade {
+            stream,
+            ts_event: Nanos::UNDEF,
+            ts_trade: self.ts_trade,
+            id: self.id,
+            first_id: self.first_id,
+            last_id: self.last_id,
+            px: self.px,
+            qty: self.qty,
+            side: if self.taker_sold == 0 { Side::Buy } else { Side::Sell },
+        }
     }
 }
 
@@ -327,6 +367,15 @@ pub enum Control {
     },
     /// The 24 h ticker was asked for.
     TickerRequested,
+    /// Past trades were asked for.
+    TradesRequested {
+        /// Of this stream.
+        stream: TradeStream,
+        /// From this id of the stream on.
+        first_id: u64,
+        /// So many.
+        limit: u32,
+    },
     /// The watchdog calls streams stalled.
     Stalled {
         /// Which.
@@ -368,6 +417,13 @@ pub enum Event<'a> {
     Trade(Trade),
     /// The 24 h ticker, by stream or in answer.
     Ticker(&'a Ticker),
+    /// Trades that were asked for, by ascending ids.
+    Trades {
+        /// Of this stream.
+        stream: TradeStream,
+        /// As many as there are.
+        rows: &'a [PastTrade],
+    },
     /// Closed bars, oldest first.
     Klines {
         /// Of this interval.

@@ -38,6 +38,9 @@ pub enum InputKind {
     Bounds = 8,
     /// Body of a REST `ticker/24hr` reply: `symbol`, `ts_aux` = send time.
     RestTicker = 9,
+    /// Body of a REST reply with past trades: `symbol`, `aux` = 0 for fills and 1 for aggregate trades, `ts_aux` = send
+    /// time.
+    RestTrades = 10,
     /// A connection is subscribed and delivers: `connection`, `aux` = what it carries ([`crate::LinkScope`]).
     LinkUp = 16,
     /// A connection is lost: as [`InputKind::LinkUp`].
@@ -63,6 +66,8 @@ pub enum InputKind {
     KlinesRequested = 26,
     /// The 24 h ticker of `symbol` was asked for.
     TickerRequested = 27,
+    /// Past trades of `symbol` were asked for: `aux` = limit, with bit 31 set for aggregate ids; `ts_aux` = first id.
+    TradesRequested = 28,
 }
 
 impl InputKind {
@@ -79,6 +84,7 @@ impl InputKind {
             7 => Self::Model,
             8 => Self::Bounds,
             9 => Self::RestTicker,
+            10 => Self::RestTrades,
             16 => Self::LinkUp,
             17 => Self::LinkDown,
             18 => Self::SnapshotRequested,
@@ -91,6 +97,7 @@ impl InputKind {
             25 => Self::Stop,
             26 => Self::KlinesRequested,
             27 => Self::TickerRequested,
+            28 => Self::TradesRequested,
             _ => return None,
         })
     }
@@ -122,7 +129,7 @@ mod tests {
     #[test]
     fn logged_numbers_come_back_as_their_kind() {
         let known: Vec<u8> = (0..=u8::MAX).filter(|&n| InputKind::from_u8(n).is_some()).collect();
-        assert_eq!(known.len(), 21);
+        assert_eq!(known.len(), 23);
         for number in known {
             assert_eq!(InputKind::from_u8(number).map(|kind| kind as u8), Some(number));
         }

@@ -10,13 +10,14 @@ mod event;
 mod input;
 mod instrument;
 mod model;
+mod ranges;
 mod units;
 
 pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_uint};
 pub use event::{
     BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus,
-    KLINE_QUOTE_DECIMALS, Kline, KlineSource, Level, LinkScope, Quote, Side, TICKER_DECIMALS,
-    Ticker, Trade, TradeStream,
+    KLINE_QUOTE_DECIMALS, Kline, KlineSource, Level, LinkScope, PastTrade, Quote, Side,
+    TICKER_DECIMALS, Ticker, Trade, TradeStream,
 };
 pub use input::{Input, InputKind, Stamp};
 pub use instrument::{Instrument, InstrumentError, MAX_SYMBOL_BYTES, Symbol, SymbolIndex};
@@ -24,4 +25,5 @@ pub use model::{
     MODEL_OUTPUT_SIZE_BYTES, MODEL_OUTPUTS_MAX, MODEL_STATE_MAX, ModelFault, ModelIndex,
     ModelOutput, ModelShape, PROBABILITIES_TOLERANCE, Wanted,
 };
+pub use ranges::Ranges;
 pub use units::{Nanos, Px, Qty};

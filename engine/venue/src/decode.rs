@@ -210,6 +210,8 @@ pub struct DecodeCounters {
     pub trades: u64,
     /// Aggregated trades handed on.
     pub agg_trades: u64,
+    /// Trades of answers handed on.
+    pub past_trades: u64,
     /// 24 h tickers handed on.
     pub tickers: u64,
     /// Closed bars handed on.

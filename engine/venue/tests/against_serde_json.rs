@@ -11,7 +11,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use cobring_types::{Input, InputKind, SymbolIndex};
 use cobring_venue::binance::Decoder;
 use cobring_venue::{Decoded, limit_of_recorded_snapshot};
-use common::differential::{check_klines, check_snapshot, check_text, check_ticker};
+use common::differential::{check_klines, check_snapshot, check_text, check_ticker, check_trades};
 use common::oracle::Oracle;
 use common::{ETH, decode, decoder, fixtures, input, instruments, recordings};
 use flate2::read::GzDecoder;
@@ -122,6 +122,7 @@ fn mutated_messages_give_an_error_or_the_right_event() {
         check_snapshot(&mut decoder, &oracle, &text);
         check_klines(&mut decoder, &oracle, &text);
         check_ticker(&mut decoder, &oracle, &text);
+        check_trades(&mut decoder, &oracle, &text);
         let cut = Input { symbol: ETH, ..input(InputKind::RestExchangeInfo, &text) };
         let _ = decode(&mut decoder, &cut);
         let _ = decode(&mut decoder, &Input { kind: InputKind::RestTime, ..cut });

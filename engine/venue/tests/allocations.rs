@@ -69,12 +69,14 @@ fn decoding_allocates_nothing() {
     let mut decoder = decoder();
     let mut count = Count(0);
     let kinds = [
-        InputKind::Text,
-        InputKind::RestDepth,
-        InputKind::RestTime,
-        InputKind::RestExchangeInfo,
-        InputKind::RestKlines,
-        InputKind::RestTicker,
+        (InputKind::Text, 0),
+        (InputKind::RestDepth, 0),
+        (InputKind::RestTime, 0),
+        (InputKind::RestExchangeInfo, 0),
+        (InputKind::RestKlines, 0),
+        (InputKind::RestTicker, 0),
+        (InputKind::RestTrades, 0),
+        (InputKind::RestTrades, 1),
     ];
     let allocations = allocations_of(|| {
         for _ in 0..100 {
@@ -83,16 +85,17 @@ fn decoding_allocates_nothing() {
             decoder.decode(&full, &mut count).unwrap();
             for text in &messages {
                 // Wrong kinds are refused, which allocates nothing either.
-                for kind in kinds {
-                    let input = Input { symbol: ETH, ..input(kind, text) };
+                for (kind, aux) in kinds {
+                    let input = Input { symbol: ETH, aux, ..input(kind, text) };
                     let _ = decoder.decode(&input, &mut count);
                 }
             }
         }
     });
     assert_eq!(allocations, 0);
-    // A full snapshot; 10 events, 1 snapshot, 2 times (exchangeInfo has one too), 3 instruments, klines, ticker.
-    assert_eq!(count.0, 100 * (1 + 10 + 1 + 2 + 3 + 1 + 1));
+    // A full snapshot; 10 events, 1 snapshot, 2 times (exchangeInfo has one too), 3 instruments, klines, ticker,
+    // trades of both streams.
+    assert_eq!(count.0, 100 * (1 + 10 + 1 + 2 + 3 + 1 + 1 + 2));
 }
 
 #[test]

@@ -6,8 +6,8 @@ mod common;
 use cobring_json::JsonError;
 use cobring_types::{
     BarInterval, Control, DecimalError, Input, InputKind, InstrumentStatus, Kline, KlineSource,
-    Level, LinkScope, ModelIndex, ModelOutput, Nanos, Px, Qty, Quote, Side, Symbol, SymbolIndex,
-    Ticker, Trade, TradeStream,
+    Level, LinkScope, ModelIndex, ModelOutput, Nanos, PastTrade, Px, Qty, Quote, Side, Symbol,
+    SymbolIndex, Ticker, Trade, TradeStream,
 };
 use cobring_venue::binance::{
     ApiError, api_error, is_any_halted_in_exchange_info, tick_size_in_exchange_info,
@@ -86,10 +86,10 @@ fn depth_updates() {
 
 #[test]
 fn trades_of_both_streams() {
-    let trade = |stream, times: [i64; 2], ids: [u64; 2], px, qty, side| {
-        let ([ts_event, ts_trade], [first_id, last_id]) = (times, ids);
+    let trade = |stream, times: [i64; 2], ids: [u64; 3], px, qty, side| {
+        let ([ts_event, ts_trade], [id, first_id, last_id]) = (times, ids);
         let (ts_event, ts_trade, px, qty) = (ms(ts_event), ms(ts_trade), Px(px), Qty(qty));
-        Owned::Trade(Trade { stream, ts_event, ts_trade, first_id, last_id, px, qty, side })
+        Owned::Trade(Trade { stream, ts_event, ts_trade, id, first_id, last_id, px, qty, side })
     };
     check_event(
         "ws_trade",
@@ -97,7 +97,7 @@ fn trades_of_both_streams() {
         trade(
             TradeStream::Trade,
             [1_723_161_255_612, 1_723_161_255_611],
-            [1_520_538_925; 2],
+            [1_520_538_925; 3],
             268_380,
             200_000,
             Side::Sell,
@@ -109,7 +109,7 @@ fn trades_of_both_streams() {
         trade(
             TradeStream::Trade,
             [1_723_161_255_343, 1_723_161_255_342],
-            [3_735_683_259; 2],
+            [3_735_683_259; 3],
             6_183_763,
             2_000_000,
             Side::Sell,
@@ -121,7 +121,7 @@ fn trades_of_both_streams() {
         trade(
             TradeStream::AggTrade,
             [1_633_998_523_963; 2],
-            [19_862_790; 2],
+            [15_683_430, 19_862_790, 19_862_790],
             3_528,
             5_800_000_000,
             Side::Buy,
@@ -277,6 +277,61 @@ fn answers_to_klines_requests() {
     ));
     let short = rest(InputKind::RestKlines, ETH, 0, b"[[1723161255000,\"1\"]]");
     assert!(matches!(decode(&mut decoder(), &short).0, Err(DecodeError::Missing { .. })));
+}
+
+#[test]
+fn answers_to_trades_requests() {
+    let of = |aux, body: &[u8]| {
+        let mut decoder = decoder();
+        let outcome = decode(&mut decoder, &rest(InputKind::RestTrades, ETH, aux, body));
+        let refused = decoder.counters().malformed_total();
+        assert_eq!(refused, u64::from(outcome.0.is_err()), "a refusal is counted");
+        outcome
+    };
+    let fill = |id, time: i64, qty, taker_sold| PastTrade {
+        ts_trade: ms(1_723_161_255_000 + time),
+        id,
+        first_id: id,
+        last_id: id,
+        px: Px(268_380),
+        qty: Qty(qty),
+        taker_sold,
+    };
+    let fills = vec![fill(1_520_538_925, 611, 200_000, 1), fill(1_520_538_926, 702, 1_154_000, 0)];
+    let joined = vec![
+        PastTrade { id: 15_683_430, ..fills[0] },
+        PastTrade { id: 15_683_431, last_id: 1_520_538_928, ..fills[1] },
+    ];
+    let bodies = [
+        (0, fixture("rest_historical_trades"), TradeStream::Trade, fills),
+        (1, fixture("rest_agg_trades"), TradeStream::AggTrade, joined),
+    ];
+    for (aux, body, stream, rows) in bodies {
+        let (decoded, events) = of(aux, &body);
+        assert_eq!(decoded, Ok(Decoded::Events(1)));
+        assert_eq!(events, [(ETH, Owned::Trades { stream, rows })]);
+        // Of the other stream it is another shape; nothing else is a stream.
+        assert!(matches!(of(1 - aux, &body).0, Err(DecodeError::Missing { .. })));
+        let unknown = DecodeError::Input { field: "aux", found: 2 };
+        assert_eq!(of(2, &body).0, Err(unknown));
+        let text = String::from_utf8(body).unwrap();
+        for (from, to, kind) in [
+            ("1520538926", "1520538925", "order"),
+            ("268", "-268", "out_of_range"),
+            ("268", "x", "number"),
+            ("true", "1", "type"),
+            ("[{", "{\"a\":[{", "json"),
+            ("1723161255611", "17231612556110000000", "out_of_range"),
+        ] {
+            // The second fill of both bodies, the first price, the first taker's side.
+            let error = of(aux, text.replacen(from, to, 1).as_bytes()).0.unwrap_err();
+            assert_eq!(error.kind().name(), kind, "{from} as {to}: {error}");
+        }
+        assert_eq!(of(aux, b"[]").1, [(ETH, Owned::Trades { stream, rows: vec![] })]);
+        let error = fixture("rest_error");
+        let refused = Decoded::Refused { id: None, code: -1121 };
+        assert_eq!(of(aux, &error).0, Ok(refused));
+    }
 }
 
 #[test]
@@ -460,6 +515,22 @@ fn the_engines_own_inputs_become_controls() {
             Control::SnapshotRequested { limit: 5000, background: true },
         ),
         (InputKind::TickerRequested, 0, Nanos::UNDEF, Control::TickerRequested),
+        (
+            InputKind::TradesRequested,
+            1000,
+            Nanos(1_520_538_925),
+            Control::TradesRequested {
+                stream: TradeStream::Trade,
+                first_id: 1_520_538_925,
+                limit: 1000,
+            },
+        ),
+        (
+            InputKind::TradesRequested,
+            1 << 31 | 7,
+            Nanos(0),
+            Control::TradesRequested { stream: TradeStream::AggTrade, first_id: 0, limit: 7 },
+        ),
         (InputKind::Stalled, scope.0, Nanos::UNDEF, Control::Stalled { scope }),
         (InputKind::Halted, 1, Nanos::UNDEF, Control::Halted { halted: true }),
         (InputKind::Halted, 0, Nanos::UNDEF, Control::Halted { halted: false }),
@@ -473,9 +544,11 @@ fn the_engines_own_inputs_become_controls() {
         assert_eq!(decoded, Ok(Decoded::Events(1)));
         assert_eq!(events, [(ETH, Owned::Control(expected))]);
     }
-    let lost = Input { ts_aux: Nanos(-1), ..input(InputKind::LogLost, b"") };
-    let expected = DecodeError::Input { field: "ts_aux", found: -1 };
-    assert_eq!(decode(&mut decoder(), &lost).0, Err(expected));
+    for kind in [InputKind::LogLost, InputKind::TradesRequested] {
+        let negative = Input { ts_aux: Nanos(-1), ..input(kind, b"") };
+        let expected = DecodeError::Input { field: "ts_aux", found: -1 };
+        assert_eq!(decode(&mut decoder(), &negative).0, Err(expected));
+    }
     let nobody = Input { symbol: SymbolIndex(3), ..input(InputKind::Halted, b"") };
     let expected = DecodeError::Input { field: "symbol", found: 3 };
     assert_eq!(decode(&mut decoder(), &nobody).0, Err(expected));

@@ -10,7 +10,9 @@ use cobring_venue::binance::{
 use cobring_venue::{DecodeError, Decoded};
 
 use crate::json_oracle;
-use crate::venue_oracle::differential::{check_klines, check_snapshot, check_text, check_ticker};
+use crate::venue_oracle::differential::{
+    check_klines, check_snapshot, check_text, check_ticker, check_trades,
+};
 use crate::venue_oracle::oracle::Oracle;
 use crate::venue_oracle::{ETH, Outcome, decode, decoder, fixtures, input, instruments};
 
@@ -76,8 +78,9 @@ pub fn rest_body(bytes: &[u8]) {
             InputKind::RestExchangeInfo,
             InputKind::RestKlines,
             InputKind::RestTicker,
+            InputKind::RestTrades,
         ] {
-            for aux in [0, 5, 1_000, u32::MAX] {
+            for aux in [0, 1, 5, 1_000, u32::MAX] {
                 let _ = market.decode(&Input { symbol: ETH, aux, ..input(kind, bytes) });
             }
         }
@@ -85,6 +88,7 @@ pub fn rest_body(bytes: &[u8]) {
         check_snapshot(decoder, oracle, bytes);
         check_klines(decoder, oracle, bytes);
         check_ticker(decoder, oracle, bytes);
+        check_trades(decoder, oracle, bytes);
     });
     let _ = api_error(bytes);
     let _ = server_time(bytes);

@@ -92,11 +92,12 @@ fn print_report(out: &mut impl Write, report: &RunReport) -> io::Result<()> {
     }
     writeln!(
         out,
-        "{} inputs, {} links lost, {} snapshots, {} klines and {} tickers asked for, {} malformed messages",
+        "{} inputs, {} links lost, {} snapshots, {} klines, {} times trades and {} tickers asked for, {} malformed messages",
         report.ingest.inputs,
         report.ingest.links_lost,
         report.ingest.snapshots_requested,
         report.ingest.klines_requested,
+        report.ingest.trades_requested,
         report.ingest.tickers_requested,
         report.decoded.malformed_total()
     )?;
@@ -175,6 +176,8 @@ fn report_json(report: &RunReport) -> Value {
             "snapshots_failed_total": report.ingest.snapshots_failed,
             "klines_requested_total": report.ingest.klines_requested,
             "klines_failed_total": report.ingest.klines_failed,
+            "trades_requested_total": report.ingest.trades_requested,
+            "trades_failed_total": report.ingest.trades_failed,
             "tickers_requested_total": report.ingest.tickers_requested,
             "tickers_failed_total": report.ingest.tickers_failed,
             "clock_steps_total": report.ingest.clock_steps,

@@ -134,7 +134,7 @@ impl Candles {
     pub(crate) fn doubt(&mut self, time: Nanos, out: &mut BarOutput<'_>) {
         let time = time.floor_to(self.interval);
         if let Some(open) = self.open.as_mut().filter(|open| open.open_time == time) {
-            open.flags |= CANDLE_INCOMPLETE;
+            open.lack();
         } else {
             self.mark_incomplete(&(time..=time), out);
         }
@@ -183,7 +183,7 @@ impl Candles {
         self.open = Some(if joined.trade_count == 0 {
             Bar { flags, ..Bar::flat(open.open_time, last_close) }
         } else {
-            Bar { flags, ..joined }
+            Bar { flags, gaps: 0, ..joined }
         });
         true
     }

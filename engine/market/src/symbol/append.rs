@@ -43,18 +43,32 @@ impl SymbolMarket {
 
     /// A tick for a trade, beside the best prices of that moment.
     pub(super) fn append_trade_tick(&mut self, ts_recv: Nanos, trade: &Trade) {
+        let TickRow { ts_event, kind, side, px, qty, id, .. } = self.trade_row(trade);
+        let best = self.tick_at_best(ts_recv);
+        let row = TickRow { ts_event, kind, side, px, qty, id, ..best };
+        self.windows.ticks.append(&row);
+        self.count_valid(place::TICKS, true);
+    }
+
+    /// A tick for a trade of the past, which came at `ts_recv`: what was best beside it nobody knows.
+    pub(super) fn append_past_tick(&mut self, ts_recv: Nanos, trade: &Trade) {
+        let row = TickRow { ts_recv: ts_recv.0, ..self.trade_row(trade) };
+        self.windows.ticks.append(&row);
+        self.count_valid(place::TICKS, true);
+    }
+
+    /// The trade's own part of its tick.
+    fn trade_row(&self, trade: &Trade) -> TickRow {
         let instrument = &self.config.instrument;
-        let row = TickRow {
+        TickRow {
             ts_event: trade.ts_trade.0,
             kind: TICK_TRADE,
             side: side_number(trade.side),
             px: instrument.px_f64(trade.px),
             qty: instrument.qty_f64(trade.qty),
             id: trade.last_id,
-            ..self.tick_at_best(ts_recv)
-        };
-        self.windows.ticks.append(&row);
-        self.count_valid(place::TICKS, true);
+            ..TickRow::NONE
+        }
     }
 
     fn tick_at_best(&self, ts_recv: Nanos) -> TickRow {

@@ -5,8 +5,8 @@ use cobring_venue::Audit;
 use super::{
     AUDIT_INTERVAL, BookState, Candles, Control, DepthSnapshot, DepthUpdate, DepthVerdict, Dirty,
     FIRST_DEPTH_WAIT, KlinesWanted, LastTrade, LinkScope, Nanos, Publish, Quote, RESYNC_INTERVAL,
-    SnapshotVerdict, SnapshotWanted, SymbolMarket, SyncState, Ticker, Trade, TradeWatch, Trigger,
-    best_of, book_state_row, place, values,
+    SnapshotVerdict, SnapshotWanted, SymbolMarket, SyncState, Ticker, Trade, TradeWatch,
+    TradesWanted, Trigger, best_of, book_state_row, place, values,
 };
 
 use crate::watchdog::{Alarm, CHECK_LEVELS};
@@ -297,27 +297,32 @@ impl SymbolMarket {
         trade: &Trade,
         dirty: &mut Dirty,
     ) -> Publish {
-        let state = &mut self.state;
         // Bars that began before the first trade may lack trades that nothing tells of.
-        let is_first = state.last_trade.is_none() && state.history.is_running();
+        let is_first = self.state.last_trade.is_none() && self.state.history.is_running();
         let mut lost_since = is_first.then_some(Nanos(0));
-        if let Some(LastTrade { stream, resumed, id: last_id, ts_trade, .. }) = state.last_trade {
-            let is_old = trade.last_id <= last_id;
-            if stream != trade.stream || (resumed && is_old) {
-                // Other ids than those of the run before: nobody knows how many trades are missing.
-                lost_since = Some(ts_trade);
+        let mut ids_since = trade.ts_trade;
+        if let Some(last) = self.state.last_trade {
+            let is_old = trade.last_id <= last.id;
+            ids_since = last.ids_since;
+            if last.stream != trade.stream || (last.resumed && is_old) {
+                // Other ids than those of the run before.
+                self.lose_count();
+                ids_since = trade.ts_trade;
+                lost_since = Some(last.ts_trade);
             } else if is_old {
-                state.counters.trades_duplicate += 1;
-                return None;
-            } else if trade.first_id > last_id + 1 {
-                state.counters.trades_missing += trade.first_id - last_id - 1;
-                lost_since = Some(ts_trade);
+                return self.take_late(ts_recv, trade, dirty);
+            } else if trade.first_id > last.id + 1 {
+                self.lose_trades(ts_recv, &last, trade);
+                lost_since = Some(last.ts_trade);
             }
         }
+        let state = &mut self.state;
         state.last_trade = Some(LastTrade {
             stream: trade.stream,
             resumed: false,
             id: trade.last_id,
+            stream_id: trade.id,
+            ids_since,
             ts_trade: trade.ts_trade,
             px: trade.px,
         });
@@ -373,6 +378,10 @@ impl SymbolMarket {
             Control::KlinesRequested { interval, start, limit } => {
                 self.state.history.on_requested(KlinesWanted { interval, start, limit });
                 return None;
+            }
+            Control::TradesRequested { stream, first_id, limit } => {
+                let asked = TradesWanted { stream, first_id, limit };
+                return self.on_trades_requested(asked, dirty);
             }
             Control::TickerRequested => {
                 self.state.ticker.on_requested(ts_recv);

@@ -1,6 +1,6 @@
 //! A new run goes on from where the one before ended.
 
-use super::{Dirty, LastTrade, Nanos, RestoreError, State, SymbolMarket, place};
+use super::{Dirty, LastTrade, MarketCounters, Nanos, RestoreError, State, SymbolMarket};
 
 impl SymbolMarket {
     /// Goes on from `left`, the same symbol at the end of the run before: rows, bars and what follows from them, and
@@ -20,6 +20,8 @@ impl SymbolMarket {
             window.raw_mut().take_over(left.raw());
         }
         let was = &left.state;
+        let ticks = self.windows.ticks.done();
+        let backfill = was.backfill.resumed(ticks, has_bars);
         self.state = State {
             candles: was.candles.clone(),
             studies: was.studies.clone(),
@@ -28,6 +30,13 @@ impl SymbolMarket {
             book_states_live: was.book_states_live,
             ticker: was.ticker.resumed(),
             last_trade: was.last_trade.map(|last| LastTrade { resumed: true, ..last }),
+            // Nobody saw the ticks between the runs.
+            ticks_valid_from: ticks,
+            counters: MarketCounters {
+                trades_missing: backfill.left(),
+                ..MarketCounters::default()
+            },
+            backfill,
             ..State::new(self.config.book_shape())
         };
         self.state.reserve();
@@ -44,8 +53,7 @@ impl SymbolMarket {
         for (target, valid) in head.valid_rows.iter_mut().zip(valid_rows) {
             *target = valid;
         }
-        // Nobody saw the ticks between the runs.
-        head.valid_rows[place::TICKS] = 0;
+        self.write_ticks_valid();
         let ts_end = Nanos(left.image.head().times.ts_recv);
         self.append_lost_book(ts_end, Nanos::UNDEF);
         self.write_samples();

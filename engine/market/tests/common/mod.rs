@@ -16,6 +16,7 @@ pub(crate) fn config(radius: usize, models: &[&str]) -> SymbolConfig {
         rows: WindowRows { ticks: 64, ..WindowRows::default() },
         models: models.iter().map(|&name| name.to_owned()).collect(),
         klines: false,
+        backfill_trades_max: 20_000,
         required: RequiredRows::DEFAULT.to_vec(),
         snapshot_levels: 20,
         resync_levels: 10,

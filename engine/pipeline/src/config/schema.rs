@@ -352,6 +352,11 @@ fn symbol_keys(table: &mut Section<'_, '_>, base: Option<SymbolDefaults>) -> Sym
             integer(1_000..=2_000_000),
         ),
         klines: table.get("klines", base.map(|base| base.klines), boolean),
+        backfill_trades_max: table.get(
+            "backfill_trades_max",
+            base.map(|base| base.backfill_trades_max),
+            integer(0..=1_000_000),
+        ),
         qty_decimals: table.get("qty_decimals", base.map(|base| base.qty_decimals), integer(0..=8)),
     };
     // A value from elsewhere was checked there: only what is written here can break a rule here.
@@ -495,6 +500,7 @@ fn exact(
         rows: WindowRows { ticks: keys.ticks_promised, ..WindowRows::default() },
         models,
         klines: keys.klines,
+        backfill_trades_max: keys.backfill_trades_max,
         required: quality.required.clone(),
     };
     let radius = symbol.imbalance_radius();

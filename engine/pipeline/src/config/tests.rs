@@ -91,7 +91,7 @@ fn every_key_of_the_shipped_file_tells_its_default() {
         }
         assert!(line.chars().count() <= 120, "{line}");
     }
-    assert_eq!(keys, 57);
+    assert_eq!(keys, 58);
 }
 
 #[test]
@@ -321,6 +321,11 @@ fn broken_rules_name_place_key_value_and_rule() {
             "symbol_defaults",
             "ticks_promised = 1",
             "must be a whole number between 1,000 and 2,000,000",
+        ),
+        (
+            "symbol_defaults",
+            "backfill_trades_max = 1000001",
+            "must be a whole number between 0 and 1,000,000",
         ),
         ("symbol_defaults", "qty_decimals = 9", "must be a whole number between 0 and 8"),
         (
@@ -591,9 +596,9 @@ fn fold_text_is_canonical() {
     let expected = "[quality]\nfreshness_limit_s = 3\n\n\
          [quality.require]\ncob_rows = 60\nbook_states = 100\n\n\
          [symbols.BTCUSDT]\ntick_size = \"0.01\"\nbucket_size = \"10\"\nrange = \"50\"\nradius = 20\nmax_levels = 65536\n\
-         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nklines = true\nqty_decimals = 8\n\n\
+         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nklines = true\nbackfill_trades_max = 20000\nqty_decimals = 8\n\n\
          [symbols.ETHUSDT]\ntick_size = \"0.01\"\nbucket_size = \"1\"\nrange = \"5\"\nradius = 20\nmax_levels = 65536\n\
-         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nklines = true\nqty_decimals = 8\n";
+         snapshot_levels = 5000\nresync_levels = 1000\nticks_promised = 180000\nklines = true\nbackfill_trades_max = 20000\nqty_decimals = 8\n";
     assert_eq!(Config::built_in().fold_digest_text(), expected);
     // Another way to write the same, with other settings that frames do not show.
     let same = parse(

@@ -1,7 +1,9 @@
 //! What is asked over REST, and asked again where no answer comes.
 
-use cobring_market::{CHECK_LEVELS, KlinesWanted, SnapshotWanted};
-use cobring_types::{Input, InputKind, Nanos, SymbolIndex};
+use cobring_market::{
+    BACKFILL_ATTEMPTS_MAX, CHECK_LEVELS, KlinesWanted, SnapshotWanted, TradesWanted,
+};
+use cobring_types::{Input, InputKind, Nanos, SymbolIndex, TradeStream};
 use cobring_venue::binance;
 
 use super::{Ingest, Outside, Time as _};
@@ -18,6 +20,8 @@ const EXCHANGE_INFO_INTERVAL: Nanos = Nanos(600 * Nanos::SECOND.0);
 const EXCHANGE_INFO_PAUSE: Nanos = Nanos(10 * Nanos::SECOND.0);
 /// Bit of `aux` of a snapshot request that is for a background re-sync.
 const BACKGROUND: u32 = 1 << 31;
+/// Bit of `aux` of a request for trades by the ids of aggregates.
+const AGGREGATES: u32 = 1 << 31;
 
 /// The snapshot of a symbol on its way.
 pub(super) struct Snapshot {
@@ -44,6 +48,20 @@ pub(super) struct Klines {
     pub(super) asked: Option<KlinesWanted>,
     /// What the last answer was to.
     pub(super) last: Option<KlinesWanted>,
+    /// Not answered: to be asked for again then.
+    pub(super) retry_at: Option<Nanos>,
+    pub(super) backoff: Backoff,
+}
+
+/// Missed trades of a symbol on their way.
+pub(super) struct Trades {
+    pub(super) wanted: Option<TradesWanted>,
+    /// Asked for and not answered yet.
+    pub(super) asked: Option<TradesWanted>,
+    /// What the last answer was to.
+    pub(super) last: Option<TradesWanted>,
+    /// Times that the same was not answered. The fold counts them too, and gives up before we do.
+    pub(super) failures: u32,
     /// Not answered: to be asked for again then.
     pub(super) retry_at: Option<Nanos>,
     pub(super) backoff: Backoff,
@@ -129,6 +147,13 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
                 let klines = &mut self.klines[request.symbol.at()];
                 klines.last = klines.asked.take();
             }
+            InputKind::RestTrades => {
+                if error.is_some() {
+                    return self.retry_trades(request.symbol, now);
+                }
+                let trades = &mut self.trades[request.symbol.at()];
+                trades.last = trades.asked.take();
+            }
             InputKind::RestTicker => {
                 self.tickers[request.symbol.at()].asked = false;
                 if error.is_some() {
@@ -179,6 +204,17 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
         klines.retry_at = Some(Nanos(now.0 + delay.0));
     }
 
+    /// Without an answer what was asked is asked again, a bounded number of times.
+    fn retry_trades(&mut self, symbol: SymbolIndex, now: Nanos) {
+        self.outlet.counters.trades_failed += 1;
+        let Some(trades) = self.trades.get_mut(symbol.at()) else { return };
+        trades.failures += 1;
+        let last = trades.asked.take().or(trades.last);
+        trades.last = last.filter(|_| trades.failures <= BACKFILL_ATTEMPTS_MAX);
+        let delay = trades.backoff.on_failure();
+        trades.retry_at = Some(Nanos(now.0 + delay.0));
+    }
+
     /// There was no answer, or none that says anything: the next one waits.
     fn pause_ticker(&mut self, symbol: SymbolIndex, now: Nanos) {
         self.outlet.counters.tickers_failed += 1;
@@ -193,6 +229,7 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
         match notice.kind {
             InputKind::RestDepth => self.retry_snapshot(notice.symbol, now),
             InputKind::RestKlines => self.retry_klines(notice.symbol, now),
+            InputKind::RestTrades => self.retry_trades(notice.symbol, now),
             InputKind::RestTicker => self.pause_ticker(notice.symbol, now),
             _ => {}
         }
@@ -201,9 +238,12 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
     /// Asks the venue what is due.
     pub(super) fn ask(&mut self) {
         let now = self.outlet.time.now();
+        // One request at a time for all symbols: many that wait for the budget would keep snapshots out of the queue.
+        let mut trades_may_go = self.trades.iter().all(|trades| trades.asked.is_none());
         for at in 0..self.snapshots.len() {
             self.ask_snapshot(at, now);
             self.ask_klines(at, now);
+            trades_may_go = trades_may_go && !self.ask_trades(at, now);
             self.ask_ticker(at, now);
         }
         if self.next_time <= now {
@@ -280,6 +320,39 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
                 ..own_input(stamp, InputKind::KlinesRequested)
             });
         }
+    }
+
+    /// Whether it was asked.
+    fn ask_trades(&mut self, at: usize, now: Nanos) -> bool {
+        let trades = &mut self.trades[at];
+        if trades.retry_at.is_some_and(|retry_at| now < retry_at) {
+            return false;
+        }
+        let again = trades.last.filter(|_| trades.retry_at.is_some());
+        let Some(wanted) = trades.wanted.or(again) else { return false };
+        let symbol = symbol_index(at);
+        let TradesWanted { stream, first_id, limit } = wanted;
+        let request = binance::trades_request(&self.symbols[at], stream, first_id, limit);
+        let is_agg = stream == TradeStream::AggTrade;
+        let (priority, aux) = (RestPriority::History, u32::from(is_agg));
+        if !self.request(InputKind::RestTrades, priority, symbol, aux, request) {
+            return false;
+        }
+        let trades = &mut self.trades[at];
+        if trades.wanted.take().is_some() {
+            trades.failures = 0;
+        }
+        trades.asked = Some(wanted);
+        trades.retry_at = None;
+        self.outlet.counters.trades_requested += 1;
+        // Each time: the fold counts how often it gets nothing.
+        self.outlet.put(Nanos::UNDEF, |stamp| Input {
+            symbol,
+            aux: limit | if is_agg { AGGREGATES } else { 0 },
+            ts_aux: Nanos(i64::try_from(first_id).unwrap_or(i64::MAX)),
+            ..own_input(stamp, InputKind::TradesRequested)
+        });
+        true
     }
 
     fn ask_ticker(&mut self, at: usize, now: Nanos) {

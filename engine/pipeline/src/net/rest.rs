@@ -71,8 +71,10 @@ pub enum RestPriority {
     Urgent,
     /// The snapshot of a book that is not live.
     Gap,
-    /// The background re-sync of a live book.
+    /// The background re-sync of a live book, and klines.
     Background,
+    /// Past trades: they may take as much of the budget as leaves half of it to the others.
+    History,
 }
 
 /// A GET request. All but `url`, `weight`, `priority` and `not_before` is the caller's and comes back.

@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use cobring_types::Nanos;
 
 use super::{
-    Denied, NetCounters, NetError, ReplyFacts, RestConfig, RestReply, RestRequest, WeightBudget,
+    Denied, NetCounters, NetError, ReplyFacts, RestConfig, RestPriority, RestReply, RestRequest,
+    WeightBudget,
 };
 
 /// A request that waits, or is on its way.
@@ -139,8 +140,11 @@ impl RestQueue {
     /// What is to be done now. At most one request is to be on its way at a time.
     pub fn turn(&mut self, now: Nanos) -> RestTurn {
         let Some(index) = self.next(now) else { return RestTurn::Wait };
-        let weight = self.queue[index].request.weight;
-        let permit = self.budget.permit(now, weight);
+        let RestRequest { weight, priority, .. } = self.queue[index].request;
+        let permit = match priority {
+            RestPriority::History => self.budget.permit_spare(now, weight),
+            _ => self.budget.permit(now, weight),
+        };
         self.counters.weight_used.store(self.budget.used(now), Ordering::Relaxed);
         match permit {
             Ok(()) => {

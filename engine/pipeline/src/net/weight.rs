@@ -147,13 +147,25 @@ impl WeightBudget {
     /// # Errors
     /// [`Denied`], and nothing is taken.
     pub fn permit(&mut self, now: Nanos, weight: u32) -> Result<(), Denied> {
+        self.permit_within(now, weight, self.limit)
+    }
+
+    /// As [`WeightBudget::permit`] for what can wait for ever: half of the budget is left to the rest.
+    ///
+    /// # Errors
+    /// [`Denied`], and nothing is taken.
+    pub fn permit_spare(&mut self, now: Nanos, weight: u32) -> Result<(), Denied> {
+        self.permit_within(now, weight, (self.limit / 2).max(weight))
+    }
+
+    fn permit_within(&mut self, now: Nanos, weight: u32, within: u32) -> Result<(), Denied> {
         if weight > self.limit {
             return Err(Denied::TooHeavy { limit: self.limit });
         }
         if let Some(until) = self.paused_until(now) {
             return Err(Denied::NotBefore(until));
         }
-        let over = (self.used(now) + u64::from(weight)).saturating_sub(u64::from(self.limit));
+        let over = (self.used(now) + u64::from(weight)).saturating_sub(u64::from(within));
         if over == 0 {
             self.in_flight.push_back(weight);
             self.used += u64::from(weight);
@@ -217,6 +229,26 @@ mod tests {
     use proptest::prelude::*;
 
     const S: i64 = Nanos::SECOND.0;
+    #[test]
+    fn what_can_wait_leaves_half_of_the_budget() {
+        let config = WeightConfig {
+            limit_per_minute: 1_000,
+            headroom_percent: 0,
+            ..WeightConfig::default()
+        };
+        let mut budget = WeightBudget::new(config);
+        for _ in 0..20 {
+            assert_eq!(budget.permit_spare(Nanos(0), 25), Ok(()));
+            budget.on_reply(Nanos(0), OK);
+        }
+        assert_eq!(budget.permit_spare(Nanos(0), 25), Err(Denied::NotBefore(Nanos(60 * S))));
+        assert_eq!(budget.permit(Nanos(0), 500), Ok(()));
+        // Heavier than half of it, but not than all.
+        let mut budget = WeightBudget::new(config);
+        assert_eq!(budget.permit_spare(Nanos(0), 600), Ok(()));
+        assert_eq!(budget.permit_spare(Nanos(0), 1_001), Err(Denied::TooHeavy { limit: 1_000 }));
+    }
+
     const OK: ReplyFacts = ReplyFacts { status: 200, used_weight: None, retry_after_s: None };
 
     fn budget(limit_per_minute: u32) -> WeightBudget {

@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use cobring_types::{
-    Control, Event, Input, InputKind, LinkScope, Nanos, Stamp, Symbol, SymbolIndex, Trade,
+    Control, Event, Input, InputKind, LinkScope, Nanos, Ranges, Stamp, Symbol, SymbolIndex, Trade,
 };
 use serde::Serialize;
 
 use super::ids::MissingIds;
-use super::ranges::Ranges;
 use super::streams::{Missed, Stream, Streams};
 use super::verify::{RunFile, files_of, runs_of};
 use crate::config::Config;
@@ -68,9 +67,11 @@ pub struct Gap {
     pub first_id: Option<u64>,
     /// Last missing id.
     pub last_id: Option<u64>,
+    /// Of trades: how many of these ids have not come.
+    pub ids_missing: Option<u64>,
     /// What is missing, for people.
     pub missing: String,
-    /// What filled it: `snapshot`, `trades`, `klines`, `link`, or nothing.
+    /// What filled it: `snapshot`, `trades` (all of them came), `klines` (their bars are the venue's), `link`, or nothing.
     pub filled_by: Option<&'static str>,
 }
 
@@ -151,9 +152,16 @@ struct Run {
 struct OfSymbol {
     /// Place of the open gap of its book.
     book_gap: Option<usize>,
-    last_trade: Option<(Nanos, Trade)>,
+    last_trade: Option<LastTrade>,
     /// Seconds of the venue that klines told of, the newest last: a bar may come before the ids show a gap in it.
     told: VecDeque<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LastTrade {
+    ts_recv: Nanos,
+    ts_trade: Nanos,
+    last_id: u64,
 }
 
 /// Seconds that are remembered as told: the longest that a gap is seen late.
@@ -163,6 +171,7 @@ const TOLD_MAX: usize = 3_600;
 struct Unfilled {
     gap: usize,
     symbol: SymbolIndex,
+    count: u64,
     ids: Ranges,
     /// Seconds of the venue that they may be in.
     seconds: Ranges,
@@ -176,7 +185,7 @@ impl Run {
     ) -> Result<Self, ReplayError> {
         let other = || ReplayError::OtherSettings { path: path.to_owned() };
         let config = Config::from_fold_text(&header.config).map_err(|_| other())?;
-        let streams = Streams::new(header).ok_or_else(other)?;
+        let mut streams = Streams::new(header).ok_or_else(other)?;
         let symbols = config.symbol_configs();
         let folds = private_folds(&symbols, header.epoch, false)?;
         let mut fold = Fold::new(folds, None, Liveness::default());
@@ -185,6 +194,15 @@ impl Run {
         }
         let live = fold.symbols().iter().map(|symbol| symbol.market().is_live()).collect();
         fold.observer_mut().live = live;
+        let mut of_symbols = vec![OfSymbol::default(); header.symbols.len()];
+        for (at, (of_symbol, symbol)) in (0..).zip(of_symbols.iter_mut().zip(fold.symbols())) {
+            // Trades between the state and the first own one are missing too.
+            if let Some((last_id, ts_trade)) = symbol.market().last_fill() {
+                streams.go_on(SymbolIndex(at), last_id);
+                let ts_recv = header.ts_start;
+                of_symbol.last_trade = Some(LastTrade { ts_recv, ts_trade, last_id });
+            }
+        }
         Ok(Self {
             epoch: header.epoch,
             names: header.symbols.clone(),
@@ -195,7 +213,7 @@ impl Run {
             gaps: Vec::new(),
             links: BTreeMap::new(),
             down_since: [None; SCOPES.len()],
-            symbols: vec![OfSymbol::default(); header.symbols.len()],
+            symbols: of_symbols,
             unfilled: Vec::new(),
         })
     }
@@ -210,6 +228,7 @@ impl Run {
             to: None,
             first_id: None,
             last_id: None,
+            ids_missing: None,
             missing: String::new(),
             filled_by: None,
         }
@@ -232,13 +251,17 @@ impl Run {
         let now = input.stamp.ts_recv;
         self.own(input, now);
         let Self { streams, fold, .. } = self;
-        let (mut missed, mut trades, mut seconds, mut links) = (vec![], vec![], vec![], vec![]);
+        let (mut missed, mut trades, mut past, mut seconds, mut links) =
+            (vec![], vec![], vec![], vec![], vec![]);
         streams.on_input(
             input,
             |found| missed.push(found),
             |symbol, event| {
                 match event {
                     Event::Trade(trade) => trades.push((symbol, *trade)),
+                    Event::Trades { rows, .. } => {
+                        past.extend(rows.iter().map(|row| (symbol, row.first_id, row.last_id)));
+                    }
                     Event::Klines { interval, rows, .. } if interval.length() == Nanos::SECOND => {
                         seconds.extend(rows.iter().map(|row| (symbol, second_of(row.open_time))));
                     }
@@ -264,13 +287,18 @@ impl Run {
         for found in missed {
             self.missed(now, &found, &trades);
         }
-        let from_stream = matches!(input.kind, InputKind::Text | InputKind::Binary);
         for (symbol, trade) in trades {
-            if from_stream {
-                self.symbols[symbol.at()].last_trade = Some((now, trade));
-            } else {
-                self.fill(symbol, |unfilled| unfilled.ids.remove(trade.first_id, trade.last_id));
+            let Trade { ts_trade, first_id, last_id, .. } = trade;
+            let last = self.symbols[symbol.at()].last_trade;
+            self.symbols[symbol.at()].last_trade =
+                Some(LastTrade { ts_recv: now, ts_trade, last_id });
+            if last.is_some_and(|last| first_id <= last.last_id) {
+                // Late, by another connection.
+                past.push((symbol, first_id, last_id));
             }
+        }
+        for (symbol, first_id, last_id) in past {
+            self.fill(symbol, |unfilled| unfilled.ids.remove(first_id, last_id));
         }
         for (symbol, second) in seconds {
             let told = &mut self.symbols[symbol.at()].told;
@@ -365,23 +393,24 @@ impl Run {
             Stream::Trades => {
                 let before = self.symbols[symbol.at()].last_trade;
                 let after = trades.iter().find(|(of, _)| *of == symbol).map(|(_, trade)| trade);
-                let from = before.map_or(self.last_ts, |(ts, _)| ts);
+                let from = before.map_or(self.last_ts, |before| before.ts_recv);
                 let gap = Gap {
                     to: Some(now.0),
                     first_id: Some(first),
                     last_id: Some(last),
+                    ids_missing: Some(count),
                     missing: format!("{count} trades"),
                     ..self.gap(GapKind::Trades, Some(symbol), from)
                 };
-                let second = |trade: &Trade| second_of(trade.ts_trade);
-                let end = after.map_or_else(|| second_of(now), second);
-                let begin = before.map_or(end, |(_, trade)| second(&trade)).min(end);
+                let end = second_of(after.map_or(now, |trade| trade.ts_trade));
+                let begin = before.map_or(end, |before| second_of(before.ts_trade)).min(end);
                 let mut seconds = Ranges::of(begin, end);
                 for &told in &self.symbols[symbol.at()].told {
                     seconds.remove(told, told);
                 }
                 let ids = Ranges::of(first, last);
-                self.unfilled.push(Unfilled { gap: self.gaps.len(), symbol, ids, seconds });
+                let gap_at = self.gaps.len();
+                self.unfilled.push(Unfilled { gap: gap_at, symbol, count, ids, seconds });
                 self.gaps.push(gap);
                 self.fill(symbol, |_| {});
             }
@@ -395,13 +424,19 @@ impl Run {
                 return true;
             }
             take(unfilled);
-            let filled_by = match (unfilled.ids.is_empty(), unfilled.seconds.is_empty()) {
-                (true, _) => Some("trades"),
+            let (count, left) = (unfilled.count, unfilled.ids.count());
+            let gap = &mut gaps[unfilled.gap];
+            gap.ids_missing = Some(left);
+            gap.filled_by = match (left, unfilled.seconds.is_empty()) {
+                (0, _) => Some("trades"),
                 (_, true) => Some("klines"),
                 _ => None,
             };
-            gaps[unfilled.gap].filled_by = filled_by;
-            filled_by.is_none()
+            let is_part = left > 0 && left < count;
+            let of = if is_part { format!("{left} of ") } else { String::new() };
+            gap.missing = format!("{of}{count} trades");
+            // Where the bars are whole the trades may come yet.
+            left > 0
         });
     }
 
@@ -416,10 +451,11 @@ impl Run {
             self.link_gap(since, None, &names);
         }
         for unfilled in &self.unfilled {
-            let ids = unfilled.ids.count();
             let seconds = unfilled.seconds.count();
-            let gap = &mut self.gaps[unfilled.gap];
-            gap.missing = format!("{ids} trades, {seconds} s not told by klines");
+            if seconds > 0 {
+                let missing = &mut self.gaps[unfilled.gap].missing;
+                missing.push_str(&format!(", {seconds} s not told by klines"));
+            }
         }
         self.gaps.sort_by_key(|gap| (gap.from, gap.kind));
         self.gaps

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ranges::Ranges;
+use cobring_types::Ranges;
 
 /// Ranges ahead of a missing one that are kept, should a slower connection still bring it.
 const AHEAD_MAX: usize = 1_024;
@@ -44,6 +44,12 @@ pub(super) struct IdStream {
 }
 
 impl IdStream {
+    /// The run before had the ids up to `last`.
+    pub(super) fn go_on(&mut self, last: u64) {
+        self.next = Some(last.saturating_add(1));
+        self.interrupted = Some(Cause::Link);
+    }
+
     /// A message with the ids `first..=last`.
     pub(super) fn on_ids(
         &mut self,

@@ -5,7 +5,6 @@
 mod gaps;
 mod ids;
 mod lineage;
-mod ranges;
 mod streams;
 mod verify;
 

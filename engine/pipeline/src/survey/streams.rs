@@ -54,6 +54,11 @@ impl Streams {
         })
     }
 
+    /// The state before the first input had the fills of a symbol up to `last`.
+    pub(super) fn go_on(&mut self, symbol: SymbolIndex, last: u64) {
+        self.symbols[symbol.at()].trades.go_on(last);
+    }
+
     /// An input. `missing` is told of ids that nobody will bring any more; then `event` sees what the input means.
     pub(super) fn on_input(
         &mut self,

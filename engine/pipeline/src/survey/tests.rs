@@ -18,7 +18,7 @@ const SETTINGS: &str = "[symbol_defaults]\nmax_levels = 1000\nticks_promised = 1
 
 /// Words that become inputs, 100 ms apart:
 /// `up1`/`down1` connection 1 with all streams, `1:d5-7` depth and `1:t5-7` fills by connection 1, `s9` a snapshot,
-/// `k` bars of all seconds so far, `skip3` three numbers and a `LogLost` that owns up to them, `hole3` one that does
+/// `k` bars of all seconds so far, `h5-7` aggregates with one of these fills each in answer to a request, `skip3` three numbers and a `LogLost` that owns up to them, `hole3` one that does
 /// not, `wait5` 5 s, `back` a stamp a second earlier, `break`, `stop`, `|` the next file.
 struct Script {
     dir: TempDir,
@@ -58,7 +58,9 @@ impl Script {
                 let Some(line) = Line::of(word, &mut seq, &mut ts) else { continue };
                 let Line { stamp, kind, connection, aux, ts_aux, ref bytes } = line;
                 let symbol = match kind {
-                    InputKind::RestDepth | InputKind::RestKlines => SymbolIndex(0),
+                    InputKind::RestDepth | InputKind::RestKlines | InputKind::RestTrades => {
+                        SymbolIndex(0)
+                    }
                     _ => SymbolIndex::NONE,
                 };
                 let bytes = bytes.as_bytes();
@@ -135,6 +137,16 @@ impl Line {
                     )
                 })
                 .collect();
+            line.bytes = format!("[{}]", rows.join(","));
+        } else if let Some(range) = word.strip_prefix('h') {
+            (line.kind, line.aux) = (InputKind::RestTrades, 1);
+            let (first, last) = ids(range);
+            let row = |id| {
+                format!(
+                    "{{\"a\":{id},\"p\":\"2.00\",\"q\":\"1\",\"f\":{id},\"l\":{id},\"T\":{ms},\"m\":true,\"M\":true}}"
+                )
+            };
+            let rows: Vec<String> = (first..=last).map(row).collect();
             line.bytes = format!("[{}]", rows.join(","));
         } else if let Some(id) = word.strip_prefix('s') {
             (line.kind, line.aux) = (InputKind::RestDepth, 100);
@@ -348,6 +360,14 @@ fn gaps_are_listed_with_what_filled_them() {
         ("1:t4-4 wait2 k", "trades 2 [2 trades] 2-3 klines".to_owned()),
         // The bar came before the ids showed the gap.
         ("k 1:t4-4", "trades 3 [2 trades] 2-3 klines".to_owned()),
+        // The trades came, in parts, before the bars or after them, and repeated.
+        ("1:t4-4 h2-3 stop", "trades 2 [2 trades] 2-3 trades".to_owned()),
+        ("1:t5-5 h3-3 wait2 k h2-4", "trades 2 [3 trades] 2-4 trades".to_owned()),
+        ("1:t5-5 h1-2 wait2 k h2-2", "trades 2 [2 of 3 trades] 2-4 klines".to_owned()),
+        (
+            "1:t5-5 h4-4 stop",
+            "trades 2 [2 of 3 trades, 1 s not told by klines] 2-4 nothing".to_owned(),
+        ),
         ("skip3 1:d12-12", "log 1 [3 inputs] nothing".to_owned()),
         ("wait90 break 1:d12-12", "suspend 902 [all streams] nothing".to_owned()),
     ] {

@@ -3,7 +3,7 @@
 use cobring_json::{Document, Parser};
 use cobring_types::{
     BarInterval, Control, DepthSnapshot, DepthUpdate, Event, Input, InputKind, Instrument, Kline,
-    KlineSource, Level, LinkScope, ModelIndex, ModelOutput, SymbolIndex,
+    KlineSource, Level, LinkScope, ModelIndex, ModelOutput, PastTrade, SymbolIndex, TradeStream,
 };
 
 use super::message::{Instruments, Message, Reader};
@@ -17,6 +17,10 @@ const LEVEL_SIZE_BYTES: usize = 36;
 
 /// Bars of a full answer.
 const KLINES_RESERVED: usize = rest::KLINES_LIMIT_MAX as usize;
+/// Trades of a full answer.
+const TRADES_RESERVED: usize = rest::TRADES_LIMIT_MAX as usize;
+/// Bit 31 of the limit of [`InputKind::TradesRequested`].
+const AGG_BIT: u32 = 1 << 31;
 
 /// Turns inputs into events. Owns all scratch; nothing is kept from one input to the next but counts.
 #[derive(Debug)]
@@ -25,6 +29,7 @@ pub struct Decoder {
     parser: Parser,
     levels: Vec<Level>,
     klines: Vec<Kline>,
+    trades: Vec<PastTrade>,
     counters: DecodeCounters,
 }
 
@@ -42,6 +47,7 @@ impl Decoder {
             parser: Parser::with_capacity(level_count * LEVEL_SIZE_BYTES),
             levels: Vec::with_capacity(level_count),
             klines: Vec::with_capacity(KLINES_RESERVED),
+            trades: Vec::with_capacity(TRADES_RESERVED),
             counters: DecodeCounters::default(),
         }
     }
@@ -88,6 +94,7 @@ impl Decoder {
             InputKind::RestExchangeInfo => self.rest_exchange_info(input, out),
             InputKind::RestKlines => self.rest_klines(input, out),
             InputKind::RestTicker => self.rest_ticker(input, out),
+            InputKind::RestTrades => self.rest_trades(input, out),
             InputKind::Model => self.model(input, out),
             InputKind::Bounds => {
                 self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
@@ -99,6 +106,7 @@ impl Decoder {
             | InputKind::SnapshotRequested
             | InputKind::KlinesRequested
             | InputKind::TickerRequested
+            | InputKind::TradesRequested
             | InputKind::Stalled
             | InputKind::Halted
             | InputKind::ClockStep
@@ -284,6 +292,33 @@ impl Decoder {
         Ok(Decoded::Events(1))
     }
 
+    fn rest_trades(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        let instrument = self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
+        let stream = trade_stream(match input.aux {
+            0 => false,
+            1 => true,
+            aux => return Err(DecodeError::Input { field: "aux", found: i64::from(aux) }),
+        });
+        let document = self.parser.parse(input.bytes)?;
+        if let Some(refused) = refusal(&document)? {
+            return Ok(refused);
+        }
+        let mut reader = Reader {
+            instruments: &self.instruments,
+            levels: &mut self.levels,
+            unknown_fields: &mut self.counters.unknown_fields,
+        };
+        let rows = &mut self.trades;
+        rest::read_trades(&mut reader, instrument, stream, document.root(), rows)?;
+        self.counters.past_trades += rows.len() as u64;
+        out.on_event(&input.stamp, input.symbol, &Event::Trades { stream, rows });
+        Ok(Decoded::Events(1))
+    }
+
     /// No venue's bytes, but the one place where inputs become events.
     fn model(
         &mut self,
@@ -325,6 +360,12 @@ impl Decoder {
                 limit: input.aux & 0xffff,
             },
             InputKind::TickerRequested => Control::TickerRequested,
+            InputKind::TradesRequested => Control::TradesRequested {
+                stream: trade_stream(input.aux & AGG_BIT != 0),
+                first_id: u64::try_from(input.ts_aux.0)
+                    .map_err(|_| DecodeError::Input { field: "ts_aux", found: input.ts_aux.0 })?,
+                limit: input.aux & !AGG_BIT,
+            },
             InputKind::Stalled => Control::Stalled { scope },
             InputKind::Halted => Control::Halted { halted: input.aux != 0 },
             InputKind::ClockStep => Control::ClockStep { wall_offset: input.ts_aux },
@@ -343,6 +384,7 @@ impl Decoder {
             | InputKind::RestExchangeInfo
             | InputKind::RestKlines
             | InputKind::RestTicker
+            | InputKind::RestTrades
             | InputKind::Model
             | InputKind::Bounds => return Ok(Decoded::UnknownEvent),
         };
@@ -350,6 +392,10 @@ impl Decoder {
         out.on_event(&input.stamp, input.symbol, &Event::Control(control));
         Ok(Decoded::Events(1))
     }
+}
+
+const fn trade_stream(aggregate: bool) -> TradeStream {
+    if aggregate { TradeStream::AggTrade } else { TradeStream::Trade }
 }
 
 /// The interval of that place.

@@ -226,6 +226,7 @@ impl Reader<'_> {
             stream: TradeStream::Trade,
             ts_event: time(ts_event, "E")?,
             ts_trade: time(ts_trade, "T")?,
+            id: trade_id,
             first_id: trade_id,
             last_id: trade_id,
             px: positive_px(instrument, px, "p")?,
@@ -241,9 +242,9 @@ impl Reader<'_> {
     /// ```
     /// <https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#aggregate-trade-streams>
     fn agg_trade(&mut self, event: Value<'_>) -> Result<Message, DecodeError> {
-        let names = ["e", "E", "s", "p", "q", "f", "l", "T", "m"];
-        let [_, ts_event, symbol, px, qty, first, last, ts_trade, maker] =
-            self.fields(event, &names, &["a", "M"])?;
+        let names = ["e", "E", "s", "a", "p", "q", "f", "l", "T", "m"];
+        let [_, ts_event, symbol, agg_id, px, qty, first, last, ts_trade, maker] =
+            self.fields(event, &names, &["M"])?;
         let Some((symbol, instrument)) = self.instruments.find(text(symbol, "s")?) else {
             return Ok(Message::UnknownSymbol);
         };
@@ -255,6 +256,7 @@ impl Reader<'_> {
             stream: TradeStream::AggTrade,
             ts_event: time(ts_event, "E")?,
             ts_trade: time(ts_trade, "T")?,
+            id: id(agg_id, "a")?,
             first_id,
             last_id,
             px: positive_px(instrument, px, "p")?,
@@ -603,7 +605,7 @@ fn px(instrument: &Instrument, value: Value<'_>, field: &'static str) -> Result<
     }
 }
 
-fn positive_px(
+pub(super) fn positive_px(
     instrument: &Instrument,
     value: Value<'_>,
     field: &'static str,
@@ -622,7 +624,7 @@ fn qty(instrument: &Instrument, value: Value<'_>, field: &'static str) -> Result
     }
 }
 
-fn positive_qty(
+pub(super) fn positive_qty(
     instrument: &Instrument,
     value: Value<'_>,
     field: &'static str,
@@ -634,7 +636,7 @@ fn positive_qty(
 }
 
 /// `m` says whether the buyer was the maker.
-fn taker_side(buyer_is_maker: Value<'_>) -> Result<Side, DecodeError> {
+pub(super) fn taker_side(buyer_is_maker: Value<'_>) -> Result<Side, DecodeError> {
     match buyer_is_maker.as_bool() {
         Some(true) => Ok(Side::Sell),
         Some(false) => Ok(Side::Buy),

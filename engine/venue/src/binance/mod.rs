@@ -11,9 +11,9 @@ mod subscribe;
 
 pub use decode::Decoder;
 pub use rest::{
-    ApiError, KLINES_LIMIT_MAX, RestRequest, api_error, depth_request, depth_weight,
-    exchange_info_request, is_any_halted_in_exchange_info, klines_request, server_time,
-    tick_size_in_exchange_info, ticker_request, time_request,
+    ApiError, KLINES_LIMIT_MAX, RestRequest, TRADES_LIMIT_MAX, api_error, depth_request,
+    depth_weight, exchange_info_request, is_any_halted_in_exchange_info, klines_request,
+    server_time, tick_size_in_exchange_info, ticker_request, time_request, trades_request,
 };
 pub use subscribe::{ConnectionPlan, plan_connections, streams_of_symbol};
 
@@ -53,5 +53,9 @@ pub const EXCHANGE_INFO_WEIGHT: u32 = 20;
 pub const TIME_WEIGHT: u32 = 1;
 /// Weight of `klines`, whatever the limit.
 pub const KLINES_WEIGHT: u32 = 2;
+/// Weight of `historicalTrades`, whatever the limit.
+pub const TRADES_WEIGHT: u32 = 25;
+/// Weight of `aggTrades`, whatever the limit.
+pub const AGG_TRADES_WEIGHT: u32 = 4;
 /// Weight of `ticker/24hr` of one symbol.
 pub const TICKER_WEIGHT: u32 = 2;

@@ -4,11 +4,18 @@ use std::fmt::Write as _;
 
 use cobring_json::{Parser, Value};
 use cobring_types::{
-    BarInterval, Instrument, InstrumentStatus, Kline, Nanos, Symbol, SymbolIndex, Ticker,
+    BarInterval, Instrument, InstrumentStatus, Kline, Nanos, PastTrade, Side, Symbol, SymbolIndex,
+    Ticker, TradeStream,
 };
 
-use super::message::{Instruments, Reader, id, read_kline, read_levels, read_ticker, text, time};
-use super::{EXCHANGE_INFO_WEIGHT, KLINES_WEIGHT, MAX_DEPTH_LIMIT, TICKER_WEIGHT, TIME_WEIGHT};
+use super::message::{
+    Instruments, Reader, id, positive_px, positive_qty, read_kline, read_levels, read_ticker,
+    taker_side, text, time,
+};
+use super::{
+    AGG_TRADES_WEIGHT, EXCHANGE_INFO_WEIGHT, KLINES_WEIGHT, MAX_DEPTH_LIMIT, TICKER_WEIGHT,
+    TIME_WEIGHT, TRADES_WEIGHT,
+};
 use crate::decode::DecodeError;
 
 /// A GET request: what follows the host, and what it takes from the weight budget.
@@ -73,6 +80,29 @@ pub fn klines_request(
             "/api/v3/klines?symbol={symbol}&interval={interval}&startTime={start_ms}&limit={limit}"
         ),
         weight: KLINES_WEIGHT,
+    }
+}
+
+/// Trades in one answer, at most.
+pub const TRADES_LIMIT_MAX: u32 = 1_000;
+
+/// Asks for at most `limit` trades of a stream from the one with that id of the stream on.
+#[must_use]
+pub fn trades_request(
+    symbol: &Symbol,
+    stream: TradeStream,
+    first_id: u64,
+    limit: u32,
+) -> RestRequest {
+    let (name, weight) = match stream {
+        TradeStream::Trade => ("historicalTrades", TRADES_WEIGHT),
+        TradeStream::AggTrade => ("aggTrades", AGG_TRADES_WEIGHT),
+    };
+    let symbol = escaped(symbol.as_str());
+    let limit = limit.clamp(1, TRADES_LIMIT_MAX);
+    RestRequest {
+        path: format!("/api/v3/{name}?symbol={symbol}&fromId={first_id}&limit={limit}"),
+        weight,
     }
 }
 
@@ -192,6 +222,75 @@ pub(super) fn read_klines(
         out.push(kline);
     }
     Ok(())
+}
+
+/// Into `out`, by ascending ids; fills and aggregate trades:
+/// ```json
+/// [{"id":1520538925,"price":"2683.80000000","qty":"0.00200000","quoteQty":"5.36760000","time":1723161255611,
+///   "isBuyerMaker":true,"isBestMatch":true}]
+/// [{"a":15683430,"p":"0.35280000","q":"58.00000000","f":19862790,"l":19862790,"T":1633998523963,"m":false,"M":true}]
+/// ```
+/// <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#old-trade-lookup>
+/// <https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#compressedaggregate-trades-list>
+pub(super) fn read_trades(
+    reader: &mut Reader<'_>,
+    instrument: &Instrument,
+    stream: TradeStream,
+    body: Value<'_>,
+    out: &mut Vec<PastTrade>,
+) -> Result<(), DecodeError> {
+    out.clear();
+    for row in array(body, "trades")? {
+        let trade = read_trade(reader, instrument, stream, row)?;
+        if out.last().is_some_and(|last| trade.id <= last.id || trade.first_id <= last.last_id) {
+            return Err(DecodeError::Order { field: "id", offset: row.offset() });
+        }
+        out.push(trade);
+    }
+    Ok(())
+}
+
+fn read_trade(
+    reader: &mut Reader<'_>,
+    instrument: &Instrument,
+    stream: TradeStream,
+    row: Value<'_>,
+) -> Result<PastTrade, DecodeError> {
+    match stream {
+        TradeStream::Trade => {
+            let names = ["id", "price", "qty", "time", "isBuyerMaker"];
+            let [trade_id, px, qty, ts_trade, maker] =
+                reader.fields(row, &names, &["quoteQty", "isBestMatch"])?;
+            let trade_id = id(trade_id, "id")?;
+            Ok(PastTrade {
+                ts_trade: time(ts_trade, "time")?,
+                id: trade_id,
+                first_id: trade_id,
+                last_id: trade_id,
+                px: positive_px(instrument, px, "price")?,
+                qty: positive_qty(instrument, qty, "qty")?,
+                taker_sold: u64::from(taker_side(maker)? == Side::Sell),
+            })
+        }
+        TradeStream::AggTrade => {
+            let names = ["a", "p", "q", "f", "l", "T", "m"];
+            let [agg_id, px, qty, first, last, ts_trade, maker] =
+                reader.fields(row, &names, &["M"])?;
+            let (first_id, last_id) = (id(first, "f")?, id(last, "l")?);
+            if first_id > last_id {
+                return Err(DecodeError::Order { field: "l", offset: last.offset() });
+            }
+            Ok(PastTrade {
+                ts_trade: time(ts_trade, "T")?,
+                id: id(agg_id, "a")?,
+                first_id,
+                last_id,
+                px: positive_px(instrument, px, "p")?,
+                qty: positive_qty(instrument, qty, "q")?,
+                taker_sold: u64::from(taker_side(maker)? == Side::Sell),
+            })
+        }
+    }
 }
 
 /// Of `symbol`, which was asked for:
@@ -389,6 +488,16 @@ mod tests {
         check(exchange_info_request(&[eth, other]), info, 20);
         check(time_request(), "/api/v3/time", 1);
         check(ticker_request(&eth), "/api/v3/ticker/24hr?symbol=ETHUSDT", 2);
+        check(
+            trades_request(&eth, TradeStream::Trade, 1_520_538_925, 9_000),
+            "/api/v3/historicalTrades?symbol=ETHUSDT&fromId=1520538925&limit=1000",
+            25,
+        );
+        check(
+            trades_request(&eth, TradeStream::AggTrade, 7, 3),
+            "/api/v3/aggTrades?symbol=ETHUSDT&fromId=7&limit=3",
+            4,
+        );
         check(
             klines_request(&eth, BarInterval::Hour, Nanos(3_600_000_000_000), 1_500),
             "/api/v3/klines?symbol=ETHUSDT&interval=1h&startTime=3600000&limit=1000",

@@ -1,6 +1,6 @@
 //! The decoder held against the independent one: the same event, or a refusal that says where.
 
-use cobring_types::{BarInterval, Input, InputKind};
+use cobring_types::{BarInterval, Input, InputKind, TradeStream};
 use cobring_venue::binance::Decoder;
 use cobring_venue::{DecodeError, Decoded};
 
@@ -69,5 +69,18 @@ pub(crate) fn check_ticker(decoder: &mut Decoder, oracle: &Oracle, text: &[u8]) 
         (Ok(Decoded::Events(_)), expected) => assert_eq!(events.first(), expected.as_ref()),
         (Err(DecodeError::Duplicate { .. } | DecodeError::Json(_)), _) | (_, None) => {}
         (decoded, Some(_)) => panic!("{decoded:?}: {}", String::from_utf8_lossy(text)),
+    }
+}
+
+pub(crate) fn check_trades(decoder: &mut Decoder, oracle: &Oracle, text: &[u8]) {
+    for (aux, stream) in [(0, TradeStream::Trade), (1, TradeStream::AggTrade)] {
+        let input = Input { symbol: ETH, aux, ..input(InputKind::RestTrades, text) };
+        let (decoded, events) = decode(decoder, &input);
+        let events: Vec<Owned> = events.into_iter().map(|(_, event)| event).collect();
+        match (decoded, oracle_sees(text, |text| oracle.trades(ETH, stream, text))) {
+            (Ok(Decoded::Events(_)), expected) => assert_eq!(events.first(), expected.as_ref()),
+            (Err(DecodeError::Duplicate { .. } | DecodeError::Json(_)), _) | (_, None) => {}
+            (decoded, Some(_)) => panic!("{decoded:?}: {}", String::from_utf8_lossy(text)),
+        }
     }
 }

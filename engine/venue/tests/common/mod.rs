@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use cobring_types::{
     BarInterval, Control, Event, Input, InputKind, Instrument, InstrumentStatus, Kline,
-    KlineSource, Level, ModelIndex, Nanos, Quote, Stamp, SymbolIndex, Ticker, Trade,
+    KlineSource, Level, ModelIndex, Nanos, PastTrade, Quote, Stamp, SymbolIndex, Ticker, Trade,
+    TradeStream,
 };
 use cobring_venue::binance::Decoder;
 use cobring_venue::{DecodeError, Decoded};
@@ -35,6 +36,10 @@ pub(crate) enum Owned {
     Quote(Quote),
     Trade(Trade),
     Ticker(Ticker),
+    Trades {
+        stream: TradeStream,
+        rows: Vec<PastTrade>,
+    },
     Klines {
         interval: BarInterval,
         source: KlineSource,
@@ -73,6 +78,7 @@ impl From<&Event<'_>> for Owned {
             Event::Quote(quote) => Self::Quote(quote),
             Event::Trade(trade) => Self::Trade(trade),
             Event::Ticker(ticker) => Self::Ticker(*ticker),
+            Event::Trades { stream, rows } => Self::Trades { stream, rows: rows.to_vec() },
             Event::Klines { interval, source, rows } => {
                 Self::Klines { interval, source, rows: rows.to_vec() }
             }

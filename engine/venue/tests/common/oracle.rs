@@ -1,8 +1,8 @@
 //! The same messages decoded another way: serde_json's tree and decimal arithmetic.
 
 use cobring_types::{
-    BarInterval, Instrument, Kline, KlineSource, Level, Nanos, Px, Qty, Quote, Side, SymbolIndex,
-    Ticker, Trade, TradeStream,
+    BarInterval, Instrument, Kline, KlineSource, Level, Nanos, PastTrade, Px, Qty, Quote, Side,
+    SymbolIndex, Ticker, Trade, TradeStream,
 };
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -104,9 +104,9 @@ impl Oracle {
                 Owned::Depth { ts_event: time("E")?, first, last, bids, asks }
             }
             "trade" | "aggTrade" => {
-                let (stream, first_id, last_id) = match kind {
-                    "trade" => (TradeStream::Trade, id("t")?, id("t")?),
-                    _ => (TradeStream::AggTrade, id("f")?, id("l")?),
+                let (stream, [own_id, first_id, last_id]) = match kind {
+                    "trade" => (TradeStream::Trade, [id("t")?; 3]),
+                    _ => (TradeStream::AggTrade, [id("a")?, id("f")?, id("l")?]),
                 };
                 let side = if event.get("m")?.as_bool()? { Side::Sell } else { Side::Buy };
                 if first_id > last_id {
@@ -116,6 +116,7 @@ impl Oracle {
                     stream,
                     ts_event: time("E")?,
                     ts_trade: time("T")?,
+                    id: own_id,
                     first_id,
                     last_id,
                     px: px("p").filter(|px| px.0 > 0)?,
@@ -160,6 +161,40 @@ impl Oracle {
             source: KlineSource::Rest,
             rows,
         })
+    }
+
+    /// The event of a body with past trades.
+    pub(crate) fn trades(
+        &self,
+        symbol: SymbolIndex,
+        stream: TradeStream,
+        bytes: &[u8],
+    ) -> Option<Owned> {
+        let root: Value = serde_json::from_slice(bytes).ok()?;
+        let scales = Scales::of(&self.instruments[symbol.at()]);
+        let names = match stream {
+            TradeStream::Trade => ["id", "id", "id", "price", "qty", "time", "isBuyerMaker"],
+            TradeStream::AggTrade => ["a", "f", "l", "p", "q", "T", "m"],
+        };
+        let row = |row: &Value| {
+            let row = row.as_object()?;
+            let cell = |at: usize| row.get(names[at]);
+            Some(PastTrade {
+                ts_trade: time(cell(5)?)?,
+                id: id(cell(0)?)?,
+                first_id: id(cell(1)?)?,
+                last_id: id(cell(2)?)?,
+                px: scales.px(cell(3)?).filter(|px| px.0 > 0)?,
+                qty: scales.qty(cell(4)?).filter(|qty| qty.0 > 0)?,
+                taker_sold: u64::from(cell(6)?.as_bool()?),
+            })
+        };
+        let rows: Vec<PastTrade> = root.as_array()?.iter().map(row).collect::<Option<_>>()?;
+        let forward = rows.iter().all(|row| row.first_id <= row.last_id)
+            && rows
+                .windows(2)
+                .all(|pair| pair[0].id < pair[1].id && pair[0].last_id < pair[1].first_id);
+        forward.then_some(Owned::Trades { stream, rows })
     }
 
     /// The event of a 24 h ticker's body.

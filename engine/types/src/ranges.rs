@@ -1,16 +1,31 @@
 //! A set of numbers as ranges.
 
+use serde::{Deserialize, Serialize};
+
 /// Disjoint ranges with gaps between them, in order; both ends belong to a range.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Ranges(Vec<(u64, u64)>);
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
-    pub(super) fn of(first: u64, last: u64) -> Self {
+    /// None, with room for so many ranges.
+    #[must_use]
+    pub fn with_capacity(ranges: usize) -> Self {
+        Self(Vec::with_capacity(ranges))
+    }
+
+    /// Makes room for so many ranges altogether (again).
+    pub fn reserve(&mut self, ranges: usize) {
+        self.0.reserve_exact(ranges.saturating_sub(self.0.len()));
+    }
+
+    /// The numbers `first..=last`.
+    #[must_use]
+    pub fn of(first: u64, last: u64) -> Self {
         Self(vec![(first, last)])
     }
 
     /// Adds `first..=last`.
-    pub(super) fn insert(&mut self, mut first: u64, mut last: u64) {
+    pub fn insert(&mut self, mut first: u64, mut last: u64) {
         // Those that touch it become one with it.
         let from = self.0.partition_point(|held| held.1.saturating_add(1) < first);
         let to = self.0.partition_point(|held| held.0 <= last.saturating_add(1));
@@ -22,7 +37,7 @@ impl Ranges {
     }
 
     /// Takes `first..=last` away.
-    pub(super) fn remove(&mut self, first: u64, last: u64) {
+    pub fn remove(&mut self, first: u64, last: u64) {
         let from = self.0.partition_point(|held| held.1 < first);
         let to = self.0.partition_point(|held| held.0 <= last);
         if from >= to {
@@ -34,30 +49,52 @@ impl Ranges {
         self.0.splice(from..to, before.into_iter().chain(after));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether no number is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Ranges that it takes.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The first range.
-    pub(super) fn first(&self) -> Option<(u64, u64)> {
+    #[must_use]
+    pub fn first(&self) -> Option<(u64, u64)> {
         self.0.first().copied()
     }
 
     /// The first range, which is no longer held.
-    pub(super) fn pop_first(&mut self) -> Option<(u64, u64)> {
+    pub fn pop_first(&mut self) -> Option<(u64, u64)> {
         (!self.0.is_empty()).then(|| self.0.remove(0))
     }
 
     /// Numbers in it.
-    pub(super) fn count(&self) -> u64 {
+    #[must_use]
+    pub fn count(&self) -> u64 {
         self.0.iter().map(|(first, last)| last - first + 1).sum()
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Numbers among `first..=last` that are in it.
+    #[must_use]
+    pub fn count_within(&self, first: u64, last: u64) -> u64 {
+        let from = self.0.partition_point(|held| held.1 < first);
+        let touching = self.0[from..].iter().take_while(|held| held.0 <= last);
+        touching.map(|held| held.1.min(last) - held.0.max(first) + 1).sum()
+    }
+
+    /// Whether all of `first..=last` is in it.
+    #[must_use]
+    pub fn holds(&self, first: u64, last: u64) -> bool {
+        let at = self.0.partition_point(|held| held.1 < first);
+        self.0.get(at).is_some_and(|held| held.0 <= first && last <= held.1)
+    }
+
+    /// Takes all away.
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 }
@@ -89,6 +126,10 @@ mod tests {
                 prop_assert!(ranges.0.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
                 prop_assert_eq!(ranges.count(), naive.len() as u64);
                 prop_assert_eq!(ranges.is_empty(), naive.is_empty());
+                let asked = first..=first + more;
+                let within = naive.range(asked.clone()).count() as u64;
+                prop_assert_eq!(ranges.count_within(first, first + more), within);
+                prop_assert_eq!(ranges.holds(first, first + more), within == asked.count() as u64);
             }
         }
     }
