@@ -855,7 +855,7 @@ fn play(driver: &mut Driver, naive: &mut Naive, venue: &mut Venue, wait: i64, st
             naive.halted = *halted;
         }
         Step::Break => {
-            driver.event(&Event::Control(Control::Break));
+            driver.event(&Event::Control(Control::Break { last_timer: Nanos::UNDEF }));
             naive.samples.clear();
         }
     }
@@ -968,7 +968,7 @@ fn a_break_clears_samples_and_marks_holes() {
     let before = driver.market.windows().candles[0].done();
     driver.now += 100_000 * MS;
     driver.next_timer = driver.now;
-    driver.event(&Event::Control(Control::Break));
+    driver.event(&Event::Control(Control::Break { last_timer: Nanos::UNDEF }));
     assert_eq!(driver.market.image().head().imbalance.imbalance_samples, [0; 4]);
     driver.advance(500 * MS, |_, _| {});
     assert_eq!(driver.market.windows().candles[0].done(), before, "nothing is known until a trade");
@@ -1006,7 +1006,7 @@ fn a_silence_of_weeks_is_holes_and_a_lone_time_far_ahead_is_refused() {
     assert_eq!(driver.market.counters().trades_too_far_ahead, 1);
     driver.now += weeks;
     driver.next_timer = driver.now;
-    driver.event(&Event::Control(Control::Break));
+    driver.event(&Event::Control(Control::Break { last_timer: Nanos::UNDEF }));
     let now = driver.now;
     driver.event(&trade(now, 3));
     assert_eq!(driver.market.image().head().open[0].open_time, now);

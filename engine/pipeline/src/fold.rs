@@ -252,7 +252,11 @@ impl<O: Observer> Fold<O> {
 
     /// Folds one event.
     pub fn fold(&mut self, stamp: &Stamp, symbol: SymbolIndex, event: &Event<'_>) {
-        if matches!(event, Event::Control(Control::Break)) {
+        if let Event::Control(Control::Break { last_timer }) = event {
+            // Those that were folded while nothing came, which no input tells of.
+            if last_timer.is_defined() {
+                self.advance(*last_timer);
+            }
             self.grid.restart(stamp.ts_recv);
         } else {
             self.advance(stamp.ts_recv);

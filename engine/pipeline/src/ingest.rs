@@ -190,8 +190,8 @@ impl<O: Observer + Send + 'static, T: Time, L: InputLog> Outlet<O, T, L> {
 
     fn stamp(&mut self, ts_kernel: Nanos) -> Stamp {
         let now = self.time.now();
-        if let Some(stamp) = self.sequencer.break_before(now) {
-            self.hand_on(&own_input(stamp, InputKind::Break));
+        if let Some(input) = self.sequencer.break_before(now) {
+            self.hand_on(&input);
         }
         self.sequencer.stamp(now, ts_kernel)
     }
@@ -214,8 +214,8 @@ impl<O: Observer + Send + 'static, T: Time, L: InputLog> Outlet<O, T, L> {
     /// Lets the stages fold the timers that are due.
     fn tick(&mut self) {
         let now = self.time.now();
-        if let Some(stamp) = self.sequencer.break_before(now) {
-            self.hand_on(&own_input(stamp, InputKind::Break));
+        if let Some(input) = self.sequencer.break_before(now) {
+            self.hand_on(&input);
         }
         if let Some(g) = self.sequencer.watermark(now) {
             let mut waiter = Waiter::new(Idle::Yield);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cobring_frame::{FrameError, Schema, Segment, SegmentSpec};
 use cobring_market::SymbolConfig;
-use cobring_types::{Input, InputKind, Nanos, Symbol, SymbolIndex};
+use cobring_types::{Input, Nanos, Symbol, SymbolIndex};
 use cobring_venue::binance::Decoder;
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +15,7 @@ use crate::idle::{Idle, Waiter};
 use crate::log::{LogError, LogFile, LogHeader, LogReader, LogStart, is_log_file, newest_run};
 use crate::recording::{Recording, RecordingError};
 use crate::ring::Full;
-use crate::sequencer::{Sequencer, own_input};
+use crate::sequencer::Sequencer;
 use crate::stages::{Layout, StagedSetup, Stages};
 
 /// What may go wrong in a replay.
@@ -292,8 +292,8 @@ pub(crate) fn replay_folds<O: Observer + Send + 'static>(
             {
                 let (ts_recv, path) = (line.ts_recv, &paths[line.file]);
                 let symbol = feed.symbol_of(line.symbol, path)?;
-                if let Some(stamp) = sequencer.break_before(ts_recv) {
-                    feed.input(&own_input(stamp, InputKind::Break))?;
+                if let Some(input) = sequencer.break_before(ts_recv) {
+                    feed.input(&input)?;
                 }
                 let stamp = sequencer.stamp(ts_recv, Nanos::UNDEF);
                 feed.input(&Input { stamp, ..line.input(stamp.input_seq, symbol) })?;

@@ -72,15 +72,16 @@ impl Sequencer {
         Self { next_seq, last, grid }
     }
 
-    /// To be called with the time before [`Self::stamp`] and [`Self::watermark`]: the stamp of a `break` to
-    /// fold first, where more than 600 timers would be due.
+    /// To be called with the time before [`Self::stamp`] and [`Self::watermark`]: a `break` to fold first, where
+    /// more than 600 timers would be due. It names the last timer before, which may lie behind all inputs.
     #[must_use]
-    pub fn break_before(&mut self, now: Nanos) -> Option<Stamp> {
+    pub fn break_before(&mut self, now: Nanos) -> Option<Input<'static>> {
         let t = now.max(self.last);
-        (self.grid.due(t) > MISSED_TIMERS_MAX).then(|| {
-            self.grid.restart(t);
-            self.number(t, Nanos::UNDEF)
-        })
+        let next = self.grid.next().filter(|_| self.grid.due(t) > MISSED_TIMERS_MAX)?;
+        self.grid.restart(t);
+        let stamp = self.number(t, Nanos::UNDEF);
+        let last_timer = Nanos(next.0 - GRID.0);
+        Some(Input { ts_aux: last_timer, ..own_input(stamp, InputKind::Break) })
     }
 
     /// Stamps the next input. A time below the last stamp is raised to it.

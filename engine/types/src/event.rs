@@ -392,7 +392,10 @@ pub enum Control {
         wall_offset: Nanos,
     },
     /// More than 600 timers were missed: everything in between is unobserved.
-    Break,
+    Break {
+        /// The last timer before it, which an idle engine has folded; UNDEF in a log of before it was told.
+        last_timer: Nanos,
+    },
     /// The log does not hold some inputs before this one.
     LogLost {
         /// How many.

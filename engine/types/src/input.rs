@@ -53,7 +53,7 @@ pub enum InputKind {
     Halted = 20,
     /// The host's wall clock stepped: `ts_aux` = wall clock minus our clock now.
     ClockStep = 21,
-    /// More than 600 timers were missed.
+    /// More than 600 timers were missed: `ts_aux` = the last one before them.
     Break = 22,
     /// The log ring was full: `ts_aux` = inputs that the log does not hold.
     LogLost = 23,

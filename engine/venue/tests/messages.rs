@@ -535,7 +535,7 @@ fn the_engines_own_inputs_become_controls() {
         (InputKind::Halted, 1, Nanos::UNDEF, Control::Halted { halted: true }),
         (InputKind::Halted, 0, Nanos::UNDEF, Control::Halted { halted: false }),
         (InputKind::ClockStep, 0, Nanos(-5), Control::ClockStep { wall_offset: Nanos(-5) }),
-        (InputKind::Break, 0, Nanos::UNDEF, Control::Break),
+        (InputKind::Break, 0, Nanos(5), Control::Break { last_timer: Nanos(5) }),
         (InputKind::LogLost, 0, Nanos(9), Control::LogLost { inputs: 9 }),
         (InputKind::Checkpoint, 0, Nanos::UNDEF, Control::Checkpoint),
         (InputKind::Stop, 0, Nanos::UNDEF, Control::Stop),

@@ -397,7 +397,7 @@ impl SymbolMarket {
                 self.image.head_mut().times.wall_offset = wall_offset.0;
                 return None;
             }
-            Control::Break => self.on_break(),
+            Control::Break { .. } => self.on_break(),
             Control::LogLost { .. } => self.state.unlogged = true,
             Control::Checkpoint => {
                 self.state.unlogged = false;

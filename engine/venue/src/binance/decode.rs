@@ -369,7 +369,7 @@ impl Decoder {
             InputKind::Stalled => Control::Stalled { scope },
             InputKind::Halted => Control::Halted { halted: input.aux != 0 },
             InputKind::ClockStep => Control::ClockStep { wall_offset: input.ts_aux },
-            InputKind::Break => Control::Break,
+            InputKind::Break => Control::Break { last_timer: input.ts_aux },
             InputKind::LogLost => {
                 let inputs = u64::try_from(input.ts_aux.0)
                     .map_err(|_| DecodeError::Input { field: "ts_aux", found: input.ts_aux.0 })?;
