@@ -8,6 +8,7 @@ mod host;
 mod links;
 mod outside;
 mod renewal;
+mod wall_clock;
 
 use std::fmt;
 use std::io;
@@ -27,6 +28,7 @@ use self::links::{Link, Side, place_of};
 pub use self::outside::{InputLog, Line, Outside, Time};
 use self::renewal::Renewal;
 pub use self::renewal::RenewalPolicy;
+use self::wall_clock::WallClock;
 use crate::config::{BinanceSettings, Config};
 use crate::fold::{Observer, Wanted};
 use crate::idle::{Idle, Waiter};
@@ -34,10 +36,6 @@ use crate::models::ModelReport;
 use crate::net::{Backoff, BackoffConfig};
 use crate::sequencer::{Sequencer, own_input};
 use crate::stages::{Finished, Notice, Stages};
-
-/// The host's wall clock is looked at this often, and a difference of more than this is a step.
-const CLOCK_INTERVAL: Nanos = Nanos::SECOND;
-const CLOCK_STEP: Nanos = Nanos::MILLISECOND;
 
 /// What a run counts beside the stages and the helpers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -245,8 +243,7 @@ pub struct Ingest<O, W: Outside> {
     stop: Arc<AtomicBool>,
     next_request: u64,
     next_time: Nanos,
-    next_clock_check: Nanos,
-    wall_offset: Nanos,
+    wall_clock: WallClock,
     exchange_info: ExchangeInfo,
 }
 
@@ -343,8 +340,7 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
             stop: parts.stop,
             next_request: 0,
             next_time: now,
-            next_clock_check: now,
-            wall_offset: Nanos::UNDEF,
+            wall_clock: WallClock::new(now),
             exchange_info: ExchangeInfo::new(now),
         }
     }
@@ -514,21 +510,13 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
     }
 
     fn look_at_clock(&mut self) {
-        let now = self.outlet.time.now();
-        if now < self.next_clock_check {
-            return;
-        }
-        self.next_clock_check = Nanos(now.0 + CLOCK_INTERVAL.0);
-        let wall_offset = self.outlet.time.wall_offset();
-        let first = !self.wall_offset.is_defined();
-        if first || (wall_offset.0 - self.wall_offset.0).abs() > CLOCK_STEP.0 {
-            self.outlet.counters.clock_steps += u64::from(!first);
-            self.wall_offset = wall_offset;
-            self.outlet.put(Nanos::UNDEF, |stamp| Input {
-                ts_aux: wall_offset,
-                ..own_input(stamp, InputKind::ClockStep)
-            });
-        }
+        let time = &self.outlet.time;
+        let Some(wall) = self.wall_clock.look(time.now(), || time.wall_offset()) else { return };
+        self.outlet.counters.clock_steps += u64::from(wall.is_step);
+        self.outlet.put(Nanos::UNDEF, |stamp| Input {
+            ts_aux: wall.offset,
+            ..own_input(stamp, InputKind::ClockStep)
+        });
     }
 
     fn keep_log(&mut self) {

@@ -1,7 +1,8 @@
 //! Every target over its corpus, and over what a seeded mutator makes of it.
 //!
 //! `COBRING_FUZZ_SEED` and `COBRING_FUZZ_ITERATIONS` run others and longer. An input that a target panics at,
-//! or takes too much memory for, is written to a file, whose path is printed.
+//! or takes too much memory for, is written to a file, whose path is printed. `COBRING_FUZZ_CORPUS` names a folder in which
+//! the corpus of each target is left for cargo-fuzz, with what code makes of it.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
 #![allow(unsafe_code, reason = "a counting allocator is a GlobalAlloc")]
 
@@ -105,6 +106,13 @@ fn check(name: &str) {
     let target = *TARGETS.iter().find(|target| target.name == name).unwrap();
     let corpus = corpus(&target);
     assert!(!corpus.is_empty());
+    if let Some(folder) = std::env::var_os("COBRING_FUZZ_CORPUS") {
+        let folder = Path::new(&folder).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (index, bytes) in corpus.iter().enumerate() {
+            std::fs::write(folder.join(format!("corpus-{index}")), bytes).unwrap();
+        }
+    }
     let seed = number("COBRING_FUZZ_SEED").unwrap_or(SEED);
     let iterations =
         number("COBRING_FUZZ_ITERATIONS").unwrap_or_else(|| u64::from(target.iterations));
