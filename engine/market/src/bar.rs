@@ -34,6 +34,8 @@ pub(crate) struct Bar {
     pub(crate) last_id: u64,
     /// Gaps between ids that may have taken trades of it and that nothing has filled.
     pub(crate) gaps: u32,
+    /// Nothing tells whether it lacks trades: the venue is to be asked.
+    pub(crate) suspect: bool,
     /// The venue's own bar is known: no trade changes it any more, and it is not asked for again.
     pub(crate) settled: bool,
 }
@@ -58,6 +60,7 @@ impl Bar {
             first_id: 0,
             last_id: 0,
             gaps: 0,
+            suspect: false,
             settled: false,
         }
     }
@@ -81,6 +84,7 @@ impl Bar {
             first_id: 0,
             last_id: 0,
             gaps: 0,
+            suspect: false,
             settled: true,
         }
     }

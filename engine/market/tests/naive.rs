@@ -412,6 +412,10 @@ struct Naive {
     samples: Vec<Option<(f64, f64)>>,
     crossings: u64,
     mismatches: u64,
+    /// Connections are told of; whether one stands; a snapshot was asked for since it does.
+    links_known: bool,
+    link_up: bool,
+    asked: bool,
 }
 
 impl Naive {
@@ -421,10 +425,18 @@ impl Naive {
         self.seen = seen;
         (self.recording, self.ahead) = (false, None);
     }
+    /// Whether any of the updates that a snapshot is joined with leaves the book crossed.
+    fn crosses(snapshot: &OwnedSnapshot, updates: &[Update]) -> bool {
+        let joined = (1..=updates.len()).filter(|n| updates[n - 1].last > snapshot.id);
+        joined.into_iter().any(|n| NaiveBook::of(snapshot, &updates[..n]).crossed())
+    }
     fn check_book(&mut self) {
+        self.check_book_after(false);
+    }
+    fn check_book_after(&mut self, was_crossed: bool) {
         let Some(book) = &self.book else { return };
         let id = book.id;
-        if book.crossed() {
+        if was_crossed || book.crossed() {
             self.crossings += 1;
             return self.lose(id);
         }
@@ -472,6 +484,11 @@ impl Naive {
         self.seen = update.last;
     }
     fn snapshot(&mut self, snapshot: &OwnedSnapshot) {
+        let asked = std::mem::take(&mut self.asked);
+        if self.links_known && !(asked && self.link_up) {
+            return;
+        }
+        let was_crossed = Self::crosses(snapshot, &self.waiting);
         if let Some(book) = &self.book {
             if snapshot.id > book.id {
                 (self.recording, self.ahead) = (false, Some(snapshot.clone()));
@@ -491,7 +508,7 @@ impl Naive {
             }
             self.recording = false;
             if bridged {
-                self.check_book();
+                self.check_book_after(was_crossed);
             }
             return;
         }
@@ -505,7 +522,7 @@ impl Naive {
             self.book = Some(book);
             self.waiting.clear();
             self.quote = None;
-            self.check_book();
+            self.check_book_after(was_crossed);
         }
     }
     fn on_quote(&mut self, quote: Quote) {
@@ -522,6 +539,7 @@ impl Naive {
         }
     }
     fn requested(&mut self) {
+        self.asked = true;
         if self.book.is_some() && !self.recording && self.ahead.is_none() {
             self.recording = true;
         }
@@ -845,9 +863,11 @@ fn play(driver: &mut Driver, naive: &mut Naive, venue: &mut Venue, wait: i64, st
             if *up {
                 driver.event(&Event::Control(Control::LinkUp { connection, scope }));
                 naive.quote = None;
+                (naive.links_known, naive.link_up) = (true, true);
             } else {
                 driver.event(&Event::Control(Control::LinkDown { connection, scope }));
                 naive.lose(0);
+                (naive.links_known, naive.link_up, naive.asked) = (true, false, false);
             }
         }
         Step::Halted(halted) => {

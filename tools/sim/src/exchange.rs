@@ -415,7 +415,7 @@ impl Exchange {
         if let Some(book) = market.halted_book(self.position_ns()) {
             return Some(book);
         }
-        if self.play == Play::Paused {
+        if matches!(self.play, Play::Paused | Play::Finished) {
             return market.book();
         }
         // The source has made its next event already: where that lies far ahead, its book tells the future.

@@ -158,7 +158,7 @@ impl Candles {
         let mut found = None;
         let mut later = false;
         for (bar, count) in self.closed.iter().zip(1..) {
-            if !bar.is_doubtful() {
+            if !bar.is_doubtful() && (bar.settled || !bar.suspect) {
                 continue;
             }
             if bar.open_time.0 + self.interval.0 > venue_time.0 {
@@ -170,6 +170,14 @@ impl Candles {
         }
         self.doubtful = later || found.is_some();
         found.map(|(first, at, newest)| (first, newest - at + 1))
+    }
+
+    /// Bars that began before any trade came: no id tells whether one is missing, so the venue is asked.
+    pub(crate) fn suspect_all(&mut self) {
+        for bar in self.closed.iter_mut().filter(|bar| !bar.settled) {
+            bar.suspect = true;
+            self.doubtful = true;
+        }
     }
 
     /// An open bar that may lack trades is made anew from shorter bars, once none of those lacks any.

@@ -299,7 +299,10 @@ impl SymbolMarket {
     ) -> Publish {
         // Bars that began before the first trade may lack trades that nothing tells of.
         let is_first = self.state.last_trade.is_none() && self.state.history.is_running();
-        let mut lost_since = is_first.then_some(Nanos(0));
+        if is_first {
+            self.state.candles[0].suspect_all();
+        }
+        let mut lost_since = None;
         let mut ids_since = trade.ts_trade;
         if let Some(last) = self.state.last_trade {
             let is_old = trade.last_id <= last.id;

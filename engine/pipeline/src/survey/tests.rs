@@ -17,7 +17,7 @@ const SETTINGS: &str = "[symbol_defaults]\nmax_levels = 1000\nticks_promised = 1
     resync_levels = 100\n[symbols.ETHUSDT]\ntick_size = \"0.01\"\nbucket_size = \"1\"\nrange = \"5\"\n";
 
 /// Words that become inputs, 100 ms apart:
-/// `up1`/`down1` connection 1 with all streams, `1:d5-7` depth and `1:t5-7` fills by connection 1, `s9` a snapshot,
+/// `up1`/`down1` connection 1 with all streams, `1:d5-7` depth and `1:t5-7` fills by connection 1, `q` the question for a snapshot, `s9` the snapshot,
 /// `k` bars of all seconds so far, `h5-7` aggregates with one of these fills each in answer to a request, `skip3` three numbers and a `LogLost` that owns up to them, `hole3` one that does
 /// not, `wait5` 5 s, `back` a stamp a second earlier, `break`, `stop`, `|` the next file.
 struct Script {
@@ -54,13 +54,14 @@ impl Script {
             let start = if seq == 0 { LogStart::Initial } else { LogStart::Missing };
             let mut file = LogFile::create(dir.path(), &header, &start).unwrap();
             for word in part.split_whitespace() {
-                ts += 100_000_000;
+                ts += if word == "q" { 0 } else { 100_000_000 };
                 let Some(line) = Line::of(word, &mut seq, &mut ts) else { continue };
                 let Line { stamp, kind, connection, aux, ts_aux, ref bytes } = line;
                 let symbol = match kind {
-                    InputKind::RestDepth | InputKind::RestKlines | InputKind::RestTrades => {
-                        SymbolIndex(0)
-                    }
+                    InputKind::RestDepth
+                    | InputKind::SnapshotRequested
+                    | InputKind::RestKlines
+                    | InputKind::RestTrades => SymbolIndex(0),
                     _ => SymbolIndex::NONE,
                 };
                 let bytes = bytes.as_bytes();
@@ -103,7 +104,9 @@ impl Line {
             bytes: String::new(),
         };
         let ms = *ts / 1_000_000;
-        if let Some(connection) = word.strip_prefix("up") {
+        if word == "q" {
+            (line.kind, line.aux) = (InputKind::SnapshotRequested, 100);
+        } else if let Some(connection) = word.strip_prefix("up") {
             (line.kind, line.aux) = (InputKind::LinkUp, LinkScope::ALL.0);
             line.connection = connection.parse().unwrap();
         } else if let Some(connection) = word.strip_prefix("down") {
@@ -338,7 +341,7 @@ fn gaps_of(words: &str) -> String {
 
 #[test]
 fn gaps_are_listed_with_what_filled_them() {
-    let live = "up1 1:d9-10 s9 1:t1-1 1:d11-11";
+    let live = "up1 1:d9-10 q s9 1:t1-1 1:d11-11";
     let book = "the book";
     let joined = "the book and the update ids to join it";
     let all = "depth bookTicker trades ticker klines";
@@ -346,11 +349,11 @@ fn gaps_are_listed_with_what_filled_them() {
         ("stop", String::new()),
         ("1:d12-12 1:t2-2 stop", String::new()),
         // A gap in the feed, until a snapshot.
-        ("1:d14-15 s15 1:d16-16", format!("book 1 [{joined}] 12-13 snapshot")),
+        ("1:d14-15 q s15 1:d16-16", format!("book 1 [{joined}] 12-13 snapshot")),
         ("1:d14-15 stop", format!("book open [{joined}] 12-13 nothing")),
         // Without a link, for a second.
         (
-            "down1 wait1 up2 2:d20-21 s21 2:d22-22",
+            "down1 wait1 up2 2:d20-21 q s21 2:d22-22",
             format!("link 12 [{all}] link; book 14 [{joined}] 12-19 snapshot"),
         ),
         ("down1 stop", format!("link open [{all}] nothing; book open [{book}] nothing")),
@@ -378,7 +381,7 @@ fn gaps_are_listed_with_what_filled_them() {
 #[test]
 fn a_frame_is_traced_to_its_input() {
     // Timers come between: each 100 ms one, and one input.
-    let script = Script::write("up1 1:d9-10 s9 1:t1-1 | 1:d11-11 1:t2-3 stop");
+    let script = Script::write("up1 1:d9-10 q s9 1:t1-1 | 1:d11-11 1:t2-3 stop");
     let files = || script.files.clone();
     let end = match lineage(files(), "ETHUSDT", 1_000, |_, _| ()) {
         Err(LineageError::Frame { first: 0, end, wanted: 1_000, .. }) => end,
