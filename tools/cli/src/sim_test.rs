@@ -130,10 +130,9 @@ impl SimTest {
         thread::scope(|scope| {
             for _ in 0..self.threads.unwrap_or(cores).max(1) {
                 scope.spawn(|| {
-                    // A planted bug has been found once; everything else is run to the end.
-                    while !signals.is_set()
-                        && !(self.canary.is_some() && found.load(Ordering::Relaxed))
-                    {
+                    // A planted bug is found once; everything else is run to the end.
+                    let is_over = || self.canary.is_some() && found.load(Ordering::Relaxed);
+                    while !signals.is_set() && !is_over() {
                         let at = usize::try_from(next.fetch_add(1, Ordering::Relaxed));
                         let Some(&(seed, seconds)) = at.ok().and_then(|at| jobs.get(at)) else {
                             return;
