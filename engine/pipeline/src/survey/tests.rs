@@ -17,9 +17,10 @@ const SETTINGS: &str = "[symbol_defaults]\nmax_levels = 1000\nticks_promised = 1
     resync_levels = 100\n[symbols.ETHUSDT]\ntick_size = \"0.01\"\nbucket_size = \"1\"\nrange = \"5\"\n";
 
 /// Words that become inputs, 100 ms apart:
-/// `up1`/`down1` connection 1 with all streams, `1:d5-7` depth and `1:t5-7` fills by connection 1, `q` the question for a snapshot, `s9` the snapshot,
-/// `k` bars of all seconds so far, `h5-7` aggregates with one of these fills each in answer to a request, `skip3` three numbers and a `LogLost` that owns up to them, `hole3` one that does
-/// not, `wait5` 5 s, `back` a stamp a second earlier, `break`, `stop`, `|` the next file.
+/// `up1`/`down1` connection 1 with all streams, `1:d5-7` depth and `1:t5-7` fills by connection 1, `q` the question for
+/// a snapshot (at the same time as the next word), `s9` a snapshot, `k` bars of all seconds so far, `h5-7` aggregates with
+/// one of these fills each in answer to a request, `skip3` three numbers and a `LogLost` that owns up to them, `hole3` one
+/// that does not, `wait5` 5 s, `back` a stamp a second earlier, `break`, `stop`, `|` the next file.
 struct Script {
     dir: TempDir,
     files: Vec<PathBuf>,
