@@ -96,11 +96,6 @@ impl Meta {
         let damaged =
             |what: String| errors::mismatch(py, format!("the segment's schema is damaged: {what}"));
         let schema = Schema::from_json(text).map_err(|error| damaged(error.to_string()))?;
-        for record in schema.windows.iter().map(|window| &window.row).chain([&schema.frame]) {
-            if let Some(field) = record.fields.iter().find(|field| !inside(field, record)) {
-                return Err(damaged(format!("field {} lies outside its record", field.name)));
-            }
-        }
         let index = |name: &str| schema.frame.fields.iter().position(|field| field.name == name);
         let windows = schema.windows.iter().map(|window| Window {
             name: window.name.clone(),
@@ -138,15 +133,6 @@ impl Meta {
             errors::mismatch(py, message)
         })
     }
-}
-
-/// Whether numpy may be pointed at a field.
-fn inside(field: &Field, record: &RecordSchema) -> bool {
-    let size = field
-        .shape
-        .iter()
-        .try_fold(field.element_bytes(), |size, &dimension| size.checked_mul(dimension));
-    size.and_then(|size| size.checked_add(field.offset)).is_some_and(|end| end <= record.size_bytes)
 }
 
 fn tree(schema: &Schema) -> Vec<Node> {
