@@ -539,7 +539,7 @@ impl Naive {
         }
     }
     fn requested(&mut self) {
-        self.asked = true;
+        self.asked = self.link_up || !self.links_known;
         if self.book.is_some() && !self.recording && self.ahead.is_none() {
             self.recording = true;
         }
@@ -954,6 +954,23 @@ fn a_link_wants_its_snapshot_at_the_first_depth_message() {
     assert_eq!(driver.market.snapshot_wanted().map(|want| want.limit), Some(10));
     link(&mut driver, false);
     assert_eq!(driver.market.snapshot_wanted(), None);
+}
+
+/// A question that waited for the budget goes out after the link was lost, and its answer comes before the next one.
+#[test]
+fn a_link_wants_its_snapshot_whatever_was_asked_while_there_was_none() {
+    let mut driver = Driver::new();
+    link(&mut driver, true);
+    link(&mut driver, false);
+    driver.event(&Event::Control(Control::SnapshotRequested { limit: 10, background: false }));
+    let levels = [Level { px: Px(100), qty: Qty(1) }];
+    let (bids, asks) = (&levels[..], &[][..]);
+    driver.event(&Event::Snapshot(DepthSnapshot { last_update_id: 9, limit: 10, bids, asks }));
+    assert_eq!(driver.market.counters().snapshots_passed_over, 1);
+    link(&mut driver, true);
+    let now = driver.now;
+    driver.event(&depth_event(&depth_at(10), now));
+    assert_eq!(driver.market.snapshot_wanted().map(|want| want.limit), Some(20));
 }
 
 #[test]

@@ -369,6 +369,10 @@ impl SymbolMarket {
                 // A background re-sync that was asked for while the book got lost still answers it.
                 self.state.wanted = None;
                 self.state.want_at = Nanos::UNDEF;
+                if self.state.links.is_down(LinkScope::DEPTH) {
+                    // Asked too late: nothing goes on with the answer, and the next link asks for its own.
+                    return None;
+                }
                 self.state.snapshot_asked = true;
                 self.state.sync.on_requested();
                 if !self.state.sync.is_live() {
