@@ -130,7 +130,13 @@ def test_a_handle_survives_a_fork(engine, shm):
 def test_a_sleeper_is_woken_by_a_signal(engine, shm):
     """Ctrl-C ends a wait."""
     program = "import sys, cobring; print('ready', flush=True); cobring.open('ETHUSDT', dir=sys.argv[1]).wait()"
-    process = subprocess.Popen([sys.executable, "-c", program, shm], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, shm],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell's background job ignores SIGINT, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     process.stdout.readline()
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)

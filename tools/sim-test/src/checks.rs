@@ -14,7 +14,7 @@ use cobring_types::{LinkScope, Nanos, Px, Side};
 
 use crate::naive_book::{NaiveBook, Touched, to_f64};
 use crate::plan::Plan;
-use crate::truth::{Second, SymbolTruth, Truth, Violation};
+use crate::truth::{ModelTruth, Second, SymbolTruth, Truth, Violation};
 
 const GOOD_SCORE: f64 = 0.8;
 /// A closed second that says nothing against itself is the venue's this long after it.
@@ -52,6 +52,8 @@ struct Checked {
     fresh_since: Option<i64>,
     ticks: u64,
     last_trade_id: u64,
+    /// Rows of the model's window, and outputs put, at the last frame.
+    model_rows: Option<(u64, u64)>,
 }
 
 /// Bars of each interval that are to be mended by the end.
@@ -128,6 +130,7 @@ impl Checks {
             return Err(format!("input_seq fell from {:?} to {input_seq:?}", checked.input_seq));
         }
         checked.input_seq = input_seq;
+        check_models(checked, &mut truth.symbols[at].models, fold)?;
         if TRIGGERS[usize::from(head.identity.trigger)] == "trade" {
             check_ticks(checked, self.joins_fills, &truth.symbols[at], fold)?;
         }
@@ -426,6 +429,30 @@ fn check_buckets(head: &FrameHead, fold: &SymbolFold, book: &NaiveBook) -> Findi
         close("imbalance", head.imbalance.imbalance, wanted)?;
     }
     Ok(())
+}
+
+/// Every output that was put is there with the next frame, in order.
+fn check_models(checked: &mut Checked, truth: &mut ModelTruth, fold: &SymbolFold) -> Finding {
+    let head = fold.market().image().head();
+    truth.newest_frame = Some((head.identity.seq, head.identity.input_seq));
+    let Some(window) = fold.market().windows().models.first() else { return Ok(()) };
+    // Timers that are due are folded before the output.
+    if TRIGGERS[usize::from(head.identity.trigger)] == "timer" {
+        return Ok(());
+    }
+    let (rows, put) = (window.done(), truth.put);
+    if let Some((rows_before, put_before)) = checked.model_rows.replace((rows, put)) {
+        equal("rows of outputs since the frame before", rows - rows_before, put - put_before)?;
+    }
+    let Some((at, output)) = &truth.newest else { return Ok(()) };
+    let row = rows.checked_sub(1).and_then(|row| window.get(row));
+    let found = row.as_ref().map(|row| {
+        (row.ts_recv, row.seq, row.input_seq, Some(row.action), row.value, row.outputs[1].to_bits())
+    });
+    let up = output.padded_outputs()[1].to_bits();
+    let (seq, input_seq) = (output.answers_seq, output.answers_input_seq);
+    let wanted = (at.0, seq, input_seq, output.action(), output.value().unwrap_or(0.0), up);
+    equal("the newest output", found, Some(wanted))
 }
 
 fn flags_of(row: &CandleRow) -> Vec<&'static str> {

@@ -12,6 +12,7 @@ use cobring_types::{ModelIndex, ModelOutput, Nanos, SymbolIndex};
 
 use crate::kept::Keeper;
 use crate::line::VirtualLine;
+use crate::models::VirtualModels;
 use crate::network::Network;
 use crate::time::VirtualTime;
 
@@ -19,6 +20,7 @@ use crate::time::VirtualTime;
 #[derive(Debug)]
 pub(crate) struct VirtualHost {
     pub(crate) network: Rc<RefCell<Network>>,
+    pub(crate) models: VirtualModels,
 }
 
 impl Outside for VirtualHost {
@@ -55,13 +57,14 @@ impl Outside for VirtualHost {
 
     fn serve_models(
         &mut self,
-        _: Nanos,
-        _: impl FnMut(SymbolIndex, ModelIndex, &ModelOutput) -> bool,
+        now: Nanos,
+        put: impl FnMut(SymbolIndex, ModelIndex, &ModelOutput) -> bool,
     ) {
+        self.models.serve(now, put);
     }
 
     fn next_model_turn(&self) -> Option<Nanos> {
-        None
+        self.models.next_turn()
     }
 
     fn model_reports(&self) -> Vec<ModelReport> {

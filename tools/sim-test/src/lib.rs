@@ -13,6 +13,7 @@ mod checks;
 mod host;
 mod kept;
 mod line;
+mod models;
 mod naive_book;
 mod network;
 mod plan;

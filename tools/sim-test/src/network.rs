@@ -203,7 +203,7 @@ impl Network {
         self.connected.clear();
         self.rest = RestQueue::new(&rest_config(config), Arc::clone(&self.counters));
         self.rest_is_busy = false;
-        self.truth.lock().unwrap_or_else(PoisonError::into_inner).forget_links();
+        self.truth.lock().unwrap_or_else(PoisonError::into_inner).forget_life();
     }
 
     fn later(&mut self, at_ns: i64, what: Happening) {

@@ -54,7 +54,7 @@ impl HostFault {
 }
 
 /// Names of the faults that are not the exchange's.
-pub const HOST_FAULTS: [&str; 8] = [
+pub const HOST_FAULTS: [&str; 10] = [
     "clock_step",
     "clock_slew",
     "clock_skew",
@@ -63,6 +63,8 @@ pub const HOST_FAULTS: [&str; 8] = [
     "dns",
     "crash_warm",
     "crash_cold",
+    "model_flood",
+    "model_gone",
 ];
 
 /// Something that is to happen.

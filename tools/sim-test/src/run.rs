@@ -17,13 +17,14 @@ use cobring_pipeline::ingest::{Ingest, IngestCounters, Parts, World};
 use cobring_pipeline::replay::private_folds;
 use cobring_pipeline::stages::{Fused, Layout, StagedSetup, Stages};
 use cobring_sim::{Bar, Interval, KlineQuery, SimConfig, SimStats, Source, VirtualExchange};
-use cobring_types::{Instrument, Nanos};
+use cobring_types::{Instrument, Nanos, SymbolIndex};
 use cobring_venue::binance::Decoder;
 
 use crate::canary::{Canary, CanaryKind};
 use crate::checks::Checks;
 use crate::host::VirtualHost;
 use crate::kept::{Keeper, KeptInput};
+use crate::models::VirtualModels;
 use crate::network::{Network, Setup};
 use crate::plan::{HostFault, Plan};
 use crate::random::Random;
@@ -133,7 +134,8 @@ pub(crate) fn run_watched<W: Watcher>(
         let epoch = u64::try_from(lives.len()).unwrap_or(0) + 1;
         let checks = watch(Checks::new(Arc::clone(&truth), &plan));
         let fold = fold(&config, plan.is_hashed, epoch, left.as_deref(), checks);
-        let life = live(&config, fold, &network, &truth, epoch, keeps_inputs, &stop);
+        let models = VirtualModels::new(with_models(&config), plan.seed, epoch, Arc::clone(&truth));
+        let life = live(&config, fold, &network, models, &truth, keeps_inputs, &stop);
         inputs += life.ingest.inputs;
         let has_crashed = network.borrow().crashed && lock(&truth).violation.is_none();
         if plan.is_replayed && lock(&truth).violation.is_none() {
@@ -160,6 +162,7 @@ pub(crate) fn run_watched<W: Watcher>(
     let faults = network.exchange.catalogue_counts().iter().map(|(id, count)| (*id, *count));
     let mut faults: BTreeMap<String, u64> =
         faults.chain(network.host_faults.clone()).map(|(id, n)| (id.to_owned(), n)).collect();
+    faults.extend(truth.model_faults.iter().map(|(id, count)| ((*id).to_owned(), *count)));
     faults.extend((plan.slew_ppb != 0).then(|| ("clock_slew".to_owned(), 1)));
     faults.insert("clock_skew".to_owned(), 1);
     let of_checks = |count: fn(&Checks) -> u64| lives.iter().map(|w| count(w.checks())).sum();
@@ -226,11 +229,12 @@ fn live<W: Watcher>(
     config: &Config,
     fold: Fold<W>,
     network: &Rc<RefCell<Network>>,
+    models: VirtualModels,
     truth: &Arc<Mutex<Truth>>,
-    seed: u64,
     keeps_inputs: bool,
     stop: &Arc<AtomicBool>,
 ) -> Life<W> {
+    let epoch = models.epoch();
     // Only the fused layout runs on one thread.
     let unused =
         StagedSetup { raw_ring_bytes: 0, event_ring_bytes: 0, idle: Idle::Yield, cores: [None; 2] };
@@ -239,15 +243,21 @@ fn live<W: Watcher>(
     let world = World {
         time: network.borrow().time.clone(),
         log: Some(Keeper { kept, truth: Arc::clone(truth) }),
-        outside: VirtualHost { network: Rc::clone(network) },
+        outside: VirtualHost { network: Rc::clone(network), models },
     };
-    let ingest = Ingest::new(Parts::configured(config, world, stages, seed, Arc::clone(stop)));
+    let ingest = Ingest::new(Parts::configured(config, world, stages, epoch, Arc::clone(stop)));
     let ended = ingest
         .run(|_| Ok::<(), io::Error>(()))
         .unwrap_or_else(|error| panic!("a virtual wait cannot fail: {error}"));
     let (symbols, watcher) = ended.finished.fold.into_parts();
     let kept = ended.log.and_then(|log| log.kept).unwrap_or_default();
     Life { symbols, watcher, ingest: ended.counters, kept }
+}
+
+/// The symbols that a model answers.
+fn with_models(config: &Config) -> impl Iterator<Item = SymbolIndex> {
+    let symbols = (0..).map(SymbolIndex).zip(&config.symbols);
+    symbols.filter(|(_, symbol)| !symbol.models.is_empty()).map(|(index, _)| index)
 }
 
 fn instruments(config: &Config) -> Vec<Instrument> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cobring_sim::{Body, Book, BookTicker, DepthUpdate, Fixed, Level, MarketEvent, Trade};
-use cobring_types::{LinkScope, Nanos};
+use cobring_types::{LinkScope, ModelOutput, Nanos};
 
 use crate::naive_book::{NaiveBook, Touched};
 
@@ -47,6 +47,16 @@ pub(crate) struct Second {
     pub(crate) trade_count: u64,
 }
 
+/// What the symbol's model saw and said in this life of the engine.
+#[derive(Debug, Default)]
+pub(crate) struct ModelTruth {
+    /// `seq` and `input_seq` of the newest frame.
+    pub(crate) newest_frame: Option<(u64, u64)>,
+    /// Outputs so far, and the newest one with the engine's time.
+    pub(crate) put: u64,
+    pub(crate) newest: Option<(Nanos, ModelOutput)>,
+}
+
 /// One symbol's truth.
 #[derive(Debug)]
 pub(crate) struct SymbolTruth {
@@ -60,6 +70,7 @@ pub(crate) struct SymbolTruth {
     quotes: VecDeque<BookTicker>,
     trades: VecDeque<Trade>,
     pub(crate) seconds: BTreeMap<i64, Second>,
+    pub(crate) models: ModelTruth,
     /// Depth events so far.
     pub(crate) depth_events: u64,
     pub(crate) trade_events: u64,
@@ -77,6 +88,8 @@ pub(crate) struct Truth {
     /// Every symbol has been well at this timer, or what was not.
     pub(crate) well_at: Option<Nanos>,
     pub(crate) unwell: Option<String>,
+    /// Times that a model did each of its faults.
+    pub(crate) model_faults: BTreeMap<&'static str, u64>,
     stop: Arc<AtomicBool>,
 }
 
@@ -92,6 +105,7 @@ impl SymbolTruth {
             quotes: VecDeque::new(),
             trades: VecDeque::new(),
             seconds: BTreeMap::new(),
+            models: ModelTruth::default(),
             depth_events: 0,
             trade_events: 0,
         }
@@ -224,6 +238,7 @@ impl Truth {
             violation: None,
             well_at: None,
             unwell: None,
+            model_faults: BTreeMap::new(),
             stop,
         }
     }
@@ -238,8 +253,10 @@ impl Truth {
         }
     }
 
-    pub(crate) fn forget_links(&mut self) {
+    /// The engine's process is gone, and what was told to it.
+    pub(crate) fn forget_life(&mut self) {
         self.links.clear();
+        self.symbols.iter_mut().for_each(|symbol| symbol.models = ModelTruth::default());
     }
 
     pub(crate) fn carries(&self, scope: LinkScope) -> bool {

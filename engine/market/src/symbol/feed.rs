@@ -30,6 +30,8 @@ impl SymbolMarket {
     ) -> Publish {
         let before = self.book_state();
         let state = &mut self.state;
+        // One that waits for those before it makes no book fresh.
+        state.last_depth_recv = ts_recv;
         let verdict = state.sync.on_depth(update);
         if !matches!(verdict, DepthVerdict::Apply { .. } | DepthVerdict::Ignore) {
             state.kept_times.push(update.last_update_id, ts_recv);

@@ -17,7 +17,6 @@ impl SymbolMarket {
         let before = self.book_state();
         let state = &mut self.state;
         state.offset.on_message(update.ts_event, ts_recv);
-        state.last_depth_recv = ts_recv;
         state.depth_watch.on_message(ts_recv, update.last_update_id);
         // One that is stalled fills no gap.
         let connections = if state.depth_stalled { 1 } else { state.links.count(LinkScope::DEPTH) };
