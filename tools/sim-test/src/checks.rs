@@ -436,10 +436,6 @@ fn check_models(checked: &mut Checked, truth: &mut ModelTruth, fold: &SymbolFold
     let head = fold.market().image().head();
     truth.newest_frame = Some((head.identity.seq, head.identity.input_seq));
     let Some(window) = fold.market().windows().models.first() else { return Ok(()) };
-    // Timers that are due are folded before the output.
-    if TRIGGERS[usize::from(head.identity.trigger)] == "timer" {
-        return Ok(());
-    }
     let (rows, put) = (window.done(), truth.put);
     if let Some((rows_before, put_before)) = checked.model_rows.replace((rows, put)) {
         equal("rows of outputs since the frame before", rows - rows_before, put - put_before)?;

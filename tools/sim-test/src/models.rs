@@ -64,7 +64,7 @@ impl VirtualModels {
             let mut truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner);
             let pause_ns = model.pause_ns(&mut self.random, &mut truth.model_faults);
             model.next = Nanos(now.0 + pause_ns);
-            let told = &mut truth.symbols[model.symbol.at()].models;
+            let told = &truth.symbols[model.symbol.at()].models;
             let Some((seq, input_seq)) = told.newest_frame.filter(|&(seq, _)| seq > model.answered)
             else {
                 continue;
@@ -77,11 +77,14 @@ impl VirtualModels {
                 .with_value(f64::from(up) - 0.5)
                 .with_outputs(&[1.0 - up, up])
                 .unwrap_or_else(|fault| panic!("two outputs are refused: {fault}"));
+            // Timers and a break that are due are folded first, and their frames are looked at without it.
+            drop(truth);
+            let has_room = put(model.symbol, ModelIndex(0), &output);
+            let mut truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = &mut truth.symbols[model.symbol.at()].models;
             told.put += 1;
             told.newest = Some((now, output));
-            // The engine looks at the truth while it takes the output.
-            drop(truth);
-            if !put(model.symbol, ModelIndex(0), &output) {
+            if !has_room {
                 return;
             }
         }
