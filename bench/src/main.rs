@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod path;
+#[cfg(feature = "peers")]
+mod peers;
 mod publish;
 mod readers;
 
@@ -53,6 +55,18 @@ enum Command {
         #[arg(long, hide = true, default_value_t = 1_000)]
         frames: u64,
     },
+    /// The same input through the engine and through others, interleaved; needs `--features peers`.
+    #[command(after_help = "Example:
+  cargo run --release -p bench --features peers -- peers --jsonl ethusdt.gz btcusdt.gz")]
+    #[cfg(feature = "peers")]
+    Peers {
+        /// Recordings.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// A JSON object a line, which is the only way.
+        #[arg(long)]
+        jsonl: bool,
+    },
     /// What a reader of the bench does.
     #[command(hide = true)]
     Read {
@@ -71,6 +85,8 @@ fn main() -> ExitCode {
         Command::Publish { count: None, rounds, json, .. } => {
             publish::run(json).and_then(|()| readers::run(rounds, json))
         }
+        #[cfg(feature = "peers")]
+        Command::Peers { files, jsonl: _ } => peers::run(&files),
         Command::Read { dir, until } => readers::read(&dir, until),
     };
     match result {

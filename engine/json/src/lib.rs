@@ -1,17 +1,18 @@
-//! JSON of market-data messages: a tape in reused buffers, a cursor over it, exact error offsets.
+//! JSON of market-data messages: a tape in reused buffers, a cursor over it, exact error offsets; and, beside it, a
+//! scanner of the hot shapes with vector kernels.
 //!
 //! Guarantees: no bytes panic; no allocation once a message as large and as dense was seen
 //! ([`Parser::with_capacity`] grows the buffers ahead); depth and size are bounded; every value and
 //! every error knows its byte offset in the message. Does not: know any venue's shapes, read numbers
 //! from text (`cobring_types` does), keep anything from one message to the next.
 //!
-//! A scanner of known shapes will stand beside [`Parser`] in a module of its own; until then the
-//! crate needs no unsafe code.
-#![forbid(unsafe_code)]
+//! Unsafe code is in the vector kernels alone: loads and stores whose bounds stand beside them.
 
 mod document;
 mod error;
 mod parser;
+#[allow(unsafe_code, reason = "vector loads and stores")]
+pub mod scan;
 
 pub use document::{Array, Document, Kind, Object, Value};
 pub use error::JsonError;

@@ -7,6 +7,7 @@
 
 mod decimal;
 mod event;
+mod exact_divisor;
 mod input;
 mod instrument;
 mod model;
@@ -19,6 +20,7 @@ pub use event::{
     KLINE_QUOTE_DECIMALS, Kline, KlineSource, Level, LinkScope, PastTrade, Quote, Side,
     TICKER_DECIMALS, Ticker, Trade, TradeStream,
 };
+pub use exact_divisor::ExactDivisor;
 pub use input::{Input, InputKind, Stamp};
 pub use instrument::{Instrument, InstrumentError, MAX_SYMBOL_BYTES, Symbol, SymbolIndex};
 pub use model::{

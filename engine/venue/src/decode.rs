@@ -1,7 +1,7 @@
 //! What every venue's decoder gives: events to a sink, an outcome for ingest, errors and counts.
 
 use cobring_json::JsonError;
-use cobring_types::{DecimalError, Event, Nanos, Stamp, SymbolIndex};
+use cobring_types::{DecimalError, Event, Nanos, Stamp, SymbolIndex, TradeStream};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -230,6 +230,8 @@ pub struct DecodeCounters {
     pub acks: u64,
     /// Requests answered with an error.
     pub refusals: u64,
+    /// Text messages that the scanner of hot shapes left to the general parser.
+    pub general: u64,
     /// Announcements that the venue closes the connection.
     pub shutdowns: u64,
     /// Messages of no kind that we ask for, binary ones among them.
@@ -252,6 +254,21 @@ impl DecodeCounters {
     /// Refused inputs with the kinds' names.
     pub fn malformed_by_kind(&self) -> impl Iterator<Item = (&'static str, u64)> {
         DecodeErrorKind::ALL.into_iter().map(DecodeErrorKind::name).zip(self.malformed)
+    }
+
+    /// An event of a stream that is handed on.
+    #[inline]
+    pub(crate) fn count_event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Depth(_) => self.depth_updates += 1,
+            Event::Quote(_) => self.quotes += 1,
+            Event::Trade(trade) => match trade.stream {
+                TradeStream::Trade => self.trades += 1,
+                TradeStream::AggTrade => self.agg_trades += 1,
+            },
+            Event::Ticker(_) => self.tickers += 1,
+            _ => {}
+        }
     }
 
     pub(crate) fn count_error(&mut self, error: DecodeError) {

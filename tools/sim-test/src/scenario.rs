@@ -134,8 +134,9 @@ impl Observer for Trace {
 pub fn renewals(seed: u64, count: u32) -> Findings {
     const RENEW_AFTER_S: u32 = 5;
     let mut found = Findings::default();
-    // Two links, one renewal of each every five seconds.
-    let length = Nanos(i64::from(count / 2 + 4) * i64::from(RENEW_AFTER_S) * Nanos::SECOND.0);
+    // Two links, one renewal of each every five seconds and a moment.
+    let rounds = count / 2 + count / 50 + 4;
+    let length = Nanos(i64::from(rounds) * i64::from(RENEW_AFTER_S) * Nanos::SECOND.0);
     let trace = |renew_after_s: u32| {
         let binance =
             format!("separate_depth_connection = true\nrenew_after_s = {renew_after_s}\n");

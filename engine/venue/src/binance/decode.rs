@@ -1,11 +1,13 @@
 //! Inputs to events.
 
+use cobring_json::scan::Kernel;
 use cobring_json::{Document, Parser};
 use cobring_types::{
     BarInterval, Control, DepthSnapshot, DepthUpdate, Event, Input, InputKind, Instrument, Kline,
     KlineSource, Level, LinkScope, ModelIndex, ModelOutput, PastTrade, SymbolIndex, TradeStream,
 };
 
+use super::hot::Hot;
 use super::message::{Instruments, Message, Reader};
 use super::{MAX_DEPTH_LIMIT, rest};
 use crate::decode::{DecodeCounters, DecodeError, Decoded, EventSink, limit_of_recorded_snapshot};
@@ -26,6 +28,8 @@ const AGG_BIT: u32 = 1 << 31;
 #[derive(Debug)]
 pub struct Decoder {
     instruments: Instruments,
+    /// Reads what comes by the thousand.
+    hot: Option<Hot>,
     parser: Parser,
     levels: Vec<Level>,
     klines: Vec<Kline>,
@@ -41,8 +45,19 @@ impl Decoder {
     /// With 65,535 instruments or more.
     #[must_use]
     pub fn new(instruments: Vec<Instrument>) -> Self {
+        Self::with_kernel(instruments, Some(Kernel::best()))
+    }
+
+    /// The same, reading hot messages by that kernel, or like all others by the general parser.
+    ///
+    /// # Panics
+    /// Likewise, and where the processor does not have the kernel.
+    #[must_use]
+    pub fn with_kernel(instruments: Vec<Instrument>, kernel: Option<Kernel>) -> Self {
         let level_count = 2 * usize::try_from(MAX_DEPTH_LIMIT).unwrap_or(0);
         Self {
+            hot: kernel
+                .map(|kernel| Hot::new(&instruments, kernel, level_count * LEVEL_SIZE_BYTES)),
             instruments: Instruments::new(instruments),
             parser: Parser::with_capacity(level_count * LEVEL_SIZE_BYTES),
             levels: Vec::with_capacity(level_count),
@@ -122,6 +137,21 @@ impl Decoder {
         input: &Input<'_>,
         out: &mut impl EventSink,
     ) -> Result<Decoded, DecodeError> {
+        let Some(hot) = &mut self.hot else { return self.general_text(input, out) };
+        let Some((symbol, event)) = hot.read(input.bytes, &mut self.levels) else {
+            return self.general_text(input, out);
+        };
+        self.counters.count_event(&event);
+        out.on_event(&input.stamp, symbol, &event);
+        Ok(Decoded::Events(1))
+    }
+
+    fn general_text(
+        &mut self,
+        input: &Input<'_>,
+        out: &mut impl EventSink,
+    ) -> Result<Decoded, DecodeError> {
+        self.counters.general += 1;
         let message = {
             let document = self.parser.parse(input.bytes)?;
             let mut reader = Reader {
@@ -133,7 +163,6 @@ impl Decoder {
         };
         let (symbol, event) = match message {
             Message::Depth { symbol, update } => {
-                self.counters.depth_updates += 1;
                 let (bids, asks) =
                     self.levels.split_at_checked(update.bid_count).unwrap_or_default();
                 let update = DepthUpdate {
@@ -145,21 +174,9 @@ impl Decoder {
                 };
                 (symbol, Event::Depth(update))
             }
-            Message::Quote { symbol, quote } => {
-                self.counters.quotes += 1;
-                (symbol, Event::Quote(quote))
-            }
-            Message::Trade { symbol, trade } => {
-                match trade.stream {
-                    cobring_types::TradeStream::Trade => self.counters.trades += 1,
-                    cobring_types::TradeStream::AggTrade => self.counters.agg_trades += 1,
-                }
-                (symbol, Event::Trade(trade))
-            }
-            Message::Ticker { symbol, ref ticker } => {
-                self.counters.tickers += 1;
-                (symbol, Event::Ticker(ticker))
-            }
+            Message::Quote { symbol, quote } => (symbol, Event::Quote(quote)),
+            Message::Trade { symbol, trade } => (symbol, Event::Trade(trade)),
+            Message::Ticker { symbol, ref ticker } => (symbol, Event::Ticker(ticker)),
             Message::Kline { symbol, interval, kline } => {
                 self.counters.klines += 1;
                 let (source, rows) = (KlineSource::Stream, &[kline][..]);
@@ -178,6 +195,7 @@ impl Decoder {
             Message::UnknownEvent => return Ok(Decoded::UnknownEvent),
             Message::UnknownSymbol => return Ok(Decoded::UnknownSymbol),
         };
+        self.counters.count_event(&event);
         out.on_event(&input.stamp, symbol, &event);
         Ok(Decoded::Events(1))
     }

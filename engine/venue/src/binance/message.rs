@@ -592,9 +592,14 @@ pub(super) fn id(value: Value<'_>, field: &'static str) -> Result<u64, DecodeErr
 /// A time since the Unix epoch, in milliseconds or microseconds by its size.
 pub(super) fn time(value: Value<'_>, field: &'static str) -> Result<Nanos, DecodeError> {
     let count = id(value, field)?;
+    nanos_of(count).ok_or_else(|| DecodeError::OutOfRange { field, offset: value.offset() })
+}
+
+/// Of milliseconds or microseconds, by their number.
+pub(super) fn nanos_of(count: u64) -> Option<Nanos> {
     let nanos_each = if count < FIRST_MICROSECONDS { 1_000_000 } else { 1_000 };
-    let nanos = count.checked_mul(nanos_each).and_then(|nanos| i64::try_from(nanos).ok());
-    nanos.map(Nanos).ok_or_else(|| DecodeError::OutOfRange { field, offset: value.offset() })
+    let nanos = count.checked_mul(nanos_each)?;
+    i64::try_from(nanos).ok().map(Nanos)
 }
 
 fn px(instrument: &Instrument, value: Value<'_>, field: &'static str) -> Result<Px, DecodeError> {

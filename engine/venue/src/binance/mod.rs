@@ -5,6 +5,7 @@
 //! streams need an API key.
 
 mod decode;
+mod hot;
 mod message;
 mod rest;
 mod subscribe;

@@ -1,0 +1,247 @@
+//! Hot messages by each kernel of the scanner against the general parser: the same events and the same refusals.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+
+mod common;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use cobring_json::scan::Kernel;
+use cobring_types::{Input, InputKind, Instrument, SymbolIndex};
+use cobring_venue::Decoded;
+use cobring_venue::binance::Decoder;
+use common::{Outcome, decode, fixtures, input, instruments, recordings};
+use flate2::read::GzDecoder;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+/// The decoders that are to agree, the general one first.
+struct Twins {
+    general: Decoder,
+    scanning: Vec<(Kernel, Decoder)>,
+}
+
+impl Twins {
+    fn new() -> Self {
+        Self::of(instruments())
+    }
+
+    fn of(instruments: Vec<Instrument>) -> Self {
+        let kernels = Kernel::ALL.into_iter().filter(|kernel| kernel.is_supported());
+        let scanning = kernels
+            .map(|kernel| (kernel, Decoder::with_kernel(instruments.clone(), Some(kernel))))
+            .collect();
+        Self { general: Decoder::with_kernel(instruments, None), scanning }
+    }
+
+    /// What the general one says, once all others say the same.
+    fn agree(&mut self, text: &[u8]) -> Outcome {
+        let input = input(InputKind::Text, text);
+        let wanted = decode(&mut self.general, &input);
+        for (kernel, decoder) in &mut self.scanning {
+            let found = decode(decoder, &input);
+            assert_eq!(found, wanted, "{kernel:?}: {}", String::from_utf8_lossy(text));
+        }
+        wanted
+    }
+
+    /// Messages that each kernel left to the general parser.
+    fn left(&self) -> Vec<u64> {
+        self.scanning.iter().map(|(_, decoder)| decoder.counters().general).collect()
+    }
+}
+
+#[test]
+fn every_recorded_message_is_read_by_the_scanner() {
+    let Some(paths) = recordings() else { return };
+    let mut twins = Twins::new();
+    let mut count = 0;
+    for path in paths {
+        for line in BufReader::new(GzDecoder::new(File::open(&path).unwrap())).split(b'\n') {
+            let line = line.unwrap();
+            let space = line.iter().position(|&byte| byte == b' ').unwrap();
+            if line[space + 1..].starts_with(b"{\"stream\"") {
+                let _same = twins.agree(&line[space + 1..]);
+                count += 1;
+            }
+        }
+    }
+    println!("{count} messages by {} kernels", twins.scanning.len());
+    assert!(count > 50_000);
+    assert!(
+        twins.left().iter().all(|&left| left == 0),
+        "left to the general one: {:?}",
+        twins.left()
+    );
+}
+
+#[test]
+fn fixtures_are_read_alike_whole_and_cut() {
+    let mut twins = Twins::new();
+    for (_, text) in fixtures("ws_") {
+        for length in 0..=text.len() {
+            let _same = twins.agree(&text[..length]);
+        }
+    }
+}
+
+/// A price on the tick, mostly.
+fn px() -> impl Strategy<Value = String> {
+    prop_oneof![40 => "[1-9][0-9]{0,6}\\.[0-9]{2}000000", 1 => odd_decimal()]
+}
+
+fn qty() -> impl Strategy<Value = String> {
+    prop_oneof![40 => "[0-9]{1,7}\\.[0-9]{7}[1-9]", 1 => odd_decimal()]
+}
+
+fn odd_decimal() -> impl Strategy<Value = String> {
+    prop_oneof![
+        2 => "[0-9]{1,11}\\.[0-9]{1,10}",
+        1 => "[0-9]{1,9}",
+        1 => "[0-9]{1,7}\\.[0-9]{2}0{6,9}",
+        1 => "-?[0-9.eE+\\-]{0,18}",
+    ]
+}
+
+fn side() -> impl Strategy<Value = String> {
+    let level = (px(), qty()).prop_map(|(px, qty)| format!("[\"{px}\",\"{qty}\"]"));
+    prop::collection::vec(level, 0..20).prop_map(|levels| format!("[{}]", levels.join(",")))
+}
+
+fn number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        60 => "[1-9][0-9]{0,14}",
+        1 => "[1-9][0-9]{15,19}",
+        1 => "0[0-9]{0,3}",
+        1 => "[0-9.\\-]{0,4}",
+    ]
+}
+
+fn symbol() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "ETHUSDT",
+        "ETHUSDT",
+        "ETHUSDT",
+        "ETHUSDT",
+        "BTCUSDT",
+        "NKNUSDT",
+        "XRPUSDT",
+        "",
+        "ETH\\u0055SDT",
+    ])
+}
+
+fn event() -> impl Strategy<Value = String> {
+    let depth = (number(), symbol(), number(), 0..90u64, side(), side()).prop_map(
+        |(time, symbol, first, count, bids, asks)| {
+            let last = first.parse::<u64>().map_or(0, |first| first.saturating_add(count));
+            format!("{{\"e\":\"depthUpdate\",\"E\":{time},\"s\":\"{symbol}\",\"U\":{first},\"u\":{last},\"b\":{bids},\"a\":{asks}}}")
+        },
+    );
+    let trade = (number(), symbol(), number(), px(), qty(), any::<bool>(), any::<bool>()).prop_map(
+        |(time, symbol, id, px, qty, maker, orders)| {
+            let orders = if orders { ",\"b\":88,\"a\":99" } else { "" };
+            format!("{{\"e\":\"trade\",\"E\":{time},\"s\":\"{symbol}\",\"t\":{id},\"p\":\"{px}\",\"q\":\"{qty}\"{orders},\"T\":{time},\"m\":{maker},\"M\":true}}")
+        },
+    );
+    let agg = (number(), symbol(), number(), number(), px(), qty(), any::<bool>()).prop_map(
+        |(time, symbol, id, last, px, qty, maker)| {
+            format!("{{\"e\":\"aggTrade\",\"E\":{time},\"s\":\"{symbol}\",\"a\":{id},\"p\":\"{px}\",\"q\":\"{qty}\",\"f\":{id},\"l\":{last},\"T\":{time},\"m\":{maker},\"M\":true}}")
+        },
+    );
+    let quote = (number(), symbol(), px(), qty(), px(), qty()).prop_map(
+        |(id, symbol, bid, bid_qty, ask, ask_qty)| {
+            format!("{{\"u\":{id},\"s\":\"{symbol}\",\"b\":\"{bid}\",\"B\":\"{bid_qty}\",\"a\":\"{ask}\",\"A\":\"{ask_qty}\"}}")
+        },
+    );
+    prop_oneof![4 => depth, 1 => trade, 1 => agg, 1 => quote]
+}
+
+fn message() -> impl Strategy<Value = String> {
+    let stream = prop::sample::select(vec![
+        None,
+        None,
+        Some("ethusdt@depth@100ms"),
+        Some("ethusdt@trade"),
+        Some("btcusdt@bookTicker"),
+        Some("ethusdt@\\u0061"),
+        Some("ETHUSDT@x\u{e9}"),
+        Some("ethusdt"),
+    ]);
+    (stream, event()).prop_map(|(stream, event)| match stream {
+        None => event,
+        Some(stream) => format!("{{\"stream\":\"{stream}\",\"data\":{event}}}"),
+    })
+}
+
+#[test]
+fn messages_of_any_numbers_and_what_is_left_of_them_are_read_alike() {
+    let mut twins = Twins::new();
+    let mut events = 0;
+    let change = (any::<prop::sample::Index>(), any::<u8>(), 0..6u8);
+    let changes = prop_oneof![prop::collection::vec(change, 0..3), Just(Vec::new())];
+    let changed = (message(), changes);
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..12_000 {
+        let (text, changes) = changed.new_tree(&mut runner).unwrap().current();
+        let mut text = text.into_bytes();
+        for (at, byte, how) in changes {
+            let at = at.index(text.len());
+            match how {
+                0 => text[at] = byte,
+                1 => drop(text.remove(at)),
+                2 => text.insert(at, byte),
+                3 => text[at] = b"0123456789\".,[]{}:-"[usize::from(byte) % 19],
+                4 => text.insert(at, b"0123456789\".,[]{}: "[usize::from(byte) % 19]),
+                _ => text.truncate(at.max(1)),
+            }
+        }
+        let (decoded, _) = twins.agree(&text);
+        events += u64::from(matches!(decoded, Ok(Decoded::Events(1))));
+    }
+    println!("{events} of 12,000 were events; left: {:?}", twins.left());
+    assert!(events > 1_500, "{events}");
+    assert!(twins.left().iter().all(|left| *left == twins.left()[0]));
+}
+
+#[test]
+fn each_place_of_each_byte_is_checked() {
+    let text = br#"{"stream":"ethusdt@depth","data":{"e":"depthUpdate","E":1723161255308,"s":"ETHUSDT","U":35,"u":36,"b":[["2683.80000000","3.02920000"],["2683.79000000","12.00000000"],["2683.78000000","0.00000000"]],"a":[["2733.70000000","150.10000000"]]}}"#;
+    let mut twins = Twins::new();
+    for at in 0..text.len() {
+        for byte in (0..=0x7f).chain([0x80, 0xc3, 0xff]) {
+            let mut changed = text.to_vec();
+            changed[at] = byte;
+            let _same = twins.agree(&changed);
+        }
+    }
+}
+
+#[test]
+fn many_symbols_are_told_apart() {
+    let names: Vec<String> =
+        (0..300).map(|at| format!("S{at}{}USDT", "X".repeat(at % 17))).collect();
+    let of = names.iter().map(|name| Instrument::new(name, "0.00000100", 8).unwrap()).collect();
+    let mut twins = Twins::of(of);
+    for (at, name) in (0..).zip(&names) {
+        let text = format!(
+            "{{\"u\":7,\"s\":\"{name}\",\"b\":\"0.00001200\",\"B\":\"1.00000000\",\"a\":\"0.00001300\",\"A\":\"2.00000000\"}}"
+        );
+        let (decoded, events) = twins.agree(text.as_bytes());
+        assert_eq!(decoded, Ok(Decoded::Events(1)), "{name}");
+        assert_eq!(events[0].0, SymbolIndex(at));
+    }
+    assert!(twins.left().iter().all(|&left| left == 0), "{:?}", twins.left());
+}
+
+#[test]
+fn an_instrument_too_fine_for_the_scanner_is_read_by_the_general_parser() {
+    let of = vec![Instrument::new("ETHUSDT", "0.000000001", 8).unwrap()];
+    let mut twins = Twins::of(of);
+    let text = br#"{"u":7,"s":"ETHUSDT","b":"0.000001200","B":"1.0","a":"0.000001300","A":"2.0"}"#;
+    assert_eq!(twins.agree(text).0, Ok(Decoded::Events(1)));
+    assert!(twins.left().iter().all(|&left| left == 1));
+    let input: Input<'_> = input(InputKind::Text, text);
+    assert_eq!(decode(&mut twins.general, &input).0, Ok(Decoded::Events(1)));
+}
