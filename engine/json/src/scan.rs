@@ -254,6 +254,30 @@ impl<'m> Cursor<'m> {
         (length > 0).then_some(text)
     }
 
+    /// A string like that of at most 24 bytes, by words.
+    #[inline(always)]
+    #[must_use]
+    pub fn short(&mut self) -> Option<Short> {
+        let mut words = [0; 3];
+        let mut at = self.at;
+        for word in &mut words {
+            let found = portable::word(self.bytes, at)?;
+            let (count, is_plain) = portable::up_to_quote(found);
+            *word = found & portable::first_bytes(count);
+            at += count;
+            if !is_plain || at == self.at {
+                return None;
+            }
+            if count < 8 {
+                self.at = at + 1;
+                return Some(Short { words });
+            }
+        }
+        // All 24 bytes are there, and the quote behind them.
+        (self.bytes.get(at) == Some(&b'"')).then(|| self.at = at + 1)?;
+        Some(Short { words })
+    }
+
     /// A whole number of at most 18 digits, the byte behind it not passed.
     #[inline(always)]
     #[must_use]
@@ -278,20 +302,57 @@ impl<'m> Cursor<'m> {
     }
 }
 
-/// A text of at most 24 bytes as words, padded with zeros.
-#[inline(always)]
-#[must_use]
-pub fn padded(text: &[u8]) -> Option<[u64; 3]> {
-    let mut words = [0; 3];
-    let (chunks, rest) = text.as_chunks::<8>();
-    if text.len() > 24 {
-        return None;
+/// A text of at most 24 bytes of ASCII, padded with zeros: compared word by word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Short {
+    words: [u64; 3],
+}
+
+impl Short {
+    /// `None` where the text is longer, or not ASCII.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let mut bytes = [0; 24];
+        bytes.get_mut(..text.len()).filter(|_| text.is_ascii())?.copy_from_slice(text.as_bytes());
+        let mut words = [0; 3];
+        let (chunks, _) = bytes.as_chunks::<8>();
+        words.iter_mut().zip(chunks).for_each(|(word, chunk)| *word = u64::from_le_bytes(*chunk));
+        Some(Self { words })
     }
-    for (word, chunk) in words.iter_mut().zip(chunks) {
-        *word = u64::from_le_bytes(*chunk);
+
+    /// A number that spreads different texts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        let [first, second, third] = self.words;
+        let mixed = first ^ second.rotate_left(21) ^ third.rotate_left(42);
+        mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
-    if let Some(word) = words.get_mut(chunks.len()) {
-        *word = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+
+    /// Whether ASCII text begins with it, whatever the case of either, and then has this byte.
+    #[inline(always)]
+    #[must_use]
+    pub fn begins(&self, text: &[u8], then: u8) -> bool {
+        let mut at = 0;
+        for own in self.words {
+            // A text of whole words ends before the next one.
+            if own == 0 {
+                break;
+            }
+            let count = portable::byte_count(own);
+            let found = match portable::word(text, at) {
+                Some(word) => word,
+                None => portable::short_word(text.get(at..).unwrap_or_default()),
+            };
+            let kept = portable::first_bytes(count);
+            if portable::upper(found & kept) != portable::upper(own) {
+                return false;
+            }
+            at += count;
+            if count < 8 {
+                break;
+            }
+        }
+        text.get(at) == Some(&then)
     }
-    Some(words)
 }

@@ -1,21 +1,18 @@
 //! The messages that come by the thousand, by the scanner: depth, trades and bookTickers as the venue writes them, raw
 //! or combined. Guarantees: what it reads, the general reader reads the same; for everything else it gives `None`.
 
-use cobring_json::scan::{Cursor, Kernel, Pair, Scanner, UNIT_DECIMALS, padded};
+use cobring_json::scan::{Cursor, Kernel, Pair, Scanner, Short, UNIT_DECIMALS};
 use cobring_types::{
-    DepthUpdate, Event, ExactDivisor, Instrument, Level, MAX_SYMBOL_BYTES, Nanos, Px, Qty, Quote,
-    Side, SymbolIndex, Trade, TradeStream,
+    DepthUpdate, Event, ExactDivisor, Instrument, Level, Nanos, Px, Qty, Quote, Side, SymbolIndex,
+    Trade, TradeStream,
 };
 
 use super::message::nanos_of;
 
-/// A symbol, padded with zeros, as words.
-type Name = [u64; MAX_SYMBOL_BYTES / 8];
-
 /// What a symbol's numbers are counted in.
 #[derive(Debug)]
 struct Scales {
-    name: Name,
+    name: Short,
     symbol: SymbolIndex,
     ticks: ExactDivisor,
     quantity: ExactDivisor,
@@ -27,21 +24,21 @@ impl Scales {
         let power = |decimals: u8| Some(10u64.pow(u32::from(UNIT_DECIMALS.checked_sub(decimals)?)));
         let tick = instrument.tick_mantissa.cast_unsigned();
         Some(Self {
-            name: padded(instrument.symbol.as_str().as_bytes())?,
+            name: Short::new(instrument.symbol.as_str())?,
             symbol,
             ticks: ExactDivisor::new(power(instrument.price_decimals)?.checked_mul(tick)?),
             quantity: ExactDivisor::new(power(instrument.qty_decimals)?),
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn px(&self, units: u64) -> Option<Px> {
         let ticks = self.ticks.divide(units)?;
         (ticks != 0).then(|| Px(ticks.cast_signed()))
     }
 
     /// Adds levels, and tells whether each has a price on the tick and a quantity that is exact.
-    #[inline]
+    #[inline(always)]
     fn push(&self, pairs: &[Pair], levels: &mut Vec<Level>) -> bool {
         let mut is_exact = true;
         levels.extend(pairs.iter().map(|&[px, qty]| {
@@ -53,7 +50,7 @@ impl Scales {
         is_exact
     }
 
-    #[inline]
+    #[inline(always)]
     fn qty(&self, units: u64) -> Option<Qty> {
         self.quantity.divide(units).map(|quantity| Qty(quantity.cast_signed()))
     }
@@ -86,20 +83,17 @@ impl Known {
         Self { scales, table }
     }
 
-    fn place(name: &Name, places: usize) -> usize {
-        let [first, second, third] = *name;
-        let mixed = first ^ second.rotate_left(21) ^ third.rotate_left(42);
-        let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        usize::try_from(mixed >> 32).unwrap_or(0) & (places - 1)
+    #[inline]
+    fn place(name: &Short, places: usize) -> usize {
+        usize::try_from(name.hash() >> 32).unwrap_or(0) & (places - 1)
     }
 
-    #[inline]
-    fn find(&self, symbol: &[u8]) -> Option<&Scales> {
-        let name = padded(symbol)?;
-        let mut place = Self::place(&name, self.table.len());
+    #[inline(always)]
+    fn find(&self, name: &Short) -> Option<&Scales> {
+        let mut place = Self::place(name, self.table.len());
         loop {
             let scales = self.scales.get(usize::from(*self.table.get(place)?))?;
-            if scales.name == name {
+            if scales.name == *name {
                 return Some(scales);
             }
             place = (place + 1) & (self.table.len() - 1);
@@ -150,7 +144,7 @@ impl Hot {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn depth<'l>(
         &mut self,
         envelope: Envelope<'_>,
@@ -159,16 +153,16 @@ impl Hot {
     ) -> Option<(SymbolIndex, Event<'l>)> {
         let ts_event = time(&mut cursor)?;
         cursor.literal(b",\"s\":\"")?;
-        let symbol = cursor.string()?;
+        let symbol = cursor.short()?;
         cursor.literal(b",\"U\":")?;
         let first_update_id = cursor.uint()?;
         cursor.literal(b",\"u\":")?;
         let last_update_id = cursor.uint()?;
         cursor.literal(b",\"b\":")?;
         let is_in_order = first_update_id <= last_update_id;
-        envelope.is_of(symbol).then_some(())?;
+        envelope.is_of(&symbol).then_some(())?;
         is_in_order.then_some(())?;
-        let scales = self.known.find(symbol)?;
+        let scales = self.known.find(&symbol)?;
         let sides = self.scanner.sides(envelope.bytes, cursor.at(), b",\"a\":")?;
         cursor.seek(sides.end);
         envelope.end(&cursor)?;
@@ -180,7 +174,7 @@ impl Hot {
         Some((scales.symbol, Event::Depth(update)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn trade(
         &self,
         envelope: Envelope<'_>,
@@ -188,7 +182,7 @@ impl Hot {
     ) -> Option<(SymbolIndex, Event<'static>)> {
         let ts_event = time(&mut cursor)?;
         cursor.literal(b",\"s\":\"")?;
-        let symbol = cursor.string()?;
+        let symbol = cursor.short()?;
         cursor.literal(b",\"t\":")?;
         let id = cursor.uint()?;
         cursor.literal(b",\"p\":\"")?;
@@ -202,8 +196,8 @@ impl Hot {
             cursor.uint()?;
         }
         let (ts_trade, side) = trade_end(&mut cursor)?;
-        let scales = self.known.find(symbol)?;
-        envelope.is_of(symbol).then_some(())?;
+        let scales = self.known.find(&symbol)?;
+        envelope.is_of(&symbol).then_some(())?;
         envelope.end(&cursor)?;
         let trade = Trade {
             stream: TradeStream::Trade,
@@ -219,7 +213,7 @@ impl Hot {
         Some((scales.symbol, Event::Trade(trade)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn agg_trade(
         &self,
         envelope: Envelope<'_>,
@@ -227,7 +221,7 @@ impl Hot {
     ) -> Option<(SymbolIndex, Event<'static>)> {
         let ts_event = time(&mut cursor)?;
         cursor.literal(b",\"s\":\"")?;
-        let symbol = cursor.string()?;
+        let symbol = cursor.short()?;
         cursor.literal(b",\"a\":")?;
         let id = cursor.uint()?;
         cursor.literal(b",\"p\":\"")?;
@@ -239,8 +233,8 @@ impl Hot {
         cursor.literal(b",\"l\":")?;
         let last_id = cursor.uint()?;
         let (ts_trade, side) = trade_end(&mut cursor)?;
-        let scales = self.known.find(symbol)?;
-        envelope.is_of(symbol).then_some(())?;
+        let scales = self.known.find(&symbol)?;
+        envelope.is_of(&symbol).then_some(())?;
         envelope.end(&cursor)?;
         (first_id <= last_id).then_some(())?;
         let trade = Trade {
@@ -257,7 +251,7 @@ impl Hot {
         Some((scales.symbol, Event::Trade(trade)))
     }
 
-    #[inline]
+    #[inline(always)]
     fn quote(
         &self,
         envelope: Envelope<'_>,
@@ -265,7 +259,7 @@ impl Hot {
     ) -> Option<(SymbolIndex, Event<'static>)> {
         let update_id = cursor.uint()?;
         cursor.literal(b",\"s\":\"")?;
-        let symbol = cursor.string()?;
+        let symbol = cursor.short()?;
         cursor.literal(b",\"b\":\"")?;
         let bid_px = cursor.decimal()?;
         cursor.literal(b",\"B\":\"")?;
@@ -274,8 +268,8 @@ impl Hot {
         let ask_px = cursor.decimal()?;
         cursor.literal(b",\"A\":\"")?;
         let ask_qty = cursor.decimal()?;
-        let scales = self.known.find(symbol)?;
-        envelope.is_of(symbol).then_some(())?;
+        let scales = self.known.find(&symbol)?;
+        envelope.is_of(&symbol).then_some(())?;
         envelope.end(&cursor)?;
         let quote = Quote {
             update_id,
@@ -298,17 +292,13 @@ struct Envelope<'m> {
 
 impl Envelope<'_> {
     /// Nothing else would tell one symbol's prices under another's name.
-    #[inline]
-    fn is_of(self, symbol: &[u8]) -> bool {
-        self.stream.is_none_or(|stream| {
-            stream.split_at_checked(symbol.len()).is_some_and(|(name, rest)| {
-                name.eq_ignore_ascii_case(symbol) && rest.first() == Some(&b'@')
-            })
-        })
+    #[inline(always)]
+    fn is_of(self, symbol: &Short) -> bool {
+        self.stream.is_none_or(|stream| symbol.begins(stream, b'@'))
     }
 
     /// The event ends, and with it the message.
-    #[inline]
+    #[inline(always)]
     fn end(self, cursor: &Cursor<'_>) -> Option<()> {
         let mut cursor = *cursor;
         cursor.literal(b"}")?;
@@ -319,13 +309,13 @@ impl Envelope<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn time(cursor: &mut Cursor<'_>) -> Option<Nanos> {
     nanos_of(cursor.uint()?)
 }
 
 /// `T`, `m` and, passed over, `M`.
-#[inline]
+#[inline(always)]
 fn trade_end(cursor: &mut Cursor<'_>) -> Option<(Nanos, Side)> {
     cursor.literal(b",\"T\":")?;
     let ts_trade = time(cursor)?;
