@@ -7,6 +7,7 @@
 mod check_config;
 mod completion;
 mod demo;
+mod doctor;
 mod exit;
 mod frame;
 mod frame_rows;
@@ -78,6 +79,8 @@ enum Command {
     ImportKlines(import_klines::ImportKlines),
     /// Check a configuration without starting anything.
     CheckConfig(check_config::CheckConfig),
+    /// Look at this host: what costs latency or will fail, and how to mend it.
+    Doctor(doctor::Doctor),
     /// Print a completion script for a shell.
     Completion(completion::Completion),
 }
@@ -110,6 +113,7 @@ fn main() -> std::process::ExitCode {
         Command::Shm(command) => command.run(),
         Command::ImportKlines(command) => command.run(),
         Command::CheckConfig(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Completion(command) => command.run(),
     };
     Failure::exit_code(result)
