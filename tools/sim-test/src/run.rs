@@ -30,8 +30,9 @@ use crate::plan::{HostFault, Plan};
 use crate::random::Random;
 use crate::truth::{SymbolTruth, Truth, Violation};
 
-/// After the last fault all must be well again within this: a ban of a minute, a resync behind it, bars after that.
-const RECOVERY: Nanos = Nanos(240 * Nanos::SECOND.0);
+/// After the last fault all must be well again within this. Answers of 403, 418 and 5xx are so many requests, not a time:
+/// several such faults together, with a pause of up to a minute behind each answer, take a quarter of an hour.
+const RECOVERY: Nanos = Nanos(900 * Nanos::SECOND.0);
 /// Klines of the past that the simulated exchange has.
 const LISTED_DAYS: u32 = 2;
 
