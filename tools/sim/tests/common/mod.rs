@@ -100,7 +100,9 @@ impl Client {
 
     /// How the connection ends, whatever comes before.
     pub(crate) fn end(&mut self) -> String {
+        let deadline = Instant::now() + LONG;
         loop {
+            assert!(Instant::now() < deadline, "no end within {LONG:?}");
             if let Err(end) = self.try_text() {
                 return end;
             }
