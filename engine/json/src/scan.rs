@@ -225,6 +225,14 @@ impl<'m> Cursor<'m> {
         is_there.then_some(())
     }
 
+    /// Exactly this text.
+    #[inline(always)]
+    #[must_use]
+    pub fn text(&mut self, text: &[u8]) -> Option<()> {
+        self.at = skip(self.bytes, self.at, text)?;
+        Some(())
+    }
+
     /// Exactly these bytes, or none of them.
     #[inline(always)]
     pub fn optional<const N: usize>(&mut self, literal: &[u8; N]) -> bool {

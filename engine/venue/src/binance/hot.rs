@@ -89,29 +89,87 @@ impl Known {
     }
 
     #[inline(always)]
-    fn find(&self, name: &Short) -> Option<&Scales> {
+    fn find(&self, name: &Short) -> Option<usize> {
         let mut place = Self::place(name, self.table.len());
         loop {
-            let scales = self.scales.get(usize::from(*self.table.get(place)?))?;
-            if scales.name == *name {
-                return Some(scales);
+            let at = usize::from(*self.table.get(place)?);
+            if self.scales.get(at)?.name == *name {
+                return Some(at);
             }
             place = (place + 1) & (self.table.len() - 1);
         }
     }
 }
 
+/// The shapes, and what stands around the symbol in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Depth,
+    Trade,
+    AggTrade,
+    Quote,
+}
+
+/// How a message begins: `before`, a number (a time or an update id), `behind` with the symbol in it.
+#[derive(Debug, Clone, Copy)]
+struct Opening<'m> {
+    shape: Shape,
+    number: u64,
+    /// Of [`Known::scales`].
+    scales: usize,
+    /// The event is wrapped with its stream's name.
+    is_combined: bool,
+    before: &'m [u8],
+    behind: &'m [u8],
+}
+
+/// Openings of a stream differ in the number alone, so those that were read once are compared the next time.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    shape: Shape,
+    scales: u16,
+    before: Text<96>,
+    behind: Text<48>,
+}
+
+/// A short text in place.
+#[derive(Debug, Clone, Copy)]
+struct Text<const N: usize> {
+    bytes: [u8; N],
+    length: u8,
+}
+
+impl<const N: usize> Text<N> {
+    fn new(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; N];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self { bytes, length: u8::try_from(text.len()).ok()? })
+    }
+
+    #[inline(always)]
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+/// Where a stream's name begins in a combined message.
+const NAME_AT: usize = 11;
+
 /// Reads hot messages of the configured symbols.
 #[derive(Debug)]
 pub(super) struct Hot {
     scanner: Scanner,
     known: Known,
+    /// By the first 16 bytes of streams' names; of two in one place the last one stays.
+    seen: Box<[Option<Seen>]>,
 }
 
 impl Hot {
     pub(super) fn new(instruments: &[Instrument], kernel: Kernel, size_bytes: usize) -> Self {
         let scanner = Scanner::with_kernel(kernel, size_bytes);
-        Self { scanner, known: Known::new(instruments) }
+        let places = (32 * instruments.len()).next_power_of_two().max(64);
+        let seen = vec![None; places].into_boxed_slice();
+        Self { scanner, known: Known::new(instruments), seen }
     }
 
     /// The event, where the message is one of the shapes to the byte. The levels of a depth update lie in `levels`.
@@ -122,6 +180,50 @@ impl Hot {
         levels: &'l mut Vec<Level>,
     ) -> Option<(SymbolIndex, Event<'l>)> {
         let mut cursor = Cursor::new(bytes);
+        let place = self.place(bytes)?;
+        let seen = self.seen.get(place)?.as_ref();
+        let (shape, number, at, is_combined) = match seen.and_then(|seen| seen.open(&mut cursor)) {
+            Some((shape, number, scales)) => (shape, number, scales, true),
+            None => {
+                let opening = self.open(bytes, &mut cursor)?;
+                let Opening { shape, number, scales, is_combined, .. } = opening;
+                // The names of others have other places.
+                if is_combined && let Some(seen) = self.seen.get_mut(place) {
+                    *seen = Seen::new(&opening);
+                }
+                (shape, number, scales, is_combined)
+            }
+        };
+        let scales = self.known.scales.get(at)?;
+        let event = match shape {
+            Shape::Depth => {
+                let ts_event = nanos_of(number)?;
+                let update = depth(&mut self.scanner, scales, bytes, &mut cursor, levels)?;
+                Event::Depth(DepthUpdate { ts_event, ..update })
+            }
+            Shape::Trade => Event::Trade(trade(scales, number, &mut cursor)?),
+            Shape::AggTrade => Event::Trade(agg_trade(scales, number, &mut cursor)?),
+            Shape::Quote => Event::Quote(quote(scales, number, &mut cursor)?),
+        };
+        cursor.literal(b"}")?;
+        if is_combined {
+            cursor.literal(b"}")?;
+        }
+        cursor.is_at_end().then_some((scales.symbol, event))
+    }
+
+    /// `None` where the message is too short for any shape.
+    #[inline(always)]
+    fn place(&self, bytes: &[u8]) -> Option<usize> {
+        let (words, _) = bytes.get(NAME_AT..NAME_AT + 16)?.as_chunks::<8>();
+        let [first, second] = *words else { return None };
+        let mixed = u64::from_le_bytes(first) ^ u64::from_le_bytes(second).rotate_left(29);
+        let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Some(usize::try_from(mixed >> 32).unwrap_or(0) & (self.seen.len() - 1))
+    }
+
+    /// Reads how a message begins; the cursor goes on behind the symbol.
+    fn open<'m>(&self, bytes: &'m [u8], cursor: &mut Cursor<'m>) -> Option<Opening<'m>> {
         let stream = cursor.optional(b"{\"stream\":\"").then(|| cursor.string());
         let stream = match stream {
             Some(stream) => {
@@ -130,195 +232,141 @@ impl Hot {
             }
             None => None,
         };
-        let envelope = Envelope { bytes, stream };
-        if cursor.optional(b"{\"e\":\"depthUpdate\",\"E\":") {
-            self.depth(envelope, cursor, levels)
+        let shape = if cursor.optional(b"{\"e\":\"depthUpdate\",\"E\":") {
+            Shape::Depth
         } else if cursor.optional(b"{\"e\":\"trade\",\"E\":") {
-            self.trade(envelope, cursor)
+            Shape::Trade
         } else if cursor.optional(b"{\"e\":\"aggTrade\",\"E\":") {
-            self.agg_trade(envelope, cursor)
-        } else if cursor.optional(b"{\"u\":") {
-            self.quote(envelope, cursor)
+            Shape::AggTrade
         } else {
-            None
+            cursor.literal(b"{\"u\":")?;
+            Shape::Quote
+        };
+        let before = bytes.get(..cursor.at())?;
+        let number = cursor.uint()?;
+        let behind_at = cursor.at();
+        cursor.literal(b",\"s\":\"")?;
+        let symbol = cursor.short()?;
+        match shape {
+            Shape::Depth => cursor.literal(b",\"U\":")?,
+            Shape::Trade => cursor.literal(b",\"t\":")?,
+            Shape::AggTrade => cursor.literal(b",\"a\":")?,
+            Shape::Quote => cursor.literal(b",\"b\":\"")?,
         }
-    }
-
-    #[inline(always)]
-    fn depth<'l>(
-        &mut self,
-        envelope: Envelope<'_>,
-        mut cursor: Cursor<'_>,
-        levels: &'l mut Vec<Level>,
-    ) -> Option<(SymbolIndex, Event<'l>)> {
-        let ts_event = time(&mut cursor)?;
-        cursor.literal(b",\"s\":\"")?;
-        let symbol = cursor.short()?;
-        cursor.literal(b",\"U\":")?;
-        let first_update_id = cursor.uint()?;
-        cursor.literal(b",\"u\":")?;
-        let last_update_id = cursor.uint()?;
-        cursor.literal(b",\"b\":")?;
-        let is_in_order = first_update_id <= last_update_id;
-        envelope.is_of(&symbol).then_some(())?;
-        is_in_order.then_some(())?;
+        let behind = bytes.get(behind_at..cursor.at())?;
+        // Nothing else would tell one symbol's prices under another's name.
+        stream.is_none_or(|stream| symbol.begins(stream, b'@')).then_some(())?;
         let scales = self.known.find(&symbol)?;
-        let sides = self.scanner.sides(envelope.bytes, cursor.at(), b",\"a\":")?;
-        cursor.seek(sides.end);
-        envelope.end(&cursor)?;
-        levels.clear();
-        let is_exact = scales.push(sides.first, levels) & scales.push(sides.second, levels);
-        is_exact.then_some(())?;
-        let (bids, asks) = levels.split_at_checked(sides.first.len())?;
-        let update = DepthUpdate { ts_event, first_update_id, last_update_id, bids, asks };
-        Some((scales.symbol, Event::Depth(update)))
-    }
-
-    #[inline(always)]
-    fn trade(
-        &self,
-        envelope: Envelope<'_>,
-        mut cursor: Cursor<'_>,
-    ) -> Option<(SymbolIndex, Event<'static>)> {
-        let ts_event = time(&mut cursor)?;
-        cursor.literal(b",\"s\":\"")?;
-        let symbol = cursor.short()?;
-        cursor.literal(b",\"t\":")?;
-        let id = cursor.uint()?;
-        cursor.literal(b",\"p\":\"")?;
-        let px = cursor.decimal()?;
-        cursor.literal(b",\"q\":\"")?;
-        let qty = cursor.decimal()?;
-        // The ids of the two orders, until 2024.
-        if cursor.optional(b",\"b\":") {
-            cursor.uint()?;
-            cursor.literal(b",\"a\":")?;
-            cursor.uint()?;
-        }
-        let (ts_trade, side) = trade_end(&mut cursor)?;
-        let scales = self.known.find(&symbol)?;
-        envelope.is_of(&symbol).then_some(())?;
-        envelope.end(&cursor)?;
-        let trade = Trade {
-            stream: TradeStream::Trade,
-            ts_event,
-            ts_trade,
-            id,
-            first_id: id,
-            last_id: id,
-            px: scales.px(px)?,
-            qty: scales.qty(qty).filter(|&qty| qty != Qty::ZERO)?,
-            side,
-        };
-        Some((scales.symbol, Event::Trade(trade)))
-    }
-
-    #[inline(always)]
-    fn agg_trade(
-        &self,
-        envelope: Envelope<'_>,
-        mut cursor: Cursor<'_>,
-    ) -> Option<(SymbolIndex, Event<'static>)> {
-        let ts_event = time(&mut cursor)?;
-        cursor.literal(b",\"s\":\"")?;
-        let symbol = cursor.short()?;
-        cursor.literal(b",\"a\":")?;
-        let id = cursor.uint()?;
-        cursor.literal(b",\"p\":\"")?;
-        let px = cursor.decimal()?;
-        cursor.literal(b",\"q\":\"")?;
-        let qty = cursor.decimal()?;
-        cursor.literal(b",\"f\":")?;
-        let first_id = cursor.uint()?;
-        cursor.literal(b",\"l\":")?;
-        let last_id = cursor.uint()?;
-        let (ts_trade, side) = trade_end(&mut cursor)?;
-        let scales = self.known.find(&symbol)?;
-        envelope.is_of(&symbol).then_some(())?;
-        envelope.end(&cursor)?;
-        (first_id <= last_id).then_some(())?;
-        let trade = Trade {
-            stream: TradeStream::AggTrade,
-            ts_event,
-            ts_trade,
-            id,
-            first_id,
-            last_id,
-            px: scales.px(px)?,
-            qty: scales.qty(qty).filter(|&qty| qty != Qty::ZERO)?,
-            side,
-        };
-        Some((scales.symbol, Event::Trade(trade)))
-    }
-
-    #[inline(always)]
-    fn quote(
-        &self,
-        envelope: Envelope<'_>,
-        mut cursor: Cursor<'_>,
-    ) -> Option<(SymbolIndex, Event<'static>)> {
-        let update_id = cursor.uint()?;
-        cursor.literal(b",\"s\":\"")?;
-        let symbol = cursor.short()?;
-        cursor.literal(b",\"b\":\"")?;
-        let bid_px = cursor.decimal()?;
-        cursor.literal(b",\"B\":\"")?;
-        let bid_qty = cursor.decimal()?;
-        cursor.literal(b",\"a\":\"")?;
-        let ask_px = cursor.decimal()?;
-        cursor.literal(b",\"A\":\"")?;
-        let ask_qty = cursor.decimal()?;
-        let scales = self.known.find(&symbol)?;
-        envelope.is_of(&symbol).then_some(())?;
-        envelope.end(&cursor)?;
-        let quote = Quote {
-            update_id,
-            bid_px: scales.px(bid_px)?,
-            bid_qty: scales.qty(bid_qty)?,
-            ask_px: scales.px(ask_px)?,
-            ask_qty: scales.qty(ask_qty)?,
-        };
-        Some((scales.symbol, Event::Quote(quote)))
+        Some(Opening { shape, number, scales, is_combined: stream.is_some(), before, behind })
     }
 }
 
-/// What stands around an event.
-#[derive(Clone, Copy)]
-struct Envelope<'m> {
-    bytes: &'m [u8],
-    /// The stream's name in a combined message.
-    stream: Option<&'m [u8]>,
-}
-
-impl Envelope<'_> {
-    /// Nothing else would tell one symbol's prices under another's name.
-    #[inline(always)]
-    fn is_of(self, symbol: &Short) -> bool {
-        self.stream.is_none_or(|stream| symbol.begins(stream, b'@'))
+impl Seen {
+    fn new(opening: &Opening<'_>) -> Option<Self> {
+        let (before, behind) = (Text::new(opening.before)?, Text::new(opening.behind)?);
+        Some(Self {
+            shape: opening.shape,
+            scales: u16::try_from(opening.scales).ok()?,
+            before,
+            behind,
+        })
     }
 
-    /// The event ends, and with it the message.
+    /// Whether a message begins so, with what number; else the cursor stays.
     #[inline(always)]
-    fn end(self, cursor: &Cursor<'_>) -> Option<()> {
-        let mut cursor = *cursor;
-        cursor.literal(b"}")?;
-        if self.stream.is_some() {
-            cursor.literal(b"}")?;
-        }
-        cursor.is_at_end().then_some(())
+    fn open(&self, cursor: &mut Cursor<'_>) -> Option<(Shape, u64, usize)> {
+        let mut ahead = *cursor;
+        ahead.text(self.before.as_slice())?;
+        let number = ahead.uint()?;
+        ahead.text(self.behind.as_slice())?;
+        *cursor = ahead;
+        Some((self.shape, number, usize::from(self.scales)))
     }
 }
 
+/// From the first id on; the time is still to come.
 #[inline(always)]
-fn time(cursor: &mut Cursor<'_>) -> Option<Nanos> {
-    nanos_of(cursor.uint()?)
+fn depth<'l>(
+    scanner: &mut Scanner,
+    scales: &Scales,
+    bytes: &[u8],
+    cursor: &mut Cursor<'_>,
+    levels: &'l mut Vec<Level>,
+) -> Option<DepthUpdate<'l>> {
+    let first_update_id = cursor.uint()?;
+    cursor.literal(b",\"u\":")?;
+    let last_update_id = cursor.uint()?;
+    cursor.literal(b",\"b\":")?;
+    (first_update_id <= last_update_id).then_some(())?;
+    let sides = scanner.sides(bytes, cursor.at(), b",\"a\":")?;
+    cursor.seek(sides.end);
+    levels.clear();
+    let is_exact = scales.push(sides.first, levels) & scales.push(sides.second, levels);
+    is_exact.then_some(())?;
+    let (bids, asks) = levels.split_at_checked(sides.first.len())?;
+    let ts_event = Nanos::UNDEF;
+    Some(DepthUpdate { ts_event, first_update_id, last_update_id, bids, asks })
+}
+
+/// From the id on.
+#[inline(always)]
+fn trade(scales: &Scales, time: u64, cursor: &mut Cursor<'_>) -> Option<Trade> {
+    let id = cursor.uint()?;
+    let (px, qty) = px_and_qty(scales, cursor)?;
+    // The ids of the two orders, until 2024.
+    if cursor.optional(b",\"b\":") {
+        cursor.uint()?;
+        cursor.literal(b",\"a\":")?;
+        cursor.uint()?;
+    }
+    let (ts_trade, side) = trade_end(cursor)?;
+    let (stream, ts_event) = (TradeStream::Trade, nanos_of(time)?);
+    Some(Trade { stream, ts_event, ts_trade, id, first_id: id, last_id: id, px, qty, side })
+}
+
+/// From the aggregate's id on.
+#[inline(always)]
+fn agg_trade(scales: &Scales, time: u64, cursor: &mut Cursor<'_>) -> Option<Trade> {
+    let id = cursor.uint()?;
+    let (px, qty) = px_and_qty(scales, cursor)?;
+    cursor.literal(b",\"f\":")?;
+    let first_id = cursor.uint()?;
+    cursor.literal(b",\"l\":")?;
+    let last_id = cursor.uint()?;
+    (first_id <= last_id).then_some(())?;
+    let (ts_trade, side) = trade_end(cursor)?;
+    let (stream, ts_event) = (TradeStream::AggTrade, nanos_of(time)?);
+    Some(Trade { stream, ts_event, ts_trade, id, first_id, last_id, px, qty, side })
+}
+
+/// From the best bid on.
+#[inline(always)]
+fn quote(scales: &Scales, update_id: u64, cursor: &mut Cursor<'_>) -> Option<Quote> {
+    let bid_px = scales.px(cursor.decimal()?)?;
+    cursor.literal(b",\"B\":\"")?;
+    let bid_qty = scales.qty(cursor.decimal()?)?;
+    cursor.literal(b",\"a\":\"")?;
+    let ask_px = scales.px(cursor.decimal()?)?;
+    cursor.literal(b",\"A\":\"")?;
+    let ask_qty = scales.qty(cursor.decimal()?)?;
+    Some(Quote { update_id, bid_px, bid_qty, ask_px, ask_qty })
+}
+
+/// `p` and `q` of a trade, neither of them 0.
+#[inline(always)]
+fn px_and_qty(scales: &Scales, cursor: &mut Cursor<'_>) -> Option<(Px, Qty)> {
+    cursor.literal(b",\"p\":\"")?;
+    let px = scales.px(cursor.decimal()?)?;
+    cursor.literal(b",\"q\":\"")?;
+    let qty = scales.qty(cursor.decimal()?).filter(|&qty| qty != Qty::ZERO)?;
+    Some((px, qty))
 }
 
 /// `T`, `m` and, passed over, `M`.
 #[inline(always)]
 fn trade_end(cursor: &mut Cursor<'_>) -> Option<(Nanos, Side)> {
     cursor.literal(b",\"T\":")?;
-    let ts_trade = time(cursor)?;
+    let ts_trade = nanos_of(cursor.uint()?)?;
     cursor.literal(b",\"m\":")?;
     let side = if cursor.optional(b"true") {
         Side::Sell
