@@ -18,13 +18,13 @@ fn lines(files: &[PathBuf]) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// An engine logs a recording in files of 8 MiB, each of which begins with a checkpoint of about one.
+/// An engine logs a recording in files of 4 MiB, each of which begins with a checkpoint of about one.
 fn rotated() -> Option<(Setup, Value)> {
     let [ethusdt, _] = recordings()?;
     let sim = Sim::start(&Market::Recording(vec![ethusdt], "20".to_owned()));
     let setup = Setup::of(&sim)
         .with("venue.binance.trade_stream", "trade")
-        .with("log.rotate_bytes", 8_388_608);
+        .with("log.rotate_bytes", 4_194_304);
     let watch = Watch::start(setup.shared_memory_dir(), "ETHUSDT");
     let engine = setup.run();
     let end = Some(35_346_671_849);
