@@ -118,8 +118,8 @@ fn load(files: &[PathBuf], setup: &ReplaySetup) -> Result<Vec<Message>, Box<dyn 
     while let Some(line) = recording.next()? {
         let kind = match line.bytes {
             _ if line.snapshot => Kind::Snapshot,
-            bytes if contains(bytes, b"@depth") => Kind::Depth,
-            bytes if contains(bytes, b"@bookTicker") => Kind::Quote,
+            bytes if is_of_stream(bytes, b"@depth") => Kind::Depth,
+            bytes if is_of_stream(bytes, b"@bookTicker") => Kind::Quote,
             _ => Kind::Trade,
         };
         let symbol = line.symbol.and_then(|symbol| {
@@ -133,7 +133,7 @@ fn load(files: &[PathBuf], setup: &ReplaySetup) -> Result<Vec<Message>, Box<dyn 
 }
 
 /// Whether the message's stream name holds this.
-fn contains(message: &[u8], stream: &[u8]) -> bool {
+pub(crate) fn is_of_stream(message: &[u8], stream: &[u8]) -> bool {
     message[..message.len().min(64)].windows(stream.len()).any(|window| window == stream)
 }
 

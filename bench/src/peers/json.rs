@@ -11,6 +11,7 @@ use serde::Deserialize;
 use simd_json::{Buffers, Node, StaticNode, Tape};
 
 use super::Comparison;
+use crate::path::is_of_stream;
 
 /// Adds a pair of numbers to what follows from a message: any wrong one changes it, and nothing waits for the sum.
 fn mix(sum: u64, first: u64, second: u64) -> u64 {
@@ -32,8 +33,7 @@ fn load(files: &[PathBuf], stream: &str) -> Result<Vec<Vec<u8>>, Box<dyn Error>>
     let mut recording = Recording::open(files)?;
     let mut messages = Vec::new();
     while let Some(line) = recording.next()? {
-        let head = &line.bytes[..line.bytes.len().min(64)];
-        if !line.snapshot && head.windows(stream.len()).any(|window| window == stream.as_bytes()) {
+        if !line.snapshot && is_of_stream(line.bytes, stream.as_bytes()) {
             messages.push(line.bytes.to_vec());
         }
     }

@@ -79,13 +79,7 @@ pub struct Sides<'s> {
 }
 
 impl Scanner {
-    /// With the fastest kernel of this processor, warm for messages of that size.
-    #[must_use]
-    pub fn with_capacity(message_size_bytes: usize) -> Self {
-        Self::with_kernel(Kernel::best(), message_size_bytes)
-    }
-
-    /// With that kernel.
+    /// With that kernel, warm for messages of that size.
     ///
     /// # Panics
     /// Where the processor does not have it.
@@ -95,12 +89,6 @@ impl Scanner {
         let mut scanner = Self { kernel, quotes: Vec::new(), pairs: Vec::new() };
         scanner.reserve(message_size_bytes);
         scanner
-    }
-
-    /// The kernel that reads.
-    #[must_use]
-    pub fn kernel(&self) -> Kernel {
-        self.kernel
     }
 
     /// Room for what so many bytes can hold: the shortest level, `["1","0"],`, has ten bytes and four quotes.
@@ -175,6 +163,26 @@ fn skip(bytes: &[u8], at: usize, literal: &[u8]) -> Option<usize> {
     (bytes.get(at..end)? == literal).then_some(end)
 }
 
+/// Both sides; `levels` reads one from the quote of its first level on, adds what it finds, and tells where the side ends.
+/// Gives the number of levels of the first one, and the end.
+#[inline(always)]
+fn both_sides(
+    message: Message<'_>,
+    pairs: &mut Vec<Pair>,
+    mut levels: impl FnMut(usize, &mut Vec<Pair>) -> Option<usize>,
+) -> Option<(usize, usize)> {
+    let Message { bytes, at, between } = message;
+    let mut side = |at: usize, pairs: &mut Vec<Pair>| match bytes.get(at..at + 3)? {
+        b"[[\"" => levels(at + 2, pairs),
+        [b'[', b']', _] => Some(at + 2),
+        _ => None,
+    };
+    let at = side(at, pairs)?;
+    let first = pairs.len();
+    let at = skip(bytes, at, between)?;
+    Some((first, side(at, pairs)?))
+}
+
 /// A level of any shape from its first quote on, and the offset of its last quote.
 #[cold]
 fn any_level(bytes: &[u8], quote: usize) -> Option<(Pair, usize)> {
@@ -244,7 +252,7 @@ impl<'m> Cursor<'m> {
     /// A string from behind its first quote, its last quote passed: printable ASCII without escapes, 1 to 63 bytes.
     #[inline(always)]
     #[must_use]
-    pub fn string(&mut self) -> Option<&'m [u8]> {
+    pub fn string(&mut self) -> Option<&'m str> {
         let mut length = 0;
         loop {
             let (count, is_plain) =
@@ -259,31 +267,7 @@ impl<'m> Cursor<'m> {
         }
         let text = self.bytes.get(self.at..self.at + length)?;
         self.at += length + 1;
-        (length > 0).then_some(text)
-    }
-
-    /// A string like that of at most 24 bytes, by words.
-    #[inline(always)]
-    #[must_use]
-    pub fn short(&mut self) -> Option<Short> {
-        let mut words = [0; 3];
-        let mut at = self.at;
-        for word in &mut words {
-            let found = portable::word(self.bytes, at)?;
-            let (count, is_plain) = portable::up_to_quote(found);
-            *word = found & portable::first_bytes(count);
-            at += count;
-            if !is_plain || at == self.at {
-                return None;
-            }
-            if count < 8 {
-                self.at = at + 1;
-                return Some(Short { words });
-            }
-        }
-        // All 24 bytes are there, and the quote behind them.
-        (self.bytes.get(at) == Some(&b'"')).then(|| self.at = at + 1)?;
-        Some(Short { words })
+        std::str::from_utf8(text).ok().filter(|text| !text.is_empty())
     }
 
     /// A whole number of at most 18 digits, the byte behind it not passed.
@@ -307,60 +291,5 @@ impl<'m> Cursor<'m> {
         self.at += length;
         (self.bytes.get(self.at) == Some(&b'"')).then(|| self.at += 1)?;
         Some(units)
-    }
-}
-
-/// A text of at most 24 bytes of ASCII, padded with zeros: compared word by word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Short {
-    words: [u64; 3],
-}
-
-impl Short {
-    /// `None` where the text is longer, or not ASCII.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        let mut bytes = [0; 24];
-        bytes.get_mut(..text.len()).filter(|_| text.is_ascii())?.copy_from_slice(text.as_bytes());
-        let mut words = [0; 3];
-        let (chunks, _) = bytes.as_chunks::<8>();
-        words.iter_mut().zip(chunks).for_each(|(word, chunk)| *word = u64::from_le_bytes(*chunk));
-        Some(Self { words })
-    }
-
-    /// A number that spreads different texts.
-    #[inline(always)]
-    #[must_use]
-    pub const fn hash(&self) -> u64 {
-        let [first, second, third] = self.words;
-        let mixed = first ^ second.rotate_left(21) ^ third.rotate_left(42);
-        mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-
-    /// Whether ASCII text begins with it, whatever the case of either, and then has this byte.
-    #[inline(always)]
-    #[must_use]
-    pub fn begins(&self, text: &[u8], then: u8) -> bool {
-        let mut at = 0;
-        for own in self.words {
-            // A text of whole words ends before the next one.
-            if own == 0 {
-                break;
-            }
-            let count = portable::byte_count(own);
-            let found = match portable::word(text, at) {
-                Some(word) => word,
-                None => portable::short_word(text.get(at..).unwrap_or_default()),
-            };
-            let kept = portable::first_bytes(count);
-            if portable::upper(found & kept) != portable::upper(own) {
-                return false;
-            }
-            at += count;
-            if count < 8 {
-                break;
-            }
-        }
-        text.get(at) == Some(&then)
     }
 }

@@ -9,7 +9,7 @@ use std::arch::x86_64::{
     _mm256_srli_epi64, _mm256_sub_epi8, _mm256_xor_si256,
 };
 
-use super::{Follows, Message, NARROW, Pair, WIDE, any_level, follows, skip};
+use super::{Follows, Message, NARROW, Pair, WIDE, any_level, both_sides, follows};
 
 pub(super) fn is_supported() -> bool {
     is_x86_feature_detected!("avx2")
@@ -64,7 +64,7 @@ fn index(bytes: &[u8], at: usize, quotes: &mut Vec<u32>) -> Option<usize> {
             rest.fold(0, |mask, (bit, &byte)| mask | u64::from(byte == b'"') << bit)
         };
         let found = is_quote.count_ones() as usize;
-        // A book has at most 25 quotes in 64 bytes, and rarely more than 8.
+        // A book has at most 26 quotes in 64 bytes, and rarely more than 8.
         if count + 64 > room || found > 32 {
             return None;
         }
@@ -103,31 +103,19 @@ pub(super) unsafe fn sides(
     quotes: &mut Vec<u32>,
     pairs: &mut Vec<Pair>,
 ) -> Option<(usize, usize)> {
-    let Message { bytes, at, between } = message;
-    let count = index(bytes, at, quotes)?;
+    let bytes = message.bytes;
+    let count = index(bytes, message.at, quotes)?;
     let mut next = 0;
-    let at = side(bytes, at, &quotes[..count], &mut next, pairs)?;
-    let first = pairs.len();
-    let at = skip(bytes, at, between)?;
-    next += between.iter().filter(|&&byte| byte == b'"').count();
-    Some((first, side(bytes, at, &quotes[..count], &mut next, pairs)?))
+    both_sides(message, pairs, |quote, pairs| {
+        // Past the quotes between the sides.
+        next += quotes.get(next..count)?.iter().position(|&offset| offset as usize == quote)?;
+        side(bytes, &quotes[..count], &mut next, pairs)
+    })
 }
 
-/// One side; `next` is its first quote and then the first one behind it.
+/// The levels of a side; `next` is its first quote and then the first one behind it.
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-fn side(
-    bytes: &[u8],
-    at: usize,
-    quotes: &[u32],
-    next: &mut usize,
-    pairs: &mut Vec<Pair>,
-) -> Option<usize> {
-    if bytes.get(at..at + 2)? == b"[]" {
-        return Some(at + 2);
-    }
-    if bytes.get(at..at + 3)? != b"[[\"" {
-        return None;
-    }
+fn side(bytes: &[u8], quotes: &[u32], next: &mut usize, pairs: &mut Vec<Pair>) -> Option<usize> {
     let (point, highest, tens) = (both(&POINT), both(&HIGHEST), both(&TENS));
     let zero = _mm256_set1_epi8(b'0'.cast_signed());
     let hundreds = _mm256_set1_epi32(1 << 16 | 100);

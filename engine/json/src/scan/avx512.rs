@@ -6,14 +6,14 @@ use std::arch::x86_64::{
     _mm256_set1_epi32, _mm256_storeu_si256, _mm256_sub_epi32, _mm512_add_epi32, _mm512_add_epi64,
     _mm512_castsi128_si512, _mm512_castsi256_si512, _mm512_castsi512_si128, _mm512_castsi512_si256,
     _mm512_cmpeq_epi8_mask, _mm512_cmpge_epu8_mask, _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32,
-    _mm512_loadu_epi8, _mm512_madd_epi16, _mm512_maddubs_epi16, _mm512_mask_broadcast_i32x4,
-    _mm512_maskz_compress_epi8, _mm512_maskz_compress_epi64, _mm512_maskz_loadu_epi8,
-    _mm512_maskz_sub_epi8, _mm512_mul_epu32, _mm512_packus_epi32, _mm512_permutexvar_epi8,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_srli_epi64, _mm512_storeu_epi32,
-    _mm512_xor_si512,
+    _mm512_extracti32x4_epi32, _mm512_loadu_epi8, _mm512_madd_epi16, _mm512_maddubs_epi16,
+    _mm512_mask_broadcast_i32x4, _mm512_maskz_compress_epi8, _mm512_maskz_compress_epi64,
+    _mm512_maskz_loadu_epi8, _mm512_maskz_sub_epi8, _mm512_mul_epu32, _mm512_packus_epi32,
+    _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64,
+    _mm512_srli_epi64, _mm512_storeu_epi32, _mm512_xor_si512,
 };
 
-use super::{Follows, Message, NARROW, Pair, WIDE, any_level, follows, skip};
+use super::{Follows, Message, NARROW, Pair, WIDE, any_level, both_sides, follows};
 
 pub(super) fn is_supported() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -95,7 +95,7 @@ fn index(bytes: &[u8], at: usize, quotes: &mut Vec<u32>) -> Option<usize> {
         };
         let is_quote = _mm512_cmpeq_epi8_mask(block, quote);
         let found = is_quote.count_ones() as usize;
-        // A book has at most 25 quotes in 64 bytes, and rarely more than 16.
+        // A book has at most 26 quotes in 64 bytes, and rarely more than 16.
         if count + 64 > room || found > 32 {
             return None;
         }
@@ -105,7 +105,7 @@ fn index(bytes: &[u8], at: usize, quotes: &mut Vec<u32>) -> Option<usize> {
         // SAFETY: there is room for 64 offsets.
         unsafe { _mm512_storeu_epi32(out.add(count).cast(), _mm512_add_epi32(base, low)) };
         if found > 16 {
-            let high = std::arch::x86_64::_mm512_extracti32x4_epi32::<1>(places);
+            let high = _mm512_extracti32x4_epi32::<1>(places);
             let high = _mm512_add_epi32(base, _mm512_cvtepu8_epi32(high));
             // SAFETY: likewise.
             unsafe { _mm512_storeu_epi32(out.add(count + 16).cast(), high) };
@@ -135,34 +135,27 @@ pub(super) unsafe fn sides(
     quotes: &mut Vec<u32>,
     pairs: &mut Vec<Pair>,
 ) -> Option<(usize, usize)> {
-    let Message { bytes, at, between } = message;
-    let count = index(bytes, at, quotes)?;
+    let bytes = message.bytes;
+    let count = index(bytes, message.at, quotes)?;
     let mut next = 0;
-    let at = side(bytes, at, &quotes[..], count, &mut next, pairs)?;
-    let first = pairs.len();
-    let at = skip(bytes, at, between)?;
-    next += between.iter().filter(|&&byte| byte == b'"').count();
-    Some((first, side(bytes, at, &quotes[..], count, &mut next, pairs)?))
+    both_sides(message, pairs, |quote, pairs| {
+        // Past the quotes between the sides.
+        next += quotes.get(next..count)?.iter().position(|&offset| offset as usize == quote)?;
+        side(bytes, quotes, count, &mut next, pairs)
+    })
 }
 
-/// One side; `next` is its first quote and then the first one behind it.
+/// The levels of a side; `next` is its first quote and then the first one behind it.
 #[target_feature(
     enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt"
 )]
 fn side(
     bytes: &[u8],
-    at: usize,
     quotes: &[u32],
     count: usize,
     next: &mut usize,
     pairs: &mut Vec<Pair>,
 ) -> Option<usize> {
-    if bytes.get(at..at + 2)? == b"[]" {
-        return Some(at + 2);
-    }
-    if bytes.get(at..at + 3)? != b"[[\"" {
-        return None;
-    }
     // SAFETY: 64 bytes of a static each.
     let (place, point, highest, tens, lengths) = unsafe {
         (

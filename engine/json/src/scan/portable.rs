@@ -1,6 +1,6 @@
 //! Eight bytes at a time, in plain integers.
 
-use super::{Follows, Message, Pair, follows};
+use super::{Follows, Message, Pair, both_sides, follows};
 
 /// Units in a whole one.
 const UNIT: u64 = 100_000_000;
@@ -127,65 +127,16 @@ pub(super) fn up_to_quote(word: u64) -> (usize, bool) {
     let is_control = word.wrapping_sub(every(b' ')) & !word & HIGH_BITS;
     let is_delete = is_zero(word ^ every(0x7f));
     let other = (word & HIGH_BITS) | is_control | is_delete | is_zero(word ^ every(b'\\'));
-    let count = count as usize;
-    (count, other & first_bytes(count) == 0)
-}
-
-/// Ones in so many of the first bytes, 8 at most.
-#[inline(always)]
-pub(super) fn first_bytes(count: usize) -> u64 {
-    const MASKS: [u64; 9] = {
-        let mut masks = [u64::MAX; 9];
-        let mut count = 0;
-        while count < 8 {
-            masks[count] = (1 << (8 * count)) - 1;
-            count += 1;
-        }
-        masks
-    };
-    MASKS[count.min(8)]
-}
-
-/// Bytes up to the zeros at the end.
-#[inline(always)]
-pub(super) const fn byte_count(word: u64) -> usize {
-    8 - word.leading_zeros() as usize / 8
-}
-
-/// Less than eight bytes, and zeros.
-#[cold]
-pub(super) fn short_word(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
-}
-
-/// ASCII letters as capitals.
-#[inline(always)]
-pub(super) const fn upper(word: u64) -> u64 {
-    const fn every(byte: u8) -> u64 {
-        0x0101_0101_0101_0101 * byte as u64
-    }
-    // The high bit of a byte is set from `a` on, and again behind `z`.
-    let from_a = word + every(0x80 - b'a');
-    let behind_z = word + every(0x7f - b'z');
-    word ^ (from_a & !behind_z & HIGH_BITS) >> 2
+    let before = 1u64.checked_shl(8 * count).map_or(u64::MAX, |bit| bit - 1);
+    (count as usize, other & before == 0)
 }
 
 pub(super) fn sides(message: Message<'_>, pairs: &mut Vec<Pair>) -> Option<(usize, usize)> {
-    let Message { bytes, at, between } = message;
-    let at = side(bytes, at, pairs)?;
-    let first = pairs.len();
-    let at = super::skip(bytes, at, between)?;
-    Some((first, side(bytes, at, pairs)?))
+    both_sides(message, pairs, |quote, pairs| side(message.bytes, quote, pairs))
 }
 
-fn side(bytes: &[u8], at: usize, pairs: &mut Vec<Pair>) -> Option<usize> {
-    if bytes.get(at..at + 2)? == b"[]" {
-        return Some(at + 2);
-    }
-    if bytes.get(at..at + 3)? != b"[[\"" {
-        return None;
-    }
-    let mut at = at + 3;
+fn side(bytes: &[u8], quote: usize, pairs: &mut Vec<Pair>) -> Option<usize> {
+    let mut at = quote + 1;
     loop {
         let (px, length) = decimal(bytes, at)?;
         at += length;

@@ -138,7 +138,8 @@ impl Decoder {
         out: &mut impl EventSink,
     ) -> Result<Decoded, DecodeError> {
         let Some(hot) = &mut self.hot else { return self.general_text(input, out) };
-        let Some((symbol, event)) = hot.read(input.bytes, &mut self.levels) else {
+        let Some((symbol, event)) = hot.read(&self.instruments, input.bytes, &mut self.levels)
+        else {
             return self.general_text(input, out);
         };
         self.counters.count_event(&event);

@@ -1,31 +1,27 @@
 //! The messages that come by the thousand, by the scanner: depth, trades and bookTickers as the venue writes them, raw
 //! or combined. Guarantees: what it reads, the general reader reads the same; for everything else it gives `None`.
 
-use cobring_json::scan::{Cursor, Kernel, Pair, Scanner, Short, UNIT_DECIMALS};
+use cobring_json::scan::{Cursor, Kernel, Pair, Scanner, UNIT_DECIMALS};
 use cobring_types::{
     DepthUpdate, Event, ExactDivisor, Instrument, Level, Nanos, Px, Qty, Quote, Side, SymbolIndex,
     Trade, TradeStream,
 };
 
-use super::message::nanos_of;
+use super::message::{Instruments, is_of_symbol, nanos_of};
 
 /// What a symbol's numbers are counted in.
 #[derive(Debug)]
 struct Scales {
-    name: Short,
-    symbol: SymbolIndex,
     ticks: ExactDivisor,
     quantity: ExactDivisor,
 }
 
 impl Scales {
     /// `None` where the scanner's units are too coarse or a symbol is too fine.
-    fn of(symbol: SymbolIndex, instrument: &Instrument) -> Option<Self> {
+    fn of(instrument: &Instrument) -> Option<Self> {
         let power = |decimals: u8| Some(10u64.pow(u32::from(UNIT_DECIMALS.checked_sub(decimals)?)));
         let tick = instrument.tick_mantissa.cast_unsigned();
         Some(Self {
-            name: Short::new(instrument.symbol.as_str())?,
-            symbol,
             ticks: ExactDivisor::new(power(instrument.price_decimals)?.checked_mul(tick)?),
             quantity: ExactDivisor::new(power(instrument.qty_decimals)?),
         })
@@ -56,51 +52,6 @@ impl Scales {
     }
 }
 
-/// The configured symbols by their names.
-#[derive(Debug)]
-struct Known {
-    scales: Vec<Scales>,
-    /// Indexes of `scales` where [`Known::place`] says, or behind; at least half of it is empty.
-    table: Box<[u16]>,
-}
-
-const EMPTY: u16 = u16::MAX;
-
-impl Known {
-    fn new(instruments: &[Instrument]) -> Self {
-        let indexed = (0..).map(SymbolIndex).zip(instruments);
-        let scales: Vec<_> =
-            indexed.filter_map(|(symbol, instrument)| Scales::of(symbol, instrument)).collect();
-        let places = (2 * scales.len()).next_power_of_two().max(8);
-        let mut table = vec![EMPTY; places].into_boxed_slice();
-        for (at, scales) in (0u16..).zip(&scales) {
-            let mut place = Self::place(&scales.name, places);
-            while table[place] != EMPTY {
-                place = (place + 1) % places;
-            }
-            table[place] = at;
-        }
-        Self { scales, table }
-    }
-
-    #[inline]
-    fn place(name: &Short, places: usize) -> usize {
-        usize::try_from(name.hash() >> 32).unwrap_or(0) & (places - 1)
-    }
-
-    #[inline(always)]
-    fn find(&self, name: &Short) -> Option<usize> {
-        let mut place = Self::place(name, self.table.len());
-        loop {
-            let at = usize::from(*self.table.get(place)?);
-            if self.scales.get(at)?.name == *name {
-                return Some(at);
-            }
-            place = (place + 1) & (self.table.len() - 1);
-        }
-    }
-}
-
 /// The shapes, and what stands around the symbol in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
@@ -115,8 +66,7 @@ enum Shape {
 struct Opening<'m> {
     shape: Shape,
     number: u64,
-    /// Of [`Known::scales`].
-    scales: usize,
+    symbol: SymbolIndex,
     /// The event is wrapped with its stream's name.
     is_combined: bool,
     before: &'m [u8],
@@ -127,7 +77,7 @@ struct Opening<'m> {
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     shape: Shape,
-    scales: u16,
+    symbol: SymbolIndex,
     before: Text<96>,
     behind: Text<48>,
 }
@@ -159,7 +109,8 @@ const NAME_AT: usize = 11;
 #[derive(Debug)]
 pub(super) struct Hot {
     scanner: Scanner,
-    known: Known,
+    /// By [`SymbolIndex`].
+    scales: Box<[Option<Scales>]>,
     /// By the first 16 bytes of streams' names; of two in one place the last one stays.
     seen: Box<[Option<Seen>]>,
 }
@@ -169,37 +120,37 @@ impl Hot {
         let scanner = Scanner::with_kernel(kernel, size_bytes);
         let places = (32 * instruments.len()).next_power_of_two().max(64);
         let seen = vec![None; places].into_boxed_slice();
-        Self { scanner, known: Known::new(instruments), seen }
+        let scales = instruments.iter().map(Scales::of).collect();
+        Self { scanner, scales, seen }
     }
 
     /// The event, where the message is one of the shapes to the byte. The levels of a depth update lie in `levels`.
     #[inline]
     pub(super) fn read<'l>(
         &mut self,
+        instruments: &Instruments,
         bytes: &[u8],
         levels: &'l mut Vec<Level>,
     ) -> Option<(SymbolIndex, Event<'l>)> {
         let mut cursor = Cursor::new(bytes);
         let place = self.place(bytes)?;
         let seen = self.seen.get(place)?.as_ref();
-        let (shape, number, at, is_combined) = match seen.and_then(|seen| seen.open(&mut cursor)) {
-            Some((shape, number, scales)) => (shape, number, scales, true),
-            None => {
-                let opening = self.open(bytes, &mut cursor)?;
-                let Opening { shape, number, scales, is_combined, .. } = opening;
-                // The names of others have other places.
-                if is_combined && let Some(seen) = self.seen.get_mut(place) {
-                    *seen = Seen::new(&opening);
+        let (shape, number, symbol, is_combined) =
+            match seen.and_then(|seen| seen.open(&mut cursor)) {
+                Some((shape, number, symbol)) => (shape, number, symbol, true),
+                None => {
+                    let opening = open(instruments, bytes, &mut cursor)?;
+                    let Opening { shape, number, symbol, is_combined, .. } = opening;
+                    if is_combined && let Some(seen) = self.seen.get_mut(place) {
+                        *seen = Seen::new(&opening);
+                    }
+                    (shape, number, symbol, is_combined)
                 }
-                (shape, number, scales, is_combined)
-            }
-        };
-        let scales = self.known.scales.get(at)?;
+            };
+        let scales = self.scales.get(symbol.at())?.as_ref()?;
         let event = match shape {
             Shape::Depth => {
-                let ts_event = nanos_of(number)?;
-                let update = depth(&mut self.scanner, scales, bytes, &mut cursor, levels)?;
-                Event::Depth(DepthUpdate { ts_event, ..update })
+                Event::Depth(depth(&mut self.scanner, scales, number, bytes, &mut cursor, levels)?)
             }
             Shape::Trade => Event::Trade(trade(scales, number, &mut cursor)?),
             Shape::AggTrade => Event::Trade(agg_trade(scales, number, &mut cursor)?),
@@ -209,7 +160,7 @@ impl Hot {
         if is_combined {
             cursor.literal(b"}")?;
         }
-        cursor.is_at_end().then_some((scales.symbol, event))
+        cursor.is_at_end().then_some((symbol, event))
     }
 
     /// `None` where the message is too short for any shape.
@@ -221,74 +172,73 @@ impl Hot {
         let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Some(usize::try_from(mixed >> 32).unwrap_or(0) & (self.seen.len() - 1))
     }
+}
 
-    /// Reads how a message begins; the cursor goes on behind the symbol.
-    fn open<'m>(&self, bytes: &'m [u8], cursor: &mut Cursor<'m>) -> Option<Opening<'m>> {
-        let stream = cursor.optional(b"{\"stream\":\"").then(|| cursor.string());
-        let stream = match stream {
-            Some(stream) => {
-                cursor.literal(b",\"data\":")?;
-                Some(stream?)
-            }
-            None => None,
-        };
-        let shape = if cursor.optional(b"{\"e\":\"depthUpdate\",\"E\":") {
-            Shape::Depth
-        } else if cursor.optional(b"{\"e\":\"trade\",\"E\":") {
-            Shape::Trade
-        } else if cursor.optional(b"{\"e\":\"aggTrade\",\"E\":") {
-            Shape::AggTrade
-        } else {
-            cursor.literal(b"{\"u\":")?;
-            Shape::Quote
-        };
-        let before = bytes.get(..cursor.at())?;
-        let number = cursor.uint()?;
-        let behind_at = cursor.at();
-        cursor.literal(b",\"s\":\"")?;
-        let symbol = cursor.short()?;
-        match shape {
-            Shape::Depth => cursor.literal(b",\"U\":")?,
-            Shape::Trade => cursor.literal(b",\"t\":")?,
-            Shape::AggTrade => cursor.literal(b",\"a\":")?,
-            Shape::Quote => cursor.literal(b",\"b\":\"")?,
+/// Reads how a message begins; the cursor goes on behind the symbol.
+fn open<'m>(
+    instruments: &Instruments,
+    bytes: &'m [u8],
+    cursor: &mut Cursor<'m>,
+) -> Option<Opening<'m>> {
+    let stream = cursor.optional(b"{\"stream\":\"").then(|| cursor.string());
+    let stream = match stream {
+        Some(stream) => {
+            cursor.literal(b",\"data\":")?;
+            Some(stream?)
         }
-        let behind = bytes.get(behind_at..cursor.at())?;
-        // Nothing else would tell one symbol's prices under another's name.
-        stream.is_none_or(|stream| symbol.begins(stream, b'@')).then_some(())?;
-        let scales = self.known.find(&symbol)?;
-        Some(Opening { shape, number, scales, is_combined: stream.is_some(), before, behind })
+        None => None,
+    };
+    let shape = if cursor.optional(b"{\"e\":\"depthUpdate\",\"E\":") {
+        Shape::Depth
+    } else if cursor.optional(b"{\"e\":\"trade\",\"E\":") {
+        Shape::Trade
+    } else if cursor.optional(b"{\"e\":\"aggTrade\",\"E\":") {
+        Shape::AggTrade
+    } else {
+        cursor.literal(b"{\"u\":")?;
+        Shape::Quote
+    };
+    let before = bytes.get(..cursor.at())?;
+    let number = cursor.uint()?;
+    let behind_at = cursor.at();
+    cursor.literal(b",\"s\":\"")?;
+    let name = cursor.string()?;
+    match shape {
+        Shape::Depth => cursor.literal(b",\"U\":")?,
+        Shape::Trade => cursor.literal(b",\"t\":")?,
+        Shape::AggTrade => cursor.literal(b",\"a\":")?,
+        Shape::Quote => cursor.literal(b",\"b\":\"")?,
     }
+    let behind = bytes.get(behind_at..cursor.at())?;
+    stream.is_none_or(|stream| is_of_symbol(stream, name)).then_some(())?;
+    let (symbol, _) = instruments.find(name)?;
+    Some(Opening { shape, number, symbol, is_combined: stream.is_some(), before, behind })
 }
 
 impl Seen {
     fn new(opening: &Opening<'_>) -> Option<Self> {
         let (before, behind) = (Text::new(opening.before)?, Text::new(opening.behind)?);
-        Some(Self {
-            shape: opening.shape,
-            scales: u16::try_from(opening.scales).ok()?,
-            before,
-            behind,
-        })
+        Some(Self { shape: opening.shape, symbol: opening.symbol, before, behind })
     }
 
     /// Whether a message begins so, with what number; else the cursor stays.
     #[inline(always)]
-    fn open(&self, cursor: &mut Cursor<'_>) -> Option<(Shape, u64, usize)> {
+    fn open(&self, cursor: &mut Cursor<'_>) -> Option<(Shape, u64, SymbolIndex)> {
         let mut ahead = *cursor;
         ahead.text(self.before.as_slice())?;
         let number = ahead.uint()?;
         ahead.text(self.behind.as_slice())?;
         *cursor = ahead;
-        Some((self.shape, number, usize::from(self.scales)))
+        Some((self.shape, number, self.symbol))
     }
 }
 
-/// From the first id on; the time is still to come.
+/// From the first id on.
 #[inline(always)]
 fn depth<'l>(
     scanner: &mut Scanner,
     scales: &Scales,
+    time: u64,
     bytes: &[u8],
     cursor: &mut Cursor<'_>,
     levels: &'l mut Vec<Level>,
@@ -304,7 +254,7 @@ fn depth<'l>(
     let is_exact = scales.push(sides.first, levels) & scales.push(sides.second, levels);
     is_exact.then_some(())?;
     let (bids, asks) = levels.split_at_checked(sides.first.len())?;
-    let ts_event = Nanos::UNDEF;
+    let ts_event = nanos_of(time)?;
     Some(DepthUpdate { ts_event, first_update_id, last_update_id, bids, asks })
 }
 

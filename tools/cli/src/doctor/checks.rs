@@ -22,7 +22,7 @@ const FIRST_PERSON: u32 = 1_000;
 pub(super) fn all(host: &Host, needs: &Needs) -> Vec<Finding> {
     let isolated = host.cores("/sys/devices/system/cpu/isolated").unwrap_or_default();
     let cores = if needs.cores.is_empty() { &isolated } else { &needs.cores };
-    let mut findings = vec![
+    vec![
         isolated_cores(&isolated, needs),
         governor(host, cores),
         c_states(host, cores),
@@ -33,15 +33,12 @@ pub(super) fn all(host: &Host, needs: &Needs) -> Vec<Finding> {
         clock_sync(host),
         shared_memory(needs),
         memory_limit(host, needs),
-    ];
-    findings.extend([
         locked_memory(needs),
         open_files(),
         throttling(host),
         steal(host),
         remove_ipc(host, getuid().as_raw()),
-    ]);
-    findings
+    ]
 }
 
 fn finding(
