@@ -2,6 +2,7 @@
 //!
 //! Each peer does at least what its figure's name says and no more; answers are compared before anything is timed.
 
+mod book;
 mod json;
 
 use std::error::Error;
@@ -18,17 +19,31 @@ const ROUNDS: usize = 9;
 const BLOCK: usize = 64;
 
 /// One side of a comparison: reads a message, and tells a number that follows from its answer.
-pub(crate) type Side<'a> = &'a mut dyn FnMut(&[u8]) -> u64;
+pub(crate) type Side<'a, M> = &'a mut dyn FnMut(&M) -> u64;
+
+/// What a comparison goes over.
+pub(crate) trait Message {
+    /// Reads all of it, so that it lies in the caches; a number, so that this is not left out.
+    fn touch(&self) -> u64;
+}
+
+impl Message for Vec<u8> {
+    fn touch(&self) -> u64 {
+        self.iter().fold(0, |sum, &byte| sum.wrapping_add(byte.into()))
+    }
+}
 
 /// What is compared.
-pub(crate) struct Comparison<'a> {
+pub(crate) struct Comparison<'a, M> {
     pub(crate) figure: &'static str,
     pub(crate) peer: &'static str,
     /// Least allowed ratio of the peer's time to ours.
     pub(crate) goal: Option<f64>,
-    pub(crate) messages: &'a [Vec<u8>],
-    pub(crate) ours: Side<'a>,
-    pub(crate) theirs: Side<'a>,
+    /// Items of a message that the figure is for, on average: 1 where it is for messages.
+    pub(crate) items_each: f64,
+    pub(crate) messages: &'a [M],
+    pub(crate) ours: Side<'a, M>,
+    pub(crate) theirs: Side<'a, M>,
 }
 
 /// Mean and p99 of a message, ns.
@@ -38,10 +53,10 @@ struct Times {
     p99: f64,
 }
 
-impl Comparison<'_> {
+impl<M: Message> Comparison<'_, M> {
     /// Checks the answers, times both in turns and prints a line for the mean and one for p99.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
-        let Self { figure, peer, goal, messages, ours, theirs } = self;
+        let Self { figure, peer, goal, items_each, messages, ours, theirs } = self;
         for (at, message) in messages.iter().enumerate() {
             let (found, wanted) = (ours(message), theirs(message));
             if found != wanted {
@@ -62,6 +77,7 @@ impl Comparison<'_> {
             [(figure.to_owned(), mean), (format!("{figure}_p99"), p99)]
         {
             let rounded = |value: f64| (value * 100.0).round() / 100.0;
+            let (ours_ns, peer_ns) = (ours_ns / items_each, peer_ns / items_each);
             let line = json!({
                 "figure": name, "peer": peer, "ours_ns": rounded(ours_ns), "peer_ns": rounded(peer_ns),
                 "ratio": rounded(peer_ns / ours_ns), "goal": goal,
@@ -75,13 +91,12 @@ impl Comparison<'_> {
 /// Both sides over all messages, block by block: a pass without a clock in it for the mean, and one that reads it at
 /// each message for p99.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn round(messages: &[Vec<u8>], ours: Side<'_>, theirs: Side<'_>) -> [Times; 2] {
-    let mut sides: [Side<'_>; 2] = [&mut *ours, &mut *theirs];
+fn round<M: Message>(messages: &[M], ours: Side<'_, M>, theirs: Side<'_, M>) -> [Times; 2] {
+    let mut sides: [Side<'_, M>; 2] = [&mut *ours, &mut *theirs];
     let mut totals = [0u64; 2];
     let mut each = [const { Vec::new() }; 2];
     for block in messages.chunks(BLOCK) {
-        let bytes = block.iter().flatten().fold(0u64, |sum, &byte| sum.wrapping_add(byte.into()));
-        std::hint::black_box(bytes);
+        std::hint::black_box(block.iter().fold(0, |sum, message| sum ^ message.touch()));
         for (at, side) in sides.iter_mut().enumerate() {
             let began = Instant::now();
             for message in block {
@@ -110,5 +125,6 @@ fn elapsed_ns(began: Instant) -> u64 {
 
 /// All comparisons.
 pub(crate) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
-    json::run(files)
+    json::run(files)?;
+    book::run(files)
 }

@@ -14,7 +14,7 @@ use super::Comparison;
 use crate::path::is_of_stream;
 
 /// Adds a pair of numbers to what follows from a message: any wrong one changes it, and nothing waits for the sum.
-fn mix(sum: u64, first: u64, second: u64) -> u64 {
+pub(super) fn mix(sum: u64, first: u64, second: u64) -> u64 {
     let first = first.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     sum.wrapping_add(first ^ second.wrapping_mul(0xd6e8_feb8_6659_fd93))
 }
@@ -123,8 +123,8 @@ fn walk(nodes: &[Node<'_>]) -> u64 {
 }
 
 #[derive(Deserialize)]
-struct Combined<T> {
-    data: T,
+pub(super) struct Combined<T> {
+    pub(super) data: T,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +174,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
             figure: depth_figure,
             peer: "simd-json tape",
             goal: Some(goal),
+            items_each: 1.0,
             messages: &depth,
             ours: &mut |bytes| ours(&mut decoder, bytes),
             theirs: &mut |bytes| tape.depth(bytes),
@@ -183,6 +184,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
             figure: trade_figure,
             peer: "simd-json typed",
             goal: Some(TRADE_GOAL),
+            items_each: 1.0,
             messages: &trades,
             ours: &mut |bytes| ours(&mut decoder, bytes),
             theirs: &mut |bytes| {
@@ -202,6 +204,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
         figure: "json_depth",
         peer: "sonic-rs typed",
         goal: None,
+        items_each: 1.0,
         messages: &depth,
         ours: &mut |bytes| ours(&mut decoder, bytes),
         theirs: &mut |bytes| {

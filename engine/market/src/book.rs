@@ -12,29 +12,27 @@ use crate::ladder::Ladder;
 
 /// What the book is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BookShape {
+pub struct BookShape {
     /// Width of a bucket.
-    pub(crate) bucket_ticks: i64,
+    pub bucket_ticks: i64,
     /// Distance from the mid that `imbalance` and `imbalance_px` cover.
-    pub(crate) range_ticks: i64,
+    pub range_ticks: i64,
     /// Buckets on each side of the centre that anyone asks for, at most.
-    pub(crate) reach: i64,
+    pub reach: i64,
     /// Levels a side, at most.
-    pub(crate) max_levels: usize,
+    pub max_levels: usize,
 }
 
 /// A book at exact integers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Book {
+pub struct Book {
     shape: BookShape,
     bids: Ladder,
     asks: Ladder,
+    /// After the last whole event.
+    best: [Option<Level>; 2],
     buckets: Buckets,
     near: NearSums,
-    /// Every bid at or above is known.
-    bid_known_to: Px,
-    /// Every ask at or below is known; [`UNBOUNDED`] where all are.
-    ask_known_to: Px,
     /// Levels that gave way because a side was full.
     levels_dropped: u64,
 }
@@ -56,15 +54,14 @@ struct NearSums {
 impl Book {
     /// An empty book.
     #[must_use]
-    pub(crate) fn new(shape: BookShape) -> Self {
+    pub fn new(shape: BookShape) -> Self {
         Self {
             shape,
             bids: Ladder::new(Side::Buy, shape.max_levels),
             asks: Ladder::new(Side::Sell, shape.max_levels),
+            best: [None; 2],
             buckets: Buckets::new(shape.bucket_ticks, shape.reach),
             near: NearSums::default(),
-            bid_known_to: Px(0),
-            ask_known_to: UNBOUNDED,
             levels_dropped: 0,
         }
     }
@@ -84,78 +81,55 @@ impl Book {
     pub(crate) fn clear(&mut self) {
         self.bids.clear();
         self.asks.clear();
+        self.best = [None; 2];
         self.near = NearSums::default();
         self.buckets.clear();
-        self.bid_known_to = Px(0);
-        self.ask_known_to = UNBOUNDED;
     }
 
     /// Becomes the snapshot. A side with fewer levels than were asked for is known to its end.
-    pub(crate) fn load(&mut self, snapshot: &DepthSnapshot<'_>) {
+    pub fn load(&mut self, snapshot: &DepthSnapshot<'_>) {
         self.clear();
-        let full = |levels: &[Level]| {
-            usize::try_from(snapshot.limit).is_ok_and(|limit| levels.len() >= limit.max(1))
+        let is_whole = |levels: &[Level]| {
+            usize::try_from(snapshot.limit).is_ok_and(|limit| levels.len() < limit.max(1))
         };
-        if full(snapshot.bids) {
-            self.bid_known_to = snapshot.bids.last().map_or(Px(0), |level| level.px);
+        let mut dropped = 0;
+        for (ladder, levels) in [(&mut self.bids, snapshot.bids), (&mut self.asks, snapshot.asks)] {
+            ladder.load(levels, is_whole(levels), |_| dropped += 1);
         }
-        if full(snapshot.asks) {
-            self.ask_known_to = snapshot.asks.last().map_or(UNBOUNDED, |level| level.px);
-        }
-        // Worst first: each level then goes to the end of its ladder.
-        for &level in snapshot.bids.iter().rev() {
-            self.set(Side::Buy, level);
-        }
-        for &level in snapshot.asks.iter().rev() {
-            self.set(Side::Sell, level);
-        }
+        self.levels_dropped += dropped;
         self.settle();
     }
 
     /// Applies the levels of a whole event.
-    pub(crate) fn apply(&mut self, bids: &[Level], asks: &[Level]) {
+    pub fn apply(&mut self, bids: &[Level], asks: &[Level]) {
+        let Self { buckets, near, .. } = self;
+        let mut dropped = 0;
+        let NearSums { bid_floor, ask_ceiling, bid, ask } = near;
         for &level in bids {
-            self.set(Side::Buy, level);
+            dropped += apply_level(&mut self.bids, level, |px, difference| {
+                buckets.add(Side::Buy, px, difference);
+                if bid_floor.is_some_and(|floor| px >= floor) {
+                    *bid += i128::from(difference);
+                }
+            });
         }
         for &level in asks {
-            self.set(Side::Sell, level);
+            dropped += apply_level(&mut self.asks, level, |px, difference| {
+                buckets.add(Side::Sell, px, difference);
+                if ask_ceiling.is_some_and(|ceiling| px <= ceiling) {
+                    *ask += i128::from(difference);
+                }
+            });
         }
+        self.levels_dropped += dropped;
         self.settle();
-    }
-
-    fn set(&mut self, side: Side, level: Level) {
-        let ladder = match side {
-            Side::Buy => &mut self.bids,
-            Side::Sell => &mut self.asks,
-        };
-        let change = ladder.set(level);
-        self.account(side, level.px, i128::from(level.qty.0) - i128::from(change.before.0));
-        if let Some(dropped) = change.dropped {
-            self.levels_dropped += 1;
-            self.account(side, dropped.px, -i128::from(dropped.qty.0));
-            // What gave way is no longer known, nor is anything behind it.
-            match side {
-                Side::Buy => self.bid_known_to = self.bid_known_to.max(Px(dropped.px.0 + 1)),
-                Side::Sell => self.ask_known_to = self.ask_known_to.min(Px(dropped.px.0 - 1)),
-            }
-        }
-    }
-
-    fn account(&mut self, side: Side, px: Px, difference: i128) {
-        self.buckets.add(side, px, difference);
-        match side {
-            Side::Buy if self.near.bid_floor.is_some_and(|floor| px >= floor) => {
-                self.near.bid += difference
-            }
-            Side::Sell if self.near.ask_ceiling.is_some_and(|ceiling| px <= ceiling) => {
-                self.near.ask += difference;
-            }
-            _ => {}
-        }
     }
 
     /// Moves buckets and sums along with the mid, after a whole event.
     fn settle(&mut self) {
+        self.bids.follow();
+        self.asks.follow();
+        self.best = [self.bids.best(), self.asks.best()];
         let Some(mid_half_ticks) = self.mid_half_ticks() else { return };
         let centre = self.bucket_of_half_ticks(mid_half_ticks);
         if !self.buckets.covers(centre) {
@@ -182,6 +156,12 @@ impl Book {
         near.ask_ceiling = Some(ceiling);
     }
 
+    /// The best level of a side, after the last whole event.
+    #[must_use]
+    pub fn best(&self, side: Side) -> Option<Level> {
+        self.best[side as usize]
+    }
+
     /// A side's levels.
     #[must_use]
     pub(crate) fn side(&self, side: Side) -> &Ladder {
@@ -194,16 +174,17 @@ impl Book {
     /// Bid ≥ ask, or an empty side.
     #[must_use]
     pub(crate) fn is_crossed(&self) -> bool {
-        match (self.bids.best(), self.asks.best()) {
-            (Some(bid), Some(ask)) => bid.px >= ask.px,
+        match self.best {
+            [Some(bid), Some(ask)] => bid.px >= ask.px,
             _ => true,
         }
     }
 
     /// Best bid plus best ask: twice the mid, in ticks.
     #[must_use]
-    pub(crate) fn mid_half_ticks(&self) -> Option<i64> {
-        self.bids.best()?.px.0.checked_add(self.asks.best()?.px.0)
+    pub fn mid_half_ticks(&self) -> Option<i64> {
+        let [bid, ask] = self.best;
+        bid?.px.0.checked_add(ask?.px.0)
     }
 
     fn bucket_of_half_ticks(&self, half_ticks: i64) -> i64 {
@@ -212,13 +193,13 @@ impl Book {
 
     /// The bucket that holds the mid.
     #[must_use]
-    pub(crate) fn centre_bucket(&self) -> Option<i64> {
+    pub fn centre_bucket(&self) -> Option<i64> {
         self.mid_half_ticks().map(|half_ticks| self.bucket_of_half_ticks(half_ticks))
     }
 
     /// Bucket quantities around the centre.
     #[must_use]
-    pub(crate) fn buckets(&self) -> &Buckets {
+    pub fn buckets(&self) -> &Buckets {
         &self.buckets
     }
 
@@ -226,8 +207,8 @@ impl Book {
     #[must_use]
     pub(crate) fn known_buckets(&self) -> (i64, i64) {
         let size = self.shape.bucket_ticks;
-        let first = -((-self.bid_known_to.0).div_euclid(size));
-        let last = match self.ask_known_to {
+        let first = -((-self.bid_known_to().0).div_euclid(size));
+        let last = match self.ask_known_to() {
             UNBOUNDED => i64::MAX,
             Px(ticks) => (ticks + 1).div_euclid(size) - 1,
         };
@@ -237,18 +218,25 @@ impl Book {
     /// Every bid at or above this is known; 0 where all are.
     #[must_use]
     pub(crate) fn bid_known_to(&self) -> Px {
-        self.bid_known_to
+        self.bids.known_to().unwrap_or(Px(0))
     }
 
     /// Every ask at or below this is known; [`UNBOUNDED`] where all are.
     #[must_use]
     pub(crate) fn ask_known_to(&self) -> Px {
-        self.ask_known_to
+        self.asks.known_to().unwrap_or(UNBOUNDED)
+    }
+
+    /// (bid, ask) quantity of the buckets within `radius` of the centre; nothing where there is none.
+    #[must_use]
+    pub fn sums_within(&self, radius: i64) -> (i128, i128) {
+        self.centre_bucket()
+            .map_or((0, 0), |centre| self.buckets.sum(centre - radius, centre + radius))
     }
 
     /// (bid, ask) quantity within range of the mid.
     #[must_use]
-    pub(crate) fn near_sums(&self) -> (i128, i128) {
+    pub fn near_sums(&self) -> (i128, i128) {
         (self.near.bid, self.near.ask)
     }
 
@@ -261,10 +249,19 @@ impl Book {
     /// Whether both books hold the same levels wherever both know them.
     #[must_use]
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
-        let bid_to = self.bid_known_to.max(other.bid_known_to);
-        let ask_to = self.ask_known_to.min(other.ask_known_to);
-        self.bids.agrees_to(&other.bids, bid_to) && self.asks.agrees_to(&other.asks, ask_to)
+        self.bids.agrees_with(&other.bids) && self.asks.agrees_with(&other.asks)
     }
+}
+
+/// Sets a level and accounts what that changed; tells how many levels gave way.
+#[inline]
+fn apply_level(ladder: &mut Ladder, level: Level, mut account: impl FnMut(Px, i64)) -> u64 {
+    let change = ladder.set(level);
+    // Quantities are not negative, so that the difference fits.
+    account(level.px, level.qty.0 - change.before.0);
+    let Some(dropped) = change.dropped else { return 0 };
+    account(dropped.px, -dropped.qty.0);
+    1
 }
 
 #[cfg(test)]

@@ -3,18 +3,23 @@
 //! Guarantees: exact sums for every bucket within reach of the centre. The array covers twice the reach on
 //! either side, so that it is rebuilt only after the price has moved by the whole reach.
 
-use cobring_types::{Level, Px, Side};
+use cobring_types::{Px, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::ladder::Ladder;
 
 /// Bucket quantities around the centre.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Buckets {
+pub struct Buckets {
     bucket_ticks: i64,
     reach: i64,
     /// Bucket of element 0; `None` until the first centre is known.
     first: Option<i64>,
+    /// Lowest price of element 0, and ticks that all elements cover.
+    first_px: Px,
+    span_ticks: u64,
+    /// floor(2^63 / `bucket_ticks`) + 1: with it a multiplication divides.
+    reciprocal: u64,
     /// (bid, ask) quantity by bucket.
     sums: Vec<(i128, i128)>,
 }
@@ -25,12 +30,22 @@ impl Buckets {
     pub(crate) fn new(bucket_ticks: i64, reach: i64) -> Self {
         let width =
             usize::try_from(4 * reach + 1).expect("invariant: the configuration bounds the reach");
-        Self { bucket_ticks, reach, first: None, sums: vec![(0, 0); width] }
+        let reciprocal = (1 << 63) / bucket_ticks.unsigned_abs() + 1;
+        Self {
+            bucket_ticks,
+            reach,
+            first: None,
+            first_px: Px(0),
+            span_ticks: 0,
+            reciprocal,
+            sums: vec![(0, 0); width],
+        }
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.first = None;
+        self.span_ticks = 0;
     }
 
     fn position(&self, bucket: i64) -> Option<usize> {
@@ -38,12 +53,28 @@ impl Buckets {
     }
 
     /// Accounts a change of the quantity at `px`.
-    pub(crate) fn add(&mut self, side: Side, px: Px, difference: i128) {
-        let Some(at) = self.position(px.0.div_euclid(self.bucket_ticks)) else { return };
-        match side {
-            Side::Buy => self.sums[at].0 += difference,
-            Side::Sell => self.sums[at].1 += difference,
+    #[inline]
+    pub(crate) fn add(&mut self, side: Side, px: Px, difference: i64) {
+        let ticks = px.0.wrapping_sub(self.first_px.0).cast_unsigned();
+        if ticks >= self.span_ticks {
+            return;
         }
+        let at = self.bucket_of_ticks(ticks);
+        let Some((bid, ask)) = self.sums.get_mut(at) else { return };
+        match side {
+            Side::Buy => *bid += i128::from(difference),
+            Side::Sell => *ask += i128::from(difference),
+        }
+    }
+
+    /// floor(ticks / bucket size) of ticks below the span. The reciprocal is too large by less than 2^-63, so that the
+    /// product is right or one too much.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "an element's index")]
+    fn bucket_of_ticks(&self, ticks: u64) -> usize {
+        let bucket = ((u128::from(ticks) * u128::from(self.reciprocal)) >> 63) as u64;
+        let is_too_much = bucket * self.bucket_ticks.unsigned_abs() > ticks;
+        (bucket - u64::from(is_too_much)) as usize
     }
 
     /// Whether every bucket within reach of this centre is kept.
@@ -54,22 +85,70 @@ impl Buckets {
 
     /// Sums all levels anew around a centre.
     pub(crate) fn rebuild(&mut self, centre: i64, bids: &Ladder, asks: &Ladder) {
-        self.first = Some(centre - 2 * self.reach);
+        let first = centre - 2 * self.reach;
+        self.first = Some(first);
         self.sums.fill((0, 0));
-        let lowest = Px((centre - 2 * self.reach).saturating_mul(self.bucket_ticks));
-        let highest = Px((centre + 2 * self.reach + 1).saturating_mul(self.bucket_ticks) - 1);
-        let add_all = |buckets: &mut Self, side, levels: &[Level]| {
-            for level in levels {
-                buckets.add(side, level.px, i128::from(level.qty.0));
-            }
+        let first_px = i128::from(first) * i128::from(self.bucket_ticks);
+        let last_px =
+            first_px + i128::from(self.bucket_ticks) * (4 * i128::from(self.reach) + 1) - 1;
+        let px =
+            |px: i128| Px(i64::try_from(px).unwrap_or(if px < 0 { i64::MIN } else { i64::MAX }));
+        self.first_px = px(first_px);
+        let span_ticks = i128::from(px(last_px).0) + 1 - i128::from(self.first_px.0);
+        // Less than any price where buckets are as wide as prices can be.
+        self.span_ticks = u64::try_from(span_ticks).map_or(1 << 63, |ticks| ticks.min(1 << 63));
+        for level in bids.down_to(self.first_px) {
+            self.add(Side::Buy, level.px, level.qty.0);
+        }
+        for level in asks.down_to(px(last_px)) {
+            self.add(Side::Sell, level.px, level.qty.0);
+        }
+    }
+
+    /// (bid, ask) quantity of all buckets from `first` to `last`, which are within reach of the centre.
+    #[must_use]
+    pub(crate) fn sum(&self, first: i64, last: i64) -> (i128, i128) {
+        let sums = match (self.position(first), self.position(last)) {
+            (Some(first), Some(last)) => self.sums.get(first..=last).unwrap_or_default(),
+            _ => &[],
         };
-        add_all(self, Side::Buy, bids.down_to(lowest));
-        add_all(self, Side::Sell, asks.down_to(highest));
+        sums.iter().fold((0, 0), |(bid, ask), (b, a)| (bid + b, ask + a))
     }
 
     /// (bid, ask) quantity of a bucket within reach of the centre; nothing beyond.
     #[must_use]
-    pub(crate) fn get(&self, bucket: i64) -> (i128, i128) {
+    pub fn get(&self, bucket: i64) -> (i128, i128) {
         self.position(bucket).map_or((0, 0), |at| self.sums[at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_price_is_put_into_its_bucket(
+            bucket_ticks in prop_oneof![1i64..2_000, 1i64..1 << 55, Just(1i64 << 54)],
+            centre in -3i64..100,
+            at in 0i64..257,
+            within in any::<prop::sample::Index>(),
+        ) {
+            let mut buckets = Buckets::new(bucket_ticks, 64);
+            let none = |side| Ladder::new(side, 0);
+            buckets.rebuild(centre, &none(Side::Buy), &none(Side::Sell));
+            let bucket = centre - 128 + at;
+            let within = within.index(usize::try_from(bucket_ticks).unwrap());
+            for within in [0, i64::try_from(within).unwrap(), bucket_ticks - 1] {
+                buckets.add(Side::Sell, Px(bucket * bucket_ticks + within), 2);
+            }
+            prop_assert_eq!(buckets.get(bucket), (0, 6));
+            let (first, end) = ((centre - 128) * bucket_ticks, (centre + 129) * bucket_ticks);
+            buckets.add(Side::Buy, Px(first - 1), 1);
+            buckets.add(Side::Buy, Px(end), 1);
+            prop_assert!((centre - 129..centre + 130).all(|bucket| buckets.get(bucket).0 == 0));
+        }
     }
 }

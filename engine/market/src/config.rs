@@ -81,7 +81,9 @@ impl SymbolConfig {
         i64::try_from(self.layout.radius()).expect("invariant: a frame of 4 KiB bounds the radius")
     }
 
-    pub(crate) fn book_shape(&self) -> BookShape {
+    /// How the book is cut.
+    #[must_use]
+    pub fn book_shape(&self) -> BookShape {
         BookShape {
             bucket_ticks: self.bucket_ticks,
             range_ticks: self.range_ticks,

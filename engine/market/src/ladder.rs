@@ -1,19 +1,39 @@
-//! One side of the book: levels sorted so that the best is last.
+//! One side of the book: a window of ticks around the best price, and a sorted list of the levels outside of it.
 //!
 //! Guarantees: exact integers, no allocation up to the configured number of levels; the worst level
-//! gives way beyond it, and says so. Most changes touch levels near the best, so an insertion moves
-//! little. Does not: know buckets, snapshots or the other side.
+//! gives way beyond it, and says so. A change within the window takes a few instructions; the window follows the
+//! price at the cost of the levels that it passes. Does not: know buckets, snapshots or the other side.
+//!
+//! Prices are looked at as *ranks*, of which the higher is nearer to the other side: a bid's is its price, an ask's the
+//! price negated.
+
+mod window;
 
 use cobring_types::{Level, Px, Qty, Side};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use self::window::{TickWindow, WINDOW_TICKS};
+
+const TICKS: i64 = WINDOW_TICKS as i64;
+/// Where in the window the best price is put: most of the changes are behind it.
+const BEST_AT: i64 = TICKS / 4 * 3;
+/// Where it may be without the window moving: 82 USD further and 164 back at a tick of 0.01.
+const BEST_WITHIN: std::ops::Range<i64> = TICKS / 2..TICKS / 8 * 7;
 
 /// A side's levels.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ladder {
     side: Side,
-    /// Worst first, best last.
-    levels: Vec<Level>,
+    near: TickWindow,
+    /// Levels whose ranks the window does not cover, lowest rank first.
+    far: Vec<Level>,
+    /// In both.
+    len: usize,
     capacity: usize,
+    /// Every level of this rank or a higher one is known.
+    known_to: i64,
+    /// Levels of this rank or a higher one.
+    known_len: usize,
 }
 
 /// What a change did to a ladder.
@@ -26,157 +46,331 @@ pub(crate) struct Change {
 }
 
 impl Ladder {
-    /// An empty side that holds at most `capacity` levels.
+    /// An empty side that holds at most `capacity` levels, all of which are known.
     #[must_use]
     pub(crate) fn new(side: Side, capacity: usize) -> Self {
-        Self { side, levels: Vec::with_capacity(capacity), capacity }
+        Self {
+            side,
+            near: TickWindow::new(),
+            far: Vec::with_capacity(capacity),
+            len: 0,
+            capacity,
+            known_to: i64::MIN,
+            known_len: 0,
+        }
     }
 
     /// Reserves its whole capacity (again): what a checkpoint gave back holds no more than its levels.
     pub(crate) fn reserve(&mut self) {
-        self.levels.reserve_exact(self.capacity.saturating_sub(self.levels.len()));
+        // One more than the capacity is held for a moment.
+        self.far.reserve_exact((self.capacity + 1).saturating_sub(self.far.len()));
     }
 
-    /// Higher is nearer to the other side.
-    fn rank(&self, px: Px) -> i64 {
+    /// Its own inverse.
+    #[inline]
+    fn sign(&self) -> i64 {
         match self.side {
-            Side::Buy => px.0,
-            Side::Sell => -px.0,
+            Side::Buy => 1,
+            Side::Sell => -1,
         }
+    }
+
+    #[inline]
+    fn rank(&self, px: Px) -> i64 {
+        px.0.wrapping_mul(self.sign())
+    }
+
+    #[inline]
+    fn level(&self, rank: i64, qty: i64) -> Level {
+        Level { px: Px(rank.wrapping_mul(self.sign())), qty: Qty(qty) }
     }
 
     /// Sets a level's quantity; 0 removes it, and removing an unknown level is normal.
+    #[inline]
     pub(crate) fn set(&mut self, level: Level) -> Change {
         let rank = self.rank(level.px);
-        let at = self.levels.partition_point(|held| self.rank(held.px) < rank);
-        let unchanged = Change { before: Qty::ZERO, dropped: None };
-        if let Some(held) = self.levels.get_mut(at).filter(|held| held.px == level.px) {
-            let before = std::mem::replace(&mut held.qty, level.qty);
-            if level.qty == Qty::ZERO {
-                self.levels.remove(at);
+        let before = if self.near.covers(rank) {
+            self.near.set(rank, level.qty.0)
+        } else {
+            self.set_far(rank, level)
+        };
+        let mut dropped = None;
+        match (before == 0, level.qty.0 == 0) {
+            (true, false) => {
+                self.len += 1;
+                self.known_len += usize::from(rank >= self.known_to);
+                if self.len > self.capacity {
+                    dropped = self.drop_worst();
+                }
             }
-            return Change { before, dropped: None };
+            (false, true) => {
+                self.len -= 1;
+                self.known_len -= usize::from(rank >= self.known_to);
+            }
+            _ => {}
         }
-        if level.qty == Qty::ZERO {
-            return unchanged;
-        }
-        if self.levels.len() < self.capacity {
-            self.levels.insert(at, level);
-            return unchanged;
-        }
-        // Full: the worst gives way, and that is the new one where it is farther still.
-        if at == 0 {
-            return Change { before: Qty::ZERO, dropped: Some(level) };
-        }
-        let dropped = self.levels.remove(0);
-        self.levels.insert(at - 1, level);
-        Change { before: Qty::ZERO, dropped: Some(dropped) }
+        Change { before: Qty(before), dropped }
     }
 
-    /// Forgets all levels.
+    #[cold]
+    #[inline(never)]
+    fn set_far(&mut self, rank: i64, level: Level) -> i64 {
+        let at = self.far.partition_point(|held| self.rank(held.px) < rank);
+        match self.far.get_mut(at).filter(|held| held.px == level.px) {
+            Some(held) => {
+                let before = std::mem::replace(&mut held.qty, level.qty);
+                if level.qty == Qty::ZERO {
+                    self.far.remove(at);
+                }
+                before.0
+            }
+            None => {
+                if level.qty != Qty::ZERO {
+                    self.far.insert(at, level);
+                }
+                0
+            }
+        }
+    }
+
+    /// The worst level gives way; what was behind it is no longer known.
+    #[cold]
+    fn drop_worst(&mut self) -> Option<Level> {
+        let near = self.near.at_or_above(self.near.first());
+        let far = self
+            .far
+            .first()
+            .copied()
+            .filter(|level| near.is_none_or(|near| self.rank(level.px) < near));
+        let (rank, dropped) = match (far, near) {
+            (Some(level), _) => {
+                self.far.remove(0);
+                (self.rank(level.px), level)
+            }
+            (None, Some(rank)) => {
+                let qty = self.near.set(rank, 0);
+                (rank, self.level(rank, qty))
+            }
+            (None, None) => return None,
+        };
+        self.len -= 1;
+        self.known_len -= usize::from(rank >= self.known_to);
+        self.known_to = self.known_to.max(rank.saturating_add(1));
+        Some(dropped)
+    }
+
+    /// Moves the window so that most changes will fall into it. To be called between whole events.
+    #[inline]
+    pub(crate) fn follow(&mut self) {
+        let Some(best) = self.best() else { return };
+        let rank = self.rank(best.px);
+        if !BEST_WITHIN.contains(&rank.wrapping_sub(self.near.first())) {
+            self.move_to(rank.saturating_sub(BEST_AT));
+        }
+    }
+
+    #[cold]
+    fn move_to(&mut self, first: i64) {
+        let first = TickWindow::first_near(first);
+        let (old_first, old_last) = (self.near.first(), self.near.last());
+        let leaving = if first > old_first {
+            old_first..=old_last.min(first - 1)
+        } else {
+            old_first.max(first + TICKS)..=old_last
+        };
+        let sign = self.sign();
+        let rank = |level: &Level| level.px.0.wrapping_mul(sign);
+        // They are neighbours in the list too: appended, then turned into their place.
+        let at = self.far.partition_point(|level| rank(level) < *leaving.start());
+        let far_len = self.far.len();
+        let far = &mut self.far;
+        self.near.take(leaving, |rank, qty| {
+            far.push(Level { px: Px(rank.wrapping_mul(sign)), qty: Qty(qty) });
+        });
+        let left = self.far.len() - far_len;
+        self.far[at..].rotate_right(left);
+        self.near.begin_at(first);
+        let from = self.far.partition_point(|level| rank(level) < first);
+        let to = self.far.partition_point(|level| rank(level) < first + TICKS);
+        for level in self.far.drain(from..to) {
+            self.near.set(rank(&level), level.qty.0);
+        }
+    }
+
+    /// Forgets all levels; every one is known then.
     pub(crate) fn clear(&mut self) {
-        self.levels.clear();
+        self.near.take(self.near.first()..=self.near.last(), |_, _| {});
+        self.far.clear();
+        self.len = 0;
+        self.known_to = i64::MIN;
+        self.known_len = 0;
+    }
+
+    /// Becomes these levels, best first. With `is_whole` there are no others; else nothing is known behind the last one.
+    pub(crate) fn load(
+        &mut self,
+        levels: &[Level],
+        is_whole: bool,
+        mut dropped: impl FnMut(Level),
+    ) {
+        self.clear();
+        if let Some(best) = levels.first() {
+            self.near.begin_at(self.rank(best.px).saturating_sub(BEST_AT));
+        }
+        if let Some(last) = levels.last().filter(|_| !is_whole) {
+            self.known_to = self.rank(last.px);
+        }
+        // Worst first: each of the far ones then goes to the end of the list.
+        for &level in levels.iter().rev() {
+            self.set(level).dropped.into_iter().for_each(&mut dropped);
+        }
     }
 
     /// The best level.
     #[must_use]
     pub(crate) fn best(&self) -> Option<Level> {
-        self.levels.last().copied()
+        self.iter().next()
     }
 
     /// The quantity at a price; 0 where no level is held.
     #[must_use]
     pub(crate) fn qty_at(&self, px: Px) -> Qty {
-        let found = self.levels.binary_search_by_key(&self.rank(px), |held| self.rank(held.px));
-        found.map_or(Qty::ZERO, |at| self.levels[at].qty)
+        let rank = self.rank(px);
+        if self.near.covers(rank) {
+            return Qty(self.near.get(rank));
+        }
+        let found = self.far.binary_search_by_key(&rank, |held| self.rank(held.px));
+        found.map_or(Qty::ZERO, |at| self.far[at].qty)
     }
 
     /// Levels from the best on.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Level> + '_ {
-        self.levels.iter().rev().copied()
+    #[must_use]
+    pub(crate) fn iter(&self) -> Descent<'_> {
+        self.descend_from(i64::MAX)
+    }
+
+    /// Levels from the best that is not better than this rank on.
+    #[inline]
+    fn descend_from(&self, rank: i64) -> Descent<'_> {
+        let far_len = match self.far.last() {
+            Some(best) if self.rank(best.px) > rank => {
+                self.far.partition_point(|level| self.rank(level.px) <= rank)
+            }
+            _ => self.far.len(),
+        };
+        Descent { ladder: self, near: self.near.at_or_below(rank), far: &self.far[..far_len] }
     }
 
     /// Whether there is no level.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
-        self.levels.is_empty()
+        self.len == 0
     }
 
-    /// Levels from the best as far as `px`, inclusive, best last.
+    /// Levels held.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Every level as near as this price is known; `None` where all are.
     #[must_use]
-    pub(crate) fn down_to(&self, px: Px) -> &[Level] {
+    pub(crate) fn known_to(&self) -> Option<Px> {
+        (self.known_to > i64::MIN).then(|| self.level(self.known_to, 0).px)
+    }
+
+    /// Levels as near as [`Self::known_to`].
+    #[must_use]
+    pub(crate) fn known_len(&self) -> usize {
+        self.known_len
+    }
+
+    /// Levels from the best as far as `px`, inclusive, best first.
+    pub(crate) fn down_to(&self, px: Px) -> impl Iterator<Item = Level> + '_ {
         let rank = self.rank(px);
-        &self.levels[self.levels.partition_point(|held| self.rank(held.px) < rank)..]
+        self.iter().take_while(move |level| self.rank(level.px) >= rank)
     }
 
     /// Sum of the quantities from the best as far as `px`, inclusive, beginning behind `after`.
     #[must_use]
     pub(crate) fn sum_behind(&self, after: Option<Px>, px: Px) -> i128 {
-        let levels = self.down_to(px);
-        let nearer = after.map_or(0, |after| self.down_to(after).len());
-        levels[..levels.len().saturating_sub(nearer)]
-            .iter()
-            .map(|level| i128::from(level.qty.0))
-            .sum()
+        let from = after.map_or(i64::MAX, |after| self.rank(after).saturating_sub(1));
+        let rank = self.rank(px);
+        let levels = self.descend_from(from).take_while(|level| self.rank(level.px) >= rank);
+        levels.map(|level| i128::from(level.qty.0)).sum()
     }
 
-    /// Whether the levels as far as `px` are the same as another ladder's.
+    /// Whether the levels as far as both know them are the same as another ladder's.
     #[must_use]
-    pub(crate) fn agrees_to(&self, other: &Self, px: Px) -> bool {
-        self.down_to(px) == other.down_to(px)
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        let known_to = self.level(self.known_to.max(other.known_to), 0).px;
+        self.down_to(known_to).eq(other.down_to(known_to))
+    }
+}
+
+/// Levels in order, best first.
+#[derive(Debug, Clone)]
+pub(crate) struct Descent<'a> {
+    ladder: &'a Ladder,
+    /// Rank of the window's next level.
+    near: Option<i64>,
+    /// The list's next one is its last.
+    far: &'a [Level],
+}
+
+impl Iterator for Descent<'_> {
+    type Item = Level;
+
+    #[inline]
+    fn next(&mut self) -> Option<Level> {
+        let near = self
+            .near
+            .filter(|&near| self.far.last().is_none_or(|far| self.ladder.rank(far.px) < near));
+        let Some(rank) = near else {
+            let (&level, rest) = self.far.split_last()?;
+            self.far = rest;
+            return Some(level);
+        };
+        let window = &self.ladder.near;
+        self.near = if rank > window.first() { window.at_or_below(rank - 1) } else { None };
+        Some(self.ladder.level(rank, window.get(rank)))
+    }
+}
+
+/// What a checkpoint holds of a ladder.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    side: Side,
+    capacity: usize,
+    known_to: i64,
+    /// Best first.
+    levels: Vec<Level>,
+}
+
+impl Serialize for Ladder {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { side, capacity, known_to, .. } = *self;
+        Saved { side, capacity, known_to, levels: self.iter().collect() }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ladder {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Saved { side, capacity, known_to, levels } = Saved::deserialize(deserializer)?;
+        if levels.len() > capacity {
+            let found = format_args!("{} levels where {capacity} are allowed", levels.len());
+            return Err(serde::de::Error::custom(found));
+        }
+        // The capacity is reserved once the settings are seen to be this symbol's.
+        let mut ladder = Self::new(side, 0);
+        ladder.capacity = capacity;
+        ladder.load(&levels, true, |_| {});
+        ladder.known_to = known_to;
+        let known = ladder.iter().take_while(|level| ladder.rank(level.px) >= known_to);
+        ladder.known_len = known.count();
+        Ok(ladder)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn naive_set(
-        model: &mut BTreeMap<i64, i64>,
-        rank: i64,
-        qty: i64,
-        capacity: usize,
-    ) -> (i64, Option<i64>) {
-        let before = model.remove(&rank).unwrap_or(0);
-        if qty > 0 {
-            model.insert(rank, qty);
-        }
-        let dropped = (model.len() > capacity).then(|| *model.keys().next().unwrap());
-        if let Some(rank) = dropped {
-            model.remove(&rank);
-        }
-        (before, dropped)
-    }
-
-    proptest! {
-        #[test]
-        fn a_ladder_is_a_sorted_map(
-            changes in proptest::collection::vec((1i64..40, 0i64..4), 1..200),
-            sell in any::<bool>(),
-            bounds in (0i64..42, 0i64..42),
-        ) {
-            let side = if sell { Side::Sell } else { Side::Buy };
-            let sign = if sell { -1 } else { 1 };
-            let mut ladder = Ladder::new(side, 16);
-            let mut model = BTreeMap::new();
-            for (px, qty) in changes {
-                let change = ladder.set(Level { px: Px(px), qty: Qty(qty) });
-                let (before, dropped) = naive_set(&mut model, sign * px, qty, 16);
-                prop_assert_eq!(change.before.0, before);
-                prop_assert_eq!(change.dropped.map(|level| sign * level.px.0), dropped);
-                let held: Vec<_> = ladder.iter().map(|level| (sign * level.px.0, level.qty.0)).collect();
-                let expected: Vec<_> = model.iter().rev().map(|(&rank, &qty)| (rank, qty)).collect();
-                prop_assert_eq!(held, expected);
-                prop_assert_eq!(ladder.best().map(|l| sign * l.px.0), model.keys().next_back().copied());
-                let (a, b) = (sign * bounds.0, sign * bounds.1);
-                let (near, far) = (a.max(b), a.min(b));
-                let expected: i64 = model.iter().filter(|&(&rank, _)| rank < near && rank >= far).map(|(_, q)| q).sum();
-                prop_assert_eq!(ladder.sum_behind(Some(Px(sign * near)), Px(sign * far)), i128::from(expected));
-            }
-        }
-    }
-}
+mod tests;

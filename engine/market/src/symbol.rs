@@ -136,6 +136,8 @@ struct State {
     trade_stream: Option<TradeStream>,
     /// The last one of the counting stream.
     last_trade: Option<LastTrade>,
+    /// Before any trade came, another connection took over or ran beside: its first trade may not be the first one.
+    first_trade_unproven: bool,
     backfill: Backfill,
     /// First row of `ticks` behind the last gap that nothing will fill.
     ticks_valid_from: u64,
@@ -193,6 +195,7 @@ impl State {
             trade_merge: TradeMerge::default(),
             trade_stream: None,
             last_trade: None,
+            first_trade_unproven: false,
             backfill: Backfill::default(),
             ticks_valid_from: 0,
             last_depth_recv: Nanos::UNDEF,
@@ -224,7 +227,7 @@ impl State {
 }
 
 /// Raised with whatever a state holds: a state of another version is refused, not misread.
-const STATE_VERSION: u32 = 6;
+const STATE_VERSION: u32 = 7;
 
 /// What a checkpoint holds of a symbol.
 #[derive(Serialize)]
@@ -591,7 +594,7 @@ mod tests {
         let found = (STATE_VERSION, state.len(), digest(&state));
         assert_eq!(
             found,
-            (6, 8_735, 14_607_425_557_038_559_775),
+            (7, 8_780, 10_443_369_602_100_706_107),
             "raise STATE_VERSION where a field came, went or changed"
         );
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use cobring_types::{Px, Qty, Quote};
+use cobring_types::{Px, Qty, Quote, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
@@ -101,8 +101,7 @@ impl Quotes {
 /// The book's best levels as a quote.
 #[must_use]
 pub(crate) fn best_of(book: &Book, update_id: u64) -> Option<Quote> {
-    let bid = book.side(cobring_types::Side::Buy).best()?;
-    let ask = book.side(cobring_types::Side::Sell).best()?;
+    let (bid, ask) = (book.best(Side::Buy)?, book.best(Side::Sell)?);
     Some(Quote { update_id, bid_px: bid.px, bid_qty: bid.qty, ask_px: ask.px, ask_qty: ask.qty })
 }
 

@@ -580,6 +580,37 @@ fn a_history_is_there_within_ten_seconds_without_a_trade() {
 }
 
 #[test]
+fn the_first_trade_of_a_second_connection_proves_no_bar_before_it() {
+    for second in [false, true] {
+        let mut driver = Driver::new(300, false);
+        driver.link(true);
+        driver.advance(10 * S);
+        let begun = driver.market.windows().candles[0].done();
+        driver.delay = -1;
+        // On its way on the first connection, which delivers no more.
+        driver.linked = false;
+        driver.trade(LISTED_PX + 7, 1, true, false);
+        driver.linked = true;
+        driver.advance(S);
+        if second {
+            let (connection, scope) = (1, LinkScope::ALL);
+            driver.event(&Event::Control(Control::LinkUp { connection, scope }));
+        }
+        driver.advance(S);
+        driver.trade(LISTED_PX + 9, 1, true, false);
+        let seconds = &driver.market.windows().candles[0];
+        assert!(seconds.done() > begun);
+        for row in (begun..seconds.done()).map(|index| seconds.get(index).unwrap()) {
+            assert_eq!(row.flags & CANDLE_INCOMPLETE != 0, second, "{row:?}");
+        }
+        driver.delay = 300 * MS;
+        driver.asked = None;
+        driver.advance(5 * S);
+        driver.check(BarInterval::Second).unwrap();
+    }
+}
+
+#[test]
 fn without_answers_own_bars_begin_after_half_a_minute() {
     let mut driver = Driver::new(-1, false);
     driver.link(true);

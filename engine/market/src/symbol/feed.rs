@@ -299,12 +299,12 @@ impl SymbolMarket {
         trade: &Trade,
         dirty: &mut Dirty,
     ) -> Publish {
-        // Bars that began before the first trade may lack trades that nothing tells of.
-        let is_first = self.state.last_trade.is_none() && self.state.history.is_running();
-        if is_first {
-            self.state.candles[0].suspect_all();
-        }
         let mut lost_since = None;
+        // Bars that began before the first trade may lack trades that no id tells of.
+        if self.state.last_trade.is_none() && self.state.history.is_running() {
+            self.state.candles[0].suspect_all();
+            lost_since = self.state.first_trade_unproven.then_some(Nanos(0));
+        }
         let mut ids_since = trade.ts_trade;
         if let Some(last) = self.state.last_trade {
             let is_old = trade.last_id <= last.id;
@@ -435,6 +435,8 @@ impl SymbolMarket {
             state.depth_watch.on_link(ts_recv);
         }
         if scope.carries(LinkScope::TRADE) {
+            state.first_trade_unproven |=
+                state.last_trade.is_none() && state.links.count(LinkScope::TRADE) > 1;
             state.trade_watch = TradeWatch::default();
             if self.config.klines {
                 state.history.on_link_up(ts_recv, !state.candles[0].is_empty());

@@ -7,7 +7,6 @@ use super::{
     BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, PIVOT_LEVELS, Px, Quote,
     STUDIED_INTERVALS, Side, SymbolMarket, Trigger, UNBOUNDED, best_of, imbalance, place,
 };
-use crate::book::Book;
 use crate::config::RequiredRows;
 use crate::ladder::Ladder;
 use crate::pivot_bounds::BoundsTracker;
@@ -89,9 +88,9 @@ impl SymbolMarket {
         write_levels(&mut block.asks, book.side(Side::Sell), instrument);
         let held = !book.side(Side::Buy).is_empty() || !book.side(Side::Sell).is_empty();
         let known_levels =
-            |side: Side, to| u32::try_from(book.side(side).down_to(to).len()).unwrap_or(u32::MAX);
-        block.levels_known_bid = known_levels(Side::Buy, book.bid_known_to());
-        block.levels_known_ask = known_levels(Side::Sell, book.ask_known_to());
+            |side: Side| u32::try_from(book.side(side).known_len()).unwrap_or(u32::MAX);
+        block.levels_known_bid = known_levels(Side::Buy);
+        block.levels_known_ask = known_levels(Side::Sell);
         (block.bid_known_to, block.ask_known_to) = match (held, book.ask_known_to()) {
             (false, _) => (f64::NAN, f64::NAN),
             (true, UNBOUNDED) => (instrument.px_f64(book.bid_known_to()), f64::INFINITY),
@@ -123,7 +122,7 @@ impl SymbolMarket {
         };
         let (known_first, known_last) = book.known_buckets();
         let buckets = book.buckets();
-        let (bid, ask) = sum_within(book, centre, imbalance_radius);
+        let (bid, ask) = book.sums_within(imbalance_radius);
         let (near_bid, near_ask) = book.near_sums();
         head.imbalance.imbalance = imbalance(bid, ask);
         head.imbalance.imbalance_px = imbalance(near_bid, near_ask);
@@ -392,12 +391,6 @@ fn younger(one: Nanos, other: Nanos) -> Nanos {
         (Some(_), None) => one,
         (None, _) => other,
     }
-}
-
-fn sum_within(book: &Book, centre: i64, radius: i64) -> (i128, i128) {
-    (centre - radius..=centre + radius)
-        .map(|bucket| book.buckets().get(bucket))
-        .fold((0, 0), |(bid, ask), (b, a)| (bid + b, ask + a))
 }
 
 fn write_levels(block: &mut [[f64; 2]; BOOK_LEVELS], ladder: &Ladder, instrument: &Instrument) {

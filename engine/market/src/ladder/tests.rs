@@ -1,0 +1,118 @@
+//! A ladder against a sorted map, with prices that leave its window and come back.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Ranks and quantities, and what is known of them.
+#[derive(Default)]
+struct Naive {
+    levels: BTreeMap<i64, i64>,
+    known_to: Option<i64>,
+}
+
+impl Naive {
+    fn set(&mut self, rank: i64, qty: i64, capacity: usize) -> (i64, Option<i64>) {
+        let before = self.levels.remove(&rank).unwrap_or(0);
+        if qty > 0 {
+            self.levels.insert(rank, qty);
+        }
+        let dropped = (self.levels.len() > capacity).then(|| *self.levels.keys().next().unwrap());
+        if let Some(rank) = dropped {
+            self.levels.remove(&rank);
+            self.known_to = self.known_to.max(Some(rank + 1));
+        }
+        (before, dropped)
+    }
+}
+
+/// Prices near each other, some a window's width apart, some at the ends of what a price can be.
+fn distance() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        8 => 0i64..40,
+        2 => 0i64..4 * TICKS,
+        1 => prop_oneof![Just(i64::MAX - 100), Just(TICKS - 1), Just(TICKS), Just(2 * TICKS)],
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_ladder_is_a_sorted_map(
+        base in prop_oneof![Just(1i64), Just(100_000), 1i64..10_000_000],
+        events in proptest::collection::vec(
+            (proptest::collection::vec((distance(), 0i64..4), 1..10), -TICKS..TICKS), 1..40),
+        sell in any::<bool>(),
+        capacity in prop_oneof![Just(16usize), Just(1_000)],
+        bounds in (distance(), distance()),
+    ) {
+        let side = if sell { Side::Sell } else { Side::Buy };
+        let sign = if sell { -1 } else { 1 };
+        let mut ladder = Ladder::new(side, capacity);
+        let mut model = Naive::default();
+        let mut base = base;
+        for (changes, drift) in events {
+            base = (base + drift).max(1);
+            for (distance, qty) in changes {
+                let px = base.saturating_add(distance);
+                let change = ladder.set(Level { px: Px(px), qty: Qty(qty) });
+                let (before, dropped) = model.set(sign * px, qty, capacity);
+                prop_assert_eq!(change.before.0, before);
+                prop_assert_eq!(change.dropped.map(|level| sign * level.px.0), dropped);
+                prop_assert_eq!(ladder.qty_at(Px(px)).0, model.levels.get(&(sign * px)).copied().unwrap_or(0));
+                prop_assert_eq!(ladder.best().map(|l| sign * l.px.0), model.levels.keys().next_back().copied());
+            }
+            ladder.follow();
+            let held: Vec<_> = ladder.iter().map(|level| (sign * level.px.0, level.qty.0)).collect();
+            let expected: Vec<_> = model.levels.iter().rev().map(|(&rank, &qty)| (rank, qty)).collect();
+            prop_assert_eq!(&held, &expected);
+            prop_assert_eq!(ladder.len(), expected.len());
+            prop_assert_eq!(ladder.is_empty(), expected.is_empty());
+            let known_to = model.known_to.unwrap_or(i64::MIN);
+            prop_assert_eq!(ladder.known_to().map(|px| sign * px.0), model.known_to);
+            prop_assert_eq!(ladder.known_len(), model.levels.range(known_to..).count());
+            let (a, b) = (sign * base.saturating_add(bounds.0), sign * base.saturating_add(bounds.1));
+            let (near, far) = (a.max(b), a.min(b));
+            let expected: i128 = model.levels.range(far..near).map(|(_, &q)| i128::from(q)).sum();
+            prop_assert_eq!(ladder.sum_behind(Some(Px(sign * near)), Px(sign * far)), expected);
+        }
+        let bytes = postcard::to_allocvec(&ladder).unwrap();
+        let restored: Ladder = postcard::from_bytes(&bytes).unwrap();
+        prop_assert!(restored.iter().eq(ladder.iter()));
+        prop_assert_eq!((restored.known_to(), restored.known_len()), (ladder.known_to(), ladder.known_len()));
+        prop_assert_eq!((restored.len(), restored.side), (ladder.len(), ladder.side));
+        ladder.clear();
+        prop_assert!(ladder.is_empty() && ladder.iter().next().is_none());
+    }
+}
+
+#[test]
+fn a_jump_of_the_price_takes_all_levels_along() {
+    let mut ladder = Ladder::new(Side::Buy, 10_000);
+    let levels: Vec<Level> =
+        (0..5_000).map(|at| Level { px: Px(1_000_000 - 7 * at), qty: Qty(at + 1) }).collect();
+    ladder.load(&levels, false, |_| {});
+    assert_eq!((ladder.known_len(), ladder.known_to()), (5_000, Some(Px(1_000_000 - 7 * 4_999))));
+    for px in [9_000_000, 20, 1_030_000] {
+        ladder.set(Level { px: Px(px), qty: Qty(1) });
+        ladder.follow();
+        let before: Vec<Level> = ladder.iter().collect();
+        assert!(before.is_sorted_by(|a, b| a.px > b.px));
+        assert!(levels.iter().all(|level| ladder.qty_at(level.px) == level.qty));
+        if px != 20 {
+            assert_eq!(before[0].px, Px(px));
+            ladder.set(Level { px: Px(px), qty: Qty(0) });
+            ladder.follow();
+        }
+    }
+    assert_eq!(ladder.len(), 5_001);
+}
+
+#[test]
+fn a_list_of_more_levels_than_allowed_is_refused() {
+    let levels = vec![Level { px: Px(1), qty: Qty(1) }, Level { px: Px(2), qty: Qty(1) }];
+    let saved = Saved { side: Side::Buy, capacity: 1, known_to: 0, levels };
+    let bytes = postcard::to_allocvec(&saved).unwrap();
+    assert!(postcard::from_bytes::<Ladder>(&bytes).is_err());
+}
