@@ -66,6 +66,9 @@ enum Command {
         /// A JSON object a line, which is the only way.
         #[arg(long)]
         jsonl: bool,
+        /// Only figures whose names begin with this.
+        #[arg(long, default_value = "", value_name = "PREFIX")]
+        only: String,
     },
     /// What a reader of the bench does.
     #[command(hide = true)]
@@ -86,7 +89,7 @@ fn main() -> ExitCode {
             publish::run(json).and_then(|()| readers::run(rounds, json))
         }
         #[cfg(feature = "peers")]
-        Command::Peers { files, jsonl: _ } => peers::run(&files),
+        Command::Peers { files, jsonl: _, only } => peers::run(&files, &only),
         Command::Read { dir, until } => readers::read(&dir, until),
     };
     match result {

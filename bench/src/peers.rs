@@ -54,8 +54,12 @@ struct Times {
 }
 
 impl<M: Message> Comparison<'_, M> {
-    /// Checks the answers, times both in turns and prints a line for the mean and one for p99.
-    pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+    /// Checks the answers, times both in turns and prints a line for the mean and one for p99; nothing where the figure's
+    /// name does not begin with `only`.
+    pub(crate) fn run(self, only: &str) -> Result<(), Box<dyn Error>> {
+        if !self.figure.starts_with(only) {
+            return Ok(());
+        }
         let Self { figure, peer, goal, items_each, messages, ours, theirs } = self;
         for (at, message) in messages.iter().enumerate() {
             let (found, wanted) = (ours(message), theirs(message));
@@ -124,7 +128,7 @@ fn elapsed_ns(began: Instant) -> u64 {
 }
 
 /// All comparisons.
-pub(crate) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
-    json::run(files)?;
-    book::run(files)
+pub(crate) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
+    json::run(files, only)?;
+    book::run(files, only)
 }

@@ -243,7 +243,7 @@ fn parsed(levels: &[(String, String)]) -> Result<Vec<(f64, f64)>, std::num::Pars
     levels.iter().map(|(px, qty)| Ok((px.parse()?, qty.parse()?))).collect()
 }
 
-pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     let inputs = load(files)?;
     let Inputs { instruments, shapes, starts, updates } = &inputs;
     let levels = updates.iter().map(|update| update.bids.len() + update.asks.len()).sum::<usize>();
@@ -264,7 +264,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
         ours: &mut |update| books[update.symbol].apply(&update.bids, &update.asks)[1],
         theirs: &mut |update| maps[update.symbol].apply(&update.bids, &update.asks),
     }
-    .run()?;
+    .run(only)?;
     let mut books = ours();
     let started: Vec<[Vec<(f64, f64)>; 2]> = instruments
         .iter()
@@ -291,7 +291,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
             apply_floats(&mut vectors[update.symbol], &update.bid_floats, &update.ask_floats)
         },
     }
-    .run()?;
+    .run(only)?;
     let mut books = ours();
     let mut decoder = Decoder::with_kernel(instruments.clone(), Some(Kernel::best()));
     let mut hash_maps: Vec<HashMapMarketDepth> = Vec::new();
@@ -326,5 +326,5 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
             apply_floats(&mut hash_maps[update.symbol], &bids, &asks)
         },
     }
-    .run()
+    .run(only)
 }

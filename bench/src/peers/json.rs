@@ -161,7 +161,7 @@ const KERNELS: [(Kernel, &str, &str, f64); 3] = [
 ];
 const TRADE_GOAL: f64 = 8.0;
 
-pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     let (depth, trades) = (load(files, "@depth")?, load(files, "@trade")?);
     let mut tape = TapeWalk::new();
     let (mut scratch, mut buffers) = (Vec::with_capacity(1 << 20), Buffers::new(1 << 20));
@@ -179,7 +179,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
             ours: &mut |bytes| ours(&mut decoder, bytes),
             theirs: &mut |bytes| tape.depth(bytes),
         }
-        .run()?;
+        .run(only)?;
         Comparison {
             figure: trade_figure,
             peer: "simd-json typed",
@@ -197,7 +197,7 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
                 read.map_or(u64::MAX, |combined| of_trade(&combined.data))
             },
         }
-        .run()?;
+        .run(only)?;
     }
     let mut decoder = decoder(Kernel::best())?;
     Comparison {
@@ -212,5 +212,5 @@ pub(super) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
             read.map_or(u64::MAX, |combined| of_depth(&combined.data))
         },
     }
-    .run()
+    .run(only)
 }
