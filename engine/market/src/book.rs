@@ -103,33 +103,31 @@ impl Book {
     /// Applies the levels of a whole event.
     pub fn apply(&mut self, bids: &[Level], asks: &[Level]) {
         let Self { buckets, near, .. } = self;
-        let mut dropped = 0;
-        let NearSums { bid_floor, ask_ceiling, bid, ask } = near;
+        // Without sums every level is beyond.
+        let floor = near.bid_floor.unwrap_or(Px(i64::MAX));
+        let ceiling = near.ask_ceiling.unwrap_or(Px(i64::MIN));
+        let (mut near_bid, mut near_ask, mut dropped) = (0, 0, 0);
         for &level in bids {
             dropped += apply_level(&mut self.bids, level, |px, difference| {
                 buckets.add(Side::Buy, px, difference);
-                if bid_floor.is_some_and(|floor| px >= floor) {
-                    *bid += i128::from(difference);
-                }
+                near_bid += i128::from(if px >= floor { difference } else { 0 });
             });
         }
         for &level in asks {
             dropped += apply_level(&mut self.asks, level, |px, difference| {
                 buckets.add(Side::Sell, px, difference);
-                if ask_ceiling.is_some_and(|ceiling| px <= ceiling) {
-                    *ask += i128::from(difference);
-                }
+                near_ask += i128::from(if px <= ceiling { difference } else { 0 });
             });
         }
+        near.bid += near_bid;
+        near.ask += near_ask;
         self.levels_dropped += dropped;
         self.settle();
     }
 
     /// Moves buckets and sums along with the mid, after a whole event.
     fn settle(&mut self) {
-        self.bids.follow();
-        self.asks.follow();
-        self.best = [self.bids.best(), self.asks.best()];
+        self.best = [self.bids.follow(), self.asks.follow()];
         let Some(mid_half_ticks) = self.mid_half_ticks() else { return };
         let centre = self.bucket_of_half_ticks(mid_half_ticks);
         if !self.buckets.covers(centre) {
@@ -254,7 +252,7 @@ impl Book {
 }
 
 /// Sets a level and accounts what that changed; tells how many levels gave way.
-#[inline]
+#[inline(always)]
 fn apply_level(ladder: &mut Ladder, level: Level, mut account: impl FnMut(Px, i64)) -> u64 {
     let change = ladder.set(level);
     // Quantities are not negative, so that the difference fits.

@@ -86,7 +86,7 @@ impl Ladder {
     }
 
     /// Sets a level's quantity; 0 removes it, and removing an unknown level is normal.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set(&mut self, level: Level) -> Change {
         let rank = self.rank(level.px);
         let before = if self.near.covers(rank) {
@@ -94,21 +94,11 @@ impl Ladder {
         } else {
             self.set_far(rank, level)
         };
-        let mut dropped = None;
-        match (before == 0, level.qty.0 == 0) {
-            (true, false) => {
-                self.len += 1;
-                self.known_len += usize::from(rank >= self.known_to);
-                if self.len > self.capacity {
-                    dropped = self.drop_worst();
-                }
-            }
-            (false, true) => {
-                self.len -= 1;
-                self.known_len -= usize::from(rank >= self.known_to);
-            }
-            _ => {}
-        }
+        let (was, is) = (usize::from(before != 0), usize::from(level.qty.0 != 0));
+        let is_known = usize::from(rank >= self.known_to);
+        self.len = self.len + is - was;
+        self.known_len = self.known_len + (is & is_known) - (was & is_known);
+        let dropped = if self.len > self.capacity { self.drop_worst() } else { None };
         Change { before: Qty(before), dropped }
     }
 
@@ -159,14 +149,15 @@ impl Ladder {
         Some(dropped)
     }
 
-    /// Moves the window so that most changes will fall into it. To be called between whole events.
+    /// The best level; moves the window so that most changes will fall into it. To be called between whole events.
     #[inline]
-    pub(crate) fn follow(&mut self) {
-        let Some(best) = self.best() else { return };
+    pub(crate) fn follow(&mut self) -> Option<Level> {
+        let best = self.best()?;
         let rank = self.rank(best.px);
         if !BEST_WITHIN.contains(&rank.wrapping_sub(self.near.first())) {
             self.move_to(rank.saturating_sub(BEST_AT));
         }
+        Some(best)
     }
 
     #[cold]

@@ -83,11 +83,7 @@ impl TickWindow {
         debug_assert!(self.covers(rank));
         let place = Self::place(rank);
         let before = std::mem::replace(&mut self.qty[place], qty);
-        match (before == 0, qty == 0) {
-            (true, false) => self.occupied.insert(place),
-            (false, true) => self.occupied.remove(place),
-            _ => {}
-        }
+        self.occupied.put(place, qty != 0);
         before
     }
 
@@ -141,24 +137,13 @@ impl TickWindow {
 }
 
 impl Occupied {
+    /// Without a branch: whether a level comes, goes or stays is nothing that a processor can foresee.
     #[inline]
-    fn insert(&mut self, tick: usize) {
+    fn put(&mut self, tick: usize, is_there: bool) {
         let (word, group) = (tick / 64, tick / 64 / 64);
-        self.ticks[word] |= 1 << (tick % 64);
-        self.words[group] |= 1 << (word % 64);
-        self.groups |= 1 << group;
-    }
-
-    #[inline]
-    fn remove(&mut self, tick: usize) {
-        let (word, group) = (tick / 64, tick / 64 / 64);
-        self.ticks[word] &= !(1 << (tick % 64));
-        if self.ticks[word] == 0 {
-            self.words[group] &= !(1 << (word % 64));
-            if self.words[group] == 0 {
-                self.groups &= !(1 << group);
-            }
-        }
+        put_bit(&mut self.ticks[word], tick % 64, is_there);
+        put_bit(&mut self.words[group], word % 64, self.ticks[word] != 0);
+        put_bit(&mut self.groups, group, self.words[group] != 0);
     }
 
     #[inline]
@@ -192,6 +177,11 @@ impl Occupied {
         };
         Some(word * 64 + lowest(self.ticks[word])?)
     }
+}
+
+#[inline]
+fn put_bit(bits: &mut u64, bit: usize, is_set: bool) {
+    *bits = (*bits & !(1 << bit)) | (u64::from(is_set) << bit);
 }
 
 /// Bits 0 to `bit`.
