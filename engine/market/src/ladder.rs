@@ -85,6 +85,14 @@ impl Ladder {
         Level { px: Px(rank.wrapping_mul(self.sign())), qty: Qty(qty) }
     }
 
+    /// Reads the places of these levels, which are about to be set: their cache lines then come all at once, not one after
+    /// the other.
+    #[inline]
+    pub(crate) fn touch(&self, levels: &[Level]) {
+        let touched = levels.iter().fold(0, |sum, level| sum ^ self.near.touch(self.rank(level.px)));
+        std::hint::black_box(touched);
+    }
+
     /// Sets a level's quantity; 0 removes it, and removing an unknown level is normal.
     #[inline(always)]
     pub(crate) fn set(&mut self, level: Level) -> Change {

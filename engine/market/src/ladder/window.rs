@@ -77,6 +77,12 @@ impl TickWindow {
         self.qty[Self::place(rank)]
     }
 
+    /// Some quantity: that of the rank, where it is inside.
+    #[inline]
+    pub(super) fn touch(&self, rank: i64) -> i64 {
+        self.qty[Self::place(rank)]
+    }
+
     /// Sets the quantity at a rank inside, and tells the one before.
     #[inline]
     pub(super) fn set(&mut self, rank: i64, qty: i64) -> i64 {
