@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use cobring_market::{GRID, SymbolConfig};
 use cobring_pipeline::config::Config;
 use cobring_pipeline::fold::Fold;
 use cobring_pipeline::idle::Idle;
@@ -12,33 +13,57 @@ use cobring_pipeline::recording::Recording;
 use cobring_pipeline::replay::{self, ReplaySetup, private_folds};
 use cobring_pipeline::sequencer::Sequencer;
 use cobring_pipeline::stages::{Layout, StagedSetup, Stages};
-use cobring_types::{Input, InputKind, Nanos, Symbol, SymbolIndex};
+use cobring_types::{Input, InputKind, Nanos, Stamp, Symbol, SymbolIndex};
 use cobring_venue::binance::Decoder;
 use hdrhistogram::Histogram;
 use serde_json::json;
 
 /// One message, ready to be folded.
-struct Message {
-    ts_recv: Nanos,
-    kind: Kind,
-    symbol: SymbolIndex,
-    bytes: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) ts_recv: Nanos,
+    pub(crate) kind: Kind,
+    pub(crate) symbol: SymbolIndex,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Message {
+    /// As ingest hands it on; only an answer to a request says whose it is.
+    pub(crate) fn input(&self, stamp: Stamp) -> Input<'_> {
+        let (kind, symbol) = match self.kind {
+            Kind::Snapshot => (InputKind::RestDepth, self.symbol),
+            _ => (InputKind::Text, SymbolIndex::NONE),
+        };
+        Input {
+            stamp,
+            kind,
+            symbol,
+            connection: 0,
+            aux: 0,
+            ts_aux: Nanos::UNDEF,
+            bytes: &self.bytes,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Depth,
     Quote,
     Trade,
     Snapshot,
+    /// No message.
+    Timers,
 }
 
-const KINDS: [(Kind, &str); 4] = [
+const KINDS: [(Kind, &str); 5] = [
     (Kind::Depth, "depth"),
     (Kind::Quote, "bookTicker"),
     (Kind::Trade, "trade"),
     (Kind::Snapshot, "snapshot"),
+    (Kind::Timers, "timers"),
 ];
+/// The place of the timers between two messages, of all symbols.
+const TIMERS: usize = 4;
 
 /// Checks that the timed path publishes what a replay publishes, then times it.
 pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<dyn Error>> {
@@ -57,7 +82,7 @@ pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<
         log_dir: None,
     };
     let (expected, ()) = replay::replay(replay::open(files)?, &setup, (), |_, _| {})?;
-    let messages = load(files, &setup)?;
+    let messages = load(files, &setup.symbols)?;
     let mut histograms: Vec<Histogram<u64>> = Vec::new();
     for _ in KINDS {
         histograms.push(Histogram::new_with_bounds(1, 1_000_000_000, 3)?);
@@ -70,25 +95,19 @@ pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<
         let mut stages =
             Stages::new(Layout::Fused, &setup.staged, Decoder::new(instruments), fold, None);
         let mut sequencer = Sequencer::default();
+        let mut last_timer = Nanos(i64::MIN);
         for message in &messages {
+            // A live run folds timers when they are due, not when the next message comes.
+            let began = Instant::now();
+            stages.try_watermark(message.ts_recv)?;
+            let elapsed_ns = u64::try_from(began.elapsed().as_nanos())?;
+            let timer = message.ts_recv.floor_to(GRID);
+            if timer > std::mem::replace(&mut last_timer, timer) && !hashed {
+                histograms[TIMERS].saturating_record(elapsed_ns);
+            }
             let began = Instant::now();
             let stamp = sequencer.stamp(message.ts_recv, Nanos::UNDEF);
-            let kind =
-                if message.kind == Kind::Snapshot { InputKind::RestDepth } else { InputKind::Text };
-            let input = Input {
-                stamp,
-                kind,
-                symbol: if kind == InputKind::RestDepth {
-                    message.symbol
-                } else {
-                    SymbolIndex::NONE
-                },
-                connection: 0,
-                aux: 0,
-                ts_aux: Nanos::UNDEF,
-                bytes: &message.bytes,
-            };
-            stages.try_input(&input, |_| {})?;
+            stages.try_input(&message.input(stamp), |_| {})?;
             let elapsed_ns = u64::try_from(began.elapsed().as_nanos())?;
             if !hashed {
                 let at =
@@ -111,8 +130,11 @@ pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<
     Ok(())
 }
 
-fn load(files: &[PathBuf], setup: &ReplaySetup) -> Result<Vec<Message>, Box<dyn Error>> {
-    let names: Vec<Symbol> = setup.symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
+pub(crate) fn load(
+    files: &[PathBuf],
+    symbols: &[SymbolConfig],
+) -> Result<Vec<Message>, Box<dyn Error>> {
+    let names: Vec<Symbol> = symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
     let mut recording = Recording::open(files)?;
     let mut messages = Vec::new();
     while let Some(line) = recording.next()? {

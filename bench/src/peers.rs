@@ -3,6 +3,7 @@
 //! Each peer does at least what its figure's name says and no more; answers are compared before anything is timed.
 
 mod book;
+mod frame;
 mod json;
 
 use std::error::Error;
@@ -69,26 +70,47 @@ impl<M: Message> Comparison<'_, M> {
             }
         }
         let rounds: Vec<_> = (0..ROUNDS).map(|_| round(messages, ours, theirs)).collect();
-        let median = |of: fn(&[Times; 2]) -> f64| {
-            let mut values: Vec<f64> = rounds.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        let mean = (median(|round| round[0].mean), median(|round| round[1].mean));
-        let p99 = (median(|round| round[0].p99), median(|round| round[1].p99));
-        let mut out = io::stdout().lock();
-        for (name, (ours_ns, peer_ns)) in
-            [(figure.to_owned(), mean), (format!("{figure}_p99"), p99)]
-        {
-            let rounded = |value: f64| (value * 100.0).round() / 100.0;
-            let (ours_ns, peer_ns) = (ours_ns / items_each, peer_ns / items_each);
-            let line = json!({
-                "figure": name, "peer": peer, "ours_ns": rounded(ours_ns), "peer_ns": rounded(peer_ns),
-                "ratio": rounded(peer_ns / ours_ns), "goal": goal,
-            });
-            writeln!(out, "{line}")?;
-        }
-        Ok(())
+        let of_item =
+            |times: Times| Times { mean: times.mean / items_each, p99: times.p99 / items_each };
+        let rounds: Vec<_> = rounds.iter().map(|round| round.map(of_item)).collect();
+        print_medians(figure, peer, goal, &rounds)
+    }
+}
+
+/// A line for the mean and one for p99: medians over the rounds of ours and the peer's.
+fn print_medians(
+    figure: &str,
+    peer: &str,
+    goal: Option<f64>,
+    rounds: &[[Times; 2]],
+) -> Result<(), Box<dyn Error>> {
+    let median = |of: fn(&[Times; 2]) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let mean = (median(|round| round[0].mean), median(|round| round[1].mean));
+    let p99 = (median(|round| round[0].p99), median(|round| round[1].p99));
+    let mut out = io::stdout().lock();
+    for (name, (ours_ns, peer_ns)) in [(figure.to_owned(), mean), (format!("{figure}_p99"), p99)] {
+        let rounded = |value: f64| (value * 100.0).round() / 100.0;
+        let line = json!({
+            "figure": name, "peer": peer, "ours_ns": rounded(ours_ns), "peer_ns": rounded(peer_ns),
+            "ratio": rounded(peer_ns / ours_ns), "goal": goal,
+        });
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+impl Times {
+    /// Of times taken one by one.
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    fn of(mut each: Vec<u64>) -> Self {
+        let mean = each.iter().sum::<u64>() as f64 / each.len().max(1) as f64;
+        let at = each.len() * 99 / 100;
+        let (_, p99, _) = each.select_nth_unstable(at);
+        Self { mean, p99: *p99 as f64 }
     }
 }
 
@@ -115,10 +137,9 @@ fn round<M: Message>(messages: &[M], ours: Side<'_, M>, theirs: Side<'_, M>) -> 
         }
     }
     let [ours, theirs] = each;
-    let times = |total: u64, mut each: Vec<u64>| {
-        let at = each.len() * 99 / 100;
-        let (_, p99, _) = each.select_nth_unstable(at);
-        Times { mean: total as f64 / messages.len() as f64, p99: *p99 as f64 }
+    let times = |total: u64, each: Vec<u64>| Times {
+        mean: total as f64 / messages.len() as f64,
+        ..Times::of(each)
     };
     [times(totals[0], ours), times(totals[1], theirs)]
 }
@@ -130,5 +151,6 @@ fn elapsed_ns(began: Instant) -> u64 {
 /// All comparisons.
 pub(crate) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     json::run(files, only)?;
-    book::run(files, only)
+    book::run(files, only)?;
+    frame::run(files, only)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cobring_json::scan::Kernel;
 use cobring_pipeline::recording::Recording;
-use cobring_types::{Event, Input, InputKind, Instrument, Nanos, Stamp, SymbolIndex};
+use cobring_types::{Event, Input, InputKind, Instrument, Nanos, Side, Stamp, SymbolIndex};
 use cobring_venue::binance::Decoder;
 use serde::Deserialize;
 use simd_json::{Buffers, Node, StaticNode, Tape};
@@ -20,14 +20,14 @@ pub(super) fn mix(sum: u64, first: u64, second: u64) -> u64 {
 }
 
 /// A price or quantity of eight decimals as others read it, to units of 10^-8.
-fn units(text: &str) -> u64 {
+pub(super) fn units(text: &str) -> u64 {
     text.bytes().filter(|&byte| byte != b'.').fold(0, |value, byte| {
         value.wrapping_mul(10).wrapping_add(u64::from(byte.wrapping_sub(b'0')))
     })
 }
 
 /// Units of 10^-8 to ticks of 0.01.
-const TICK_UNITS: u64 = 1_000_000;
+pub(super) const TICK_UNITS: u64 = 1_000_000;
 
 fn load(files: &[PathBuf], stream: &str) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     let mut recording = Recording::open(files)?;
@@ -69,14 +69,14 @@ fn ours(decoder: &mut Decoder, bytes: &[u8]) -> u64 {
 }
 
 /// simd-json's tape, walked; all buffers are kept.
-struct TapeWalk {
+pub(super) struct TapeWalk {
     scratch: Vec<u8>,
     buffers: Buffers,
     tape: Tape<'static>,
 }
 
 impl TapeWalk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             scratch: Vec::with_capacity(1 << 20),
             buffers: Buffers::new(1 << 20),
@@ -84,33 +84,36 @@ impl TapeWalk {
         }
     }
 
-    fn depth(&mut self, bytes: &[u8]) -> u64 {
+    /// Hands out each level in ticks and units; the last update id.
+    pub(super) fn depth(&mut self, bytes: &[u8], level: impl FnMut(Side, i64, i64)) -> u64 {
         self.scratch.clear();
         self.scratch.extend_from_slice(bytes);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let filled = simd_json::fill_tape(&mut self.scratch, &mut self.buffers, &mut tape);
-        let sum = if filled.is_ok() { walk(&tape.0) } else { u64::MAX };
+        let last_update_id = if filled.is_ok() { walk(&tape.0, level) } else { u64::MAX };
         self.tape = tape.reset();
-        sum
+        last_update_id
     }
 }
 
 /// Keys and scalars of objects in a row, arrays of pairs where a key is `b` or `a`.
-fn walk(nodes: &[Node<'_>]) -> u64 {
-    let (mut sum, mut last_update_id, mut at) = (0, 0, 0);
+fn walk(nodes: &[Node<'_>], mut level: impl FnMut(Side, i64, i64)) -> u64 {
+    let (mut last_update_id, mut at) = (0, 0);
     while at + 1 < nodes.len() {
         match (&nodes[at], &nodes[at + 1]) {
             (Node::String("u"), Node::Static(StaticNode::U64(id))) => {
                 last_update_id = *id;
                 at += 2;
             }
-            (Node::String("b" | "a"), Node::Array { len, .. }) => {
+            (Node::String(side @ ("b" | "a")), Node::Array { len, .. }) => {
+                let side = if *side == "b" { Side::Buy } else { Side::Sell };
                 at += 2;
                 for _ in 0..*len {
                     if let (Some(Node::String(px)), Some(Node::String(qty))) =
                         (nodes.get(at + 1), nodes.get(at + 2))
                     {
-                        sum = mix(sum, units(px) / TICK_UNITS, units(qty));
+                        let ticks = units(px) / TICK_UNITS;
+                        level(side, ticks.cast_signed(), units(qty).cast_signed());
                     }
                     at += 3;
                 }
@@ -119,7 +122,7 @@ fn walk(nodes: &[Node<'_>]) -> u64 {
             _ => at += 1,
         }
     }
-    mix(sum, last_update_id, 0)
+    last_update_id
 }
 
 #[derive(Deserialize)]
@@ -177,7 +180,13 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
             items_each: 1.0,
             messages: &depth,
             ours: &mut |bytes| ours(&mut decoder, bytes),
-            theirs: &mut |bytes| tape.depth(bytes),
+            theirs: &mut |bytes| {
+                let mut sum = 0;
+                let last_update_id = tape.depth(bytes, |_, px, qty| {
+                    sum = mix(sum, px.cast_unsigned(), qty.cast_unsigned());
+                });
+                mix(sum, last_update_id, 0)
+            },
         }
         .run(only)?;
         Comparison {

@@ -22,6 +22,8 @@ struct Sliding<E, S> {
     windows: [(u64, S); 4],
     /// Receive time of the last entry that gave way before its time.
     truncated: Nanos,
+    /// Since the block was written.
+    changed: bool,
 }
 
 /// What a window sums.
@@ -37,6 +39,7 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
             gone: 0,
             windows: [(0, S::default()); 4],
             truncated: Nanos::UNDEF,
+            changed: true,
         }
     }
 
@@ -48,6 +51,7 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
         if self.entries.len() == ENTRIES_MAX {
             self.drop_front();
         }
+        self.changed = true;
         self.entries.push_back((ts, entry));
         for (_, sums) in &mut self.windows {
             sums.add(&entry);
@@ -79,6 +83,7 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
                 }
                 sums.remove(entry);
                 *oldest += 1;
+                self.changed = true;
             }
         }
         while self.gone < self.windows[3].0 {
@@ -93,6 +98,7 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
     }
 
     fn clear(&mut self) {
+        self.changed = true;
         self.gone += self.entries.len() as u64;
         self.entries.clear();
         self.windows = [(self.gone, S::default()); 4];
@@ -224,10 +230,21 @@ impl Flow {
         self.trades.is_whole(t) && self.ofi.is_whole(t)
     }
 
-    /// The block at time `t`.
+    /// Brings the block, which is always the same one, to time `t`.
     pub(crate) fn write(&mut self, t: Nanos, instrument: &Instrument, block: &mut FlowBlock) {
         self.trades.advance(t);
         self.ofi.advance(t);
+        if std::mem::take(&mut self.ofi.changed) {
+            for (at, (_, sum)) in self.ofi.windows.iter().enumerate() {
+                block.ofi[at] = instrument.qty_sum_f64(*sum);
+            }
+        }
+        if std::mem::take(&mut self.trades.changed) {
+            self.write_trades(instrument, block);
+        }
+    }
+
+    fn write_trades(&self, instrument: &Instrument, block: &mut FlowBlock) {
         for (at, (_, sums)) in self.trades.windows.iter().enumerate() {
             block.buy_volume[at] = instrument.qty_sum_f64(sums.buy_qty);
             block.sell_volume[at] = instrument.qty_sum_f64(sums.sell_qty);
@@ -239,9 +256,6 @@ impl Flow {
             } else {
                 instrument.notional_f64(sums.notional) / instrument.qty_sum_f64(qty)
             };
-        }
-        for (at, (_, sum)) in self.ofi.windows.iter().enumerate() {
-            block.ofi[at] = instrument.qty_sum_f64(*sum);
         }
         match &self.last_trade {
             Some(trade) => {

@@ -1,6 +1,6 @@
 //! Imbalance, and the averages of its samples on the 100 ms grid.
 
-use cobring_types::Nanos;
+use cobring_types::{Nanos, whole_f64};
 use serde::{Deserialize, Serialize};
 
 /// Distance of the grid's instants.
@@ -12,9 +12,8 @@ const AVERAGED_SLOTS: [usize; 4] = [10, 50, 150, 600];
 
 /// (B − A) / (B + A); 0 where both are 0.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "a ratio is a float; both sums are exact before")]
 pub(crate) fn imbalance(bid: i128, ask: i128) -> f64 {
-    if bid + ask == 0 { 0.0 } else { (bid - ask) as f64 / (bid + ask) as f64 }
+    if bid + ask == 0 { 0.0 } else { whole_f64(bid - ask) / whole_f64(bid + ask) }
 }
 
 /// What is sampled at a grid instant while the book is live.

@@ -89,7 +89,8 @@ impl Ladder {
     /// the other.
     #[inline]
     pub(crate) fn touch(&self, levels: &[Level]) {
-        let touched = levels.iter().fold(0, |sum, level| sum ^ self.near.touch(self.rank(level.px)));
+        let touched =
+            levels.iter().fold(0, |sum, level| sum ^ self.near.touch(self.rank(level.px)));
         std::hint::black_box(touched);
     }
 

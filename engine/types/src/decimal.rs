@@ -95,19 +95,49 @@ const POWERS_OF_TEN_F64: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
+/// The double nearest to a whole number.
+#[must_use]
+#[inline]
+#[expect(clippy::cast_precision_loss, reason = "the nearest one is wanted")]
+pub fn whole_f64(value: i128) -> f64 {
+    // One instruction, where the other takes a call.
+    i64::try_from(value).map_or_else(|_| value as f64, |value| value as f64)
+}
+
 /// The double nearest to `value` / 10^`decimals`.
 ///
 /// Up to 2^53 both operands of one IEEE division are exact, so its result is the nearest double
-/// (multiplying by 0.01 is not). Above, the decimal digits go through the standard library's
-/// correctly rounded parser; neither way allocates.
+/// (multiplying by 0.01 is not). Above, whole numbers are divided, and where the power of ten has more than 64 bits the
+/// decimal digits go through the standard library's correctly rounded parser; no way allocates.
 #[must_use]
+#[inline]
 pub fn nearest_f64(value: i128, decimals: u8) -> f64 {
-    const EXACT: i128 = 1 << 53;
-    if (-EXACT..=EXACT).contains(&value) && usize::from(decimals) < POWERS_OF_TEN_F64.len() {
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-        return value as f64 / POWERS_OF_TEN_F64[usize::from(decimals)];
+    const EXACT: u64 = 1 << 53;
+    match (i64::try_from(value), POWERS_OF_TEN_F64.get(usize::from(decimals))) {
+        (Ok(value), Some(power)) if value.unsigned_abs() <= EXACT => {
+            #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+            return value as f64 / power;
+        }
+        _ => nearest_f64_of_quotient(value, decimals),
     }
-    nearest_f64_of_digits(value, decimals)
+}
+
+#[inline(never)]
+fn nearest_f64_of_quotient(value: i128, decimals: u8) -> f64 {
+    let Some(divisor) = 10u64.checked_pow(decimals.into()) else {
+        return nearest_f64_of_digits(value, decimals);
+    };
+    let divisor = u128::from(divisor);
+    // All 128 bits are used, so that the quotient has at least 64: its last bit lies behind the one that rounds, and may
+    // stand for whatever is left.
+    let shift = value.unsigned_abs().leading_zeros().min(127);
+    let shifted = value.unsigned_abs() << shift;
+    let (quotient, rest) = (shifted / divisor, shifted % divisor);
+    #[expect(clippy::cast_precision_loss, reason = "here it is rounded, once")]
+    let rounded = (quotient | u128::from(rest != 0)) as f64;
+    // 2^-shift: exact, as no such quotient is subnormal.
+    let nearest = rounded * f64::from_bits((1023 - u64::from(shift)) << 52);
+    if value < 0 { -nearest } else { nearest }
 }
 
 #[cold]
@@ -181,7 +211,7 @@ mod tests {
         }
 
         #[test]
-        fn a_double_is_the_nearest_one(value in any::<i128>(), small in -(1i128 << 54)..(1i128 << 54), decimals in 0u8..20) {
+        fn a_double_is_the_nearest_one(value in any::<i128>(), small in -(1i128 << 54)..(1i128 << 54), decimals in 0u8..26) {
             for value in [value, small] {
                 let expected: f64 = format!("{value}e-{decimals}").parse().unwrap();
                 prop_assert_eq!(nearest_f64(value, decimals).to_bits(), expected.to_bits());

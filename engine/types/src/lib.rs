@@ -14,7 +14,7 @@ mod model;
 mod ranges;
 mod units;
 
-pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_uint};
+pub use decimal::{DecimalError, nearest_f64, parse_decimal, parse_uint, whole_f64};
 pub use event::{
     BarInterval, Control, DepthSnapshot, DepthUpdate, Event, InstrumentStatus,
     KLINE_QUOTE_DECIMALS, Kline, KlineSource, Level, LinkScope, PastTrade, Quote, Side,

@@ -1,7 +1,7 @@
 //! From state to the frame's image: only what changed is written.
 
 use cobring_frame::{BLOCKS, Price};
-use cobring_types::Instrument;
+use cobring_types::{Instrument, whole_f64};
 
 use super::{
     BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, PIVOT_LEVELS, Px, Quote,
@@ -403,7 +403,6 @@ fn write_levels(block: &mut [[f64; 2]; BOOK_LEVELS], ladder: &Ladder, instrument
 }
 
 /// (bid_px·ask_qty + ask_px·bid_qty) / (bid_qty + ask_qty), exact but for the last division.
-#[expect(clippy::cast_precision_loss, reason = "a quotient is a float")]
 fn micro_px(quote: &Quote, instrument: &Instrument) -> f64 {
     let [bid_px, bid_qty, ask_px, ask_qty] =
         [quote.bid_px.0, quote.bid_qty.0, quote.ask_px.0, quote.ask_qty.0].map(i128::from);
@@ -412,5 +411,5 @@ fn micro_px(quote: &Quote, instrument: &Instrument) -> f64 {
         return f64::NAN;
     }
     let weighted = instrument.ticks_f64(bid_px * ask_qty + ask_px * bid_qty);
-    weighted / quantity as f64
+    weighted / whole_f64(quantity)
 }
