@@ -5,12 +5,13 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use cobring_frame::{FrameError, Segment};
 use cobring_market::{GRID, SymbolConfig};
 use cobring_pipeline::config::Config;
-use cobring_pipeline::fold::Fold;
+use cobring_pipeline::fold::{Fold, SymbolFold};
 use cobring_pipeline::idle::Idle;
 use cobring_pipeline::recording::Recording;
-use cobring_pipeline::replay::{self, ReplaySetup, private_folds};
+use cobring_pipeline::replay::{self, ReplaySetup, segment_spec};
 use cobring_pipeline::sequencer::Sequencer;
 use cobring_pipeline::stages::{Layout, StagedSetup, Stages};
 use cobring_types::{Input, InputKind, Nanos, Stamp, Symbol, SymbolIndex};
@@ -89,7 +90,7 @@ pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<
     }
     for round in 0..rounds {
         let hashed = round == 0;
-        let folds = private_folds(&setup.symbols, 0, hashed)?;
+        let folds = touched_folds(&setup.symbols, hashed)?;
         let instruments = setup.symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
         let fold = Fold::new(folds, None, ());
         let mut stages =
@@ -128,6 +129,20 @@ pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<
     }
     print(&histograms, json)?;
     Ok(())
+}
+
+/// Folds over memory that is there already, as a live run begins.
+pub(crate) fn touched_folds(
+    symbols: &[SymbolConfig],
+    hash: bool,
+) -> Result<Vec<SymbolFold>, FrameError> {
+    let fold = |config: &SymbolConfig| {
+        let (spec, schema) = segment_spec(config, 0);
+        let mut segment = Segment::private(&spec)?;
+        segment.touch();
+        Ok(SymbolFold::new(config.clone(), 0, schema.id(), segment, hash))
+    };
+    symbols.iter().map(fold).collect()
 }
 
 pub(crate) fn load(

@@ -13,7 +13,7 @@ use cobring_frame::{FrameImage, FrameRing, Segment};
 use cobring_market::SymbolConfig;
 use cobring_pipeline::config::Config;
 use cobring_pipeline::fold::Fold;
-use cobring_pipeline::replay::{private_folds, segment_spec};
+use cobring_pipeline::replay::segment_spec;
 use cobring_pipeline::sequencer::Sequencer;
 use cobring_pipeline::stages::Fused;
 use cobring_types::{Nanos, Px, Side};
@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use super::json::{TICK_UNITS, TapeWalk, units};
 use super::{BLOCK, ROUNDS, Times, elapsed_ns, print_medians};
-use crate::path::{Kind, Message, load};
+use crate::path::{Kind, Message, load, touched_folds};
 
 /// Levels are compared and shown in ticks and in units of 10^-8, as everywhere here.
 type Levels = BTreeMap<i64, i64>;
@@ -55,7 +55,9 @@ struct Snapshot<'m> {
 impl Twin {
     fn new(config: &SymbolConfig) -> Result<Self, Box<dyn Error>> {
         let (spec, _) = segment_spec(config, 0);
-        let Segment { ring, .. } = Segment::private(&spec)?;
+        let mut segment = Segment::private(&spec)?;
+        segment.touch();
+        let Segment { ring, .. } = segment;
         Ok(Self {
             config: config.clone(),
             tape: TapeWalk::new(),
@@ -228,7 +230,7 @@ struct Ours {
 impl Ours {
     fn new(symbols: &[SymbolConfig]) -> Result<Self, Box<dyn Error>> {
         let instruments = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
-        let fold = Fold::new(private_folds(symbols, 0, false)?, None, ());
+        let fold = Fold::new(touched_folds(symbols, false)?, None, ());
         let fused = Fused::new(Decoder::new(instruments), fold, None);
         Ok(Self { fused, sequencer: Sequencer::default() })
     }

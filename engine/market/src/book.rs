@@ -230,8 +230,9 @@ impl Book {
     /// (bid, ask) quantity of the buckets within `radius` of the centre; nothing where there is none.
     #[must_use]
     pub fn sums_within(&self, radius: i64) -> (i128, i128) {
-        self.centre_bucket()
-            .map_or((0, 0), |centre| self.buckets.sum(centre - radius, centre + radius))
+        let Some(centre) = self.centre_bucket() else { return (0, 0) };
+        let buckets = self.buckets.range(centre - radius, centre + radius);
+        buckets.iter().fold((0, 0), |sum, (bid, ask)| (sum.0 + bid, sum.1 + ask))
     }
 
     /// (bid, ask) quantity within range of the mid.

@@ -105,14 +105,13 @@ impl Buckets {
         }
     }
 
-    /// (bid, ask) quantity of all buckets from `first` to `last`, which are within reach of the centre.
+    /// (bid, ask) quantity of each bucket from `first` to `last`, which are within reach of the centre.
     #[must_use]
-    pub(crate) fn sum(&self, first: i64, last: i64) -> (i128, i128) {
-        let sums = match (self.position(first), self.position(last)) {
+    pub(crate) fn range(&self, first: i64, last: i64) -> &[(i128, i128)] {
+        match (self.position(first), self.position(last)) {
             (Some(first), Some(last)) => self.sums.get(first..=last).unwrap_or_default(),
             _ => &[],
-        };
-        sums.iter().fold((0, 0), |(bid, ask), (b, a)| (bid + b, ask + a))
+        }
     }
 
     /// (bid, ask) quantity of a bucket within reach of the centre; nothing beyond.

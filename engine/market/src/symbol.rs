@@ -267,6 +267,8 @@ pub enum RestoreError {
 #[derive(Debug, Clone, Copy, Default)]
 struct Dirty {
     book: bool,
+    /// The image has the best levels already.
+    levels_shown: bool,
     top: bool,
     candles: bool,
 }
@@ -283,7 +285,7 @@ impl SymbolMarket {
         identity.schema_id = schema_id;
         let mut market = Self { state: State::new(shape), config, image, windows };
         market.write_samples();
-        market.write_dirty(Dirty { book: true, top: true, candles: true });
+        market.write_dirty(Dirty { book: true, top: true, candles: true, ..Dirty::default() });
         market
     }
 

@@ -100,8 +100,18 @@ const POWERS_OF_TEN_F64: [f64; 23] = [
 #[inline]
 #[expect(clippy::cast_precision_loss, reason = "the nearest one is wanted")]
 pub fn whole_f64(value: i128) -> f64 {
-    // One instruction, where the other takes a call.
-    i64::try_from(value).map_or_else(|_| value as f64, |value| value as f64)
+    match i64::try_from(value) {
+        Ok(value) => value as f64,
+        Err(_) => wide_f64(value),
+    }
+}
+
+/// Apart, since the compiler sees that it gives the same as the one instruction, and calls it in place of that.
+#[cold]
+#[inline(never)]
+#[expect(clippy::cast_precision_loss, reason = "the nearest one is wanted")]
+fn wide_f64(value: i128) -> f64 {
+    value as f64
 }
 
 /// The double nearest to `value` / 10^`decimals`.

@@ -86,8 +86,14 @@ impl SymbolMarket {
         TickRow { ts_recv: ts_recv.0, bid_px, bid_qty, ask_px, ask_qty, ..TickRow::NONE }
     }
 
-    /// The best levels after an applied depth message, which left the book `sound` or not.
-    pub(super) fn append_book_state(&mut self, ts_recv: Nanos, ts_event: Nanos, sound: bool) {
+    /// The best levels after an applied depth message, which left the book `sound` or not; the frame shows the same ones.
+    pub(super) fn append_book_state(
+        &mut self,
+        ts_recv: Nanos,
+        ts_event: Nanos,
+        sound: bool,
+        dirty: &mut Dirty,
+    ) {
         let live = sound && self.is_live();
         let update_id = self.state.sync.update_id().unwrap_or(0);
         let times = (ts_recv, ts_event, update_id);
@@ -95,6 +101,13 @@ impl SymbolMarket {
         self.windows.book_states.append(&row);
         self.count_valid(place::BOOK_STATES, live);
         self.state.book_states_live = live;
+        let book = &mut self.image.head_mut().book;
+        for (at, [ask_px, ask_qty, bid_px, bid_qty]) in row.levels.into_iter().enumerate() {
+            book.asks[at] = [ask_px, ask_qty];
+            book.bids[at] = [bid_px, bid_qty];
+        }
+        // A book that is not is lost, and its levels with it.
+        dirty.levels_shown = sound;
     }
 
     /// The book was proven in the last row and is no longer: one row that says so.

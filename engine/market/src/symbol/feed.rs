@@ -29,6 +29,7 @@ impl SymbolMarket {
         dirty: &mut Dirty,
     ) -> Publish {
         let before = self.book_state();
+        dirty.levels_shown = false;
         let state = &mut self.state;
         // One that waits for those before it makes no book fresh.
         state.last_depth_recv = ts_recv;
@@ -40,7 +41,7 @@ impl SymbolMarket {
             DepthVerdict::Apply { audit } => {
                 state.depth_stalled = false;
                 dirty.book = true;
-                self.apply(ts_recv, update, audit);
+                self.apply(ts_recv, update, audit, dirty);
                 return Some(Trigger::Depth);
             }
             DepthVerdict::Ignore => state.counters.depth_old += 1,
@@ -72,7 +73,7 @@ impl SymbolMarket {
     }
 
     /// Applies an update to the book, and what it means for the second one; then checks the whole event.
-    fn apply(&mut self, ts_recv: Nanos, update: &DepthUpdate<'_>, audit: Audit) {
+    fn apply(&mut self, ts_recv: Nanos, update: &DepthUpdate<'_>, audit: Audit, dirty: &mut Dirty) {
         let state = &mut self.state;
         state.counters.depth_applied += 1;
         state.last_book_recv = ts_recv;
@@ -85,7 +86,7 @@ impl SymbolMarket {
         }
         self.look_for_quote(ts_recv, update.last_update_id);
         let fault = self.fault_at(update.last_update_id);
-        self.append_book_state(ts_recv, update.ts_event, fault.is_none());
+        self.append_book_state(ts_recv, update.ts_event, fault.is_none(), dirty);
         self.lose_by(fault);
     }
 
@@ -235,7 +236,7 @@ impl SymbolMarket {
                 let fault = state.sync.update_id().and_then(|update_id| self.fault_at(update_id));
                 let fault = if was_crossed { Some(Fault::Crossed) } else { fault };
                 if let Some((ts_recv, ts_event, _)) = last {
-                    self.append_book_state(ts_recv, ts_event, fault.is_none());
+                    self.append_book_state(ts_recv, ts_event, fault.is_none(), dirty);
                 }
                 self.lose_by(fault);
             }

@@ -57,7 +57,7 @@ impl SymbolMarket {
         let ts_end = Nanos(left.image.head().times.ts_recv);
         self.append_lost_book(ts_end, Nanos::UNDEF);
         self.write_samples();
-        self.write_dirty(Dirty { book: true, top: true, candles: true });
+        self.write_dirty(Dirty { book: true, top: true, candles: true, ..Dirty::default() });
         Ok(())
     }
 

@@ -50,7 +50,7 @@ impl SymbolMarket {
 
     pub(super) fn write_dirty(&mut self, dirty: Dirty) {
         if dirty.book {
-            self.write_book();
+            self.write_book(dirty.levels_shown);
             self.write_buckets();
         }
         if dirty.top {
@@ -77,15 +77,17 @@ impl SymbolMarket {
         }
     }
 
-    fn write_book(&mut self) {
+    fn write_book(&mut self, levels_shown: bool) {
         let book_state = self.book_state();
         let instrument = &self.config.instrument;
         let book = &self.state.book;
         let block = &mut self.image.head_mut().book;
         block.book_state = book_state as u8;
         block.update_id = self.state.sync.update_id().unwrap_or(0);
-        write_levels(&mut block.bids, book.side(Side::Buy), instrument);
-        write_levels(&mut block.asks, book.side(Side::Sell), instrument);
+        if !levels_shown {
+            write_levels(&mut block.bids, book.side(Side::Buy), instrument);
+            write_levels(&mut block.asks, book.side(Side::Sell), instrument);
+        }
         let held = !book.side(Side::Buy).is_empty() || !book.side(Side::Sell).is_empty();
         let known_levels =
             |side: Side| u32::try_from(book.side(side).known_len()).unwrap_or(u32::MAX);
@@ -121,7 +123,6 @@ impl SymbolMarket {
             return;
         };
         let (known_first, known_last) = book.known_buckets();
-        let buckets = book.buckets();
         let (bid, ask) = book.sums_within(imbalance_radius);
         let (near_bid, near_ask) = book.near_sums();
         head.imbalance.imbalance = imbalance(bid, ask);
@@ -130,24 +131,27 @@ impl SymbolMarket {
             known_first <= centre - imbalance_radius && centre + imbalance_radius <= known_last,
         );
         let arrays = self.image.arrays_mut();
+        let buckets = book.buckets().range(centre - radius, centre + radius);
+        for ((bid_qty, ask_qty), &(bid, ask)) in
+            arrays.bid_qty.iter_mut().zip(&mut *arrays.ask_qty).zip(buckets)
+        {
+            *bid_qty = instrument.qty_sum_f64(bid);
+            *ask_qty = instrument.qty_sum_f64(ask);
+        }
         arrays.valid.fill(0);
         for (at, bucket) in (centre - radius..=centre + radius).enumerate() {
-            let (bid, ask) = buckets.get(bucket);
-            arrays.bid_qty[at] = instrument.qty_sum_f64(bid);
-            arrays.ask_qty[at] = instrument.qty_sum_f64(ask);
-            arrays.valid[at / 64] |=
-                u64::from(known_first <= bucket && bucket <= known_last) << (at % 64);
+            let is_known = known_first <= bucket && bucket <= known_last;
+            arrays.valid[at / 64] |= u64::from(is_known) << (at % 64);
         }
+        // From the centre outwards.
+        let (below, from_centre) = buckets.split_at(buckets.len() / 2);
         let (mut bid, mut ask) = (0, 0);
-        for (distance, within) in (0..).zip(arrays.imbalance_within.iter_mut()) {
-            for bucket in [centre - distance, centre + distance]
-                .into_iter()
-                .take(if distance == 0 { 1 } else { 2 })
-            {
-                let (b, a) = buckets.get(bucket);
-                bid += b;
-                ask += a;
-            }
+        let below = std::iter::once(&(0, 0)).chain(below.iter().rev());
+        for ((within, below), above) in
+            arrays.imbalance_within.iter_mut().zip(below).zip(from_centre)
+        {
+            bid += below.0 + above.0;
+            ask += below.1 + above.1;
             *within = imbalance(bid, ask);
         }
     }
