@@ -203,6 +203,11 @@ impl Book {
         &self.buckets
     }
 
+    /// The same, to see what changed.
+    pub(crate) fn buckets_mut(&mut self) -> &mut Buckets {
+        &mut self.buckets
+    }
+
     /// First and last bucket of which every level is known; empty where first > last.
     #[must_use]
     pub(crate) fn known_buckets(&self) -> (i64, i64) {

@@ -22,6 +22,8 @@ pub struct Buckets {
     reciprocal: u64,
     /// (bid, ask) quantity by bucket.
     sums: Vec<(i128, i128)>,
+    /// A bit for each element that changed since [`Self::take_touched`].
+    touched: Vec<u64>,
 }
 
 impl Buckets {
@@ -39,6 +41,7 @@ impl Buckets {
             span_ticks: 0,
             reciprocal,
             sums: vec![(0, 0); width],
+            touched: vec![0; width.div_ceil(64)],
         }
     }
 
@@ -60,7 +63,12 @@ impl Buckets {
             return;
         }
         let at = self.bucket_of_ticks(ticks);
-        let Some((bid, ask)) = self.sums.get_mut(at) else { return };
+        let (Some((bid, ask)), Some(touched)) =
+            (self.sums.get_mut(at), self.touched.get_mut(at / 64))
+        else {
+            return;
+        };
+        *touched |= 1 << (at % 64);
         match side {
             Side::Buy => *bid += i128::from(difference),
             Side::Sell => *ask += i128::from(difference),
@@ -88,6 +96,7 @@ impl Buckets {
         let first = centre - 2 * self.reach;
         self.first = Some(first);
         self.sums.fill((0, 0));
+        self.touched.fill(u64::MAX);
         let first_px = i128::from(first) * i128::from(self.bucket_ticks);
         let last_px =
             first_px + i128::from(self.bucket_ticks) * (4 * i128::from(self.reach) + 1) - 1;
@@ -111,6 +120,21 @@ impl Buckets {
         match (self.position(first), self.position(last)) {
             (Some(first), Some(last)) => self.sums.get(first..=last).unwrap_or_default(),
             _ => &[],
+        }
+    }
+
+    /// Hands out the quantities of those from `first` on that changed since the last call, by their place from there.
+    pub(crate) fn take_touched(&mut self, first: i64, mut show: impl FnMut(usize, (i128, i128))) {
+        let first = self.position(first).unwrap_or(self.sums.len());
+        for (word, touched) in self.touched.iter_mut().enumerate() {
+            let mut bits = std::mem::take(touched);
+            while bits != 0 {
+                let at = 64 * word + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if let (Some(place), Some(&sums)) = (at.checked_sub(first), self.sums.get(at)) {
+                    show(place, sums);
+                }
+            }
         }
     }
 

@@ -243,6 +243,28 @@ impl Ladder {
         found.map_or(Qty::ZERO, |at| self.far[at].qty)
     }
 
+    /// The best levels, as many as there is room for; tells how many there are.
+    pub(crate) fn top(&self, out: &mut [Level]) -> usize {
+        let mut len = 0;
+        self.near.descend(|rank, qty| {
+            if let Some(place) = out.get_mut(len) {
+                *place = self.level(rank, qty);
+                len += 1;
+            }
+            len < out.len()
+        });
+        // Nearly always the far ones are behind these.
+        let are_behind = match (out[..len].last(), self.far.last()) {
+            (Some(worst), Some(far)) => self.rank(far.px) < self.rank(worst.px) && len == out.len(),
+            (_, far) => far.is_none(),
+        };
+        if are_behind {
+            return len;
+        }
+        let mut levels = self.iter();
+        out.iter_mut().map_while(|place| levels.next().map(|level| *place = level)).count()
+    }
+
     /// Levels from the best on.
     #[must_use]
     pub(crate) fn iter(&self) -> Descent<'_> {

@@ -122,14 +122,17 @@ fn wide_f64(value: i128) -> f64 {
 #[must_use]
 #[inline]
 pub fn nearest_f64(value: i128, decimals: u8) -> f64 {
+    let small = i64::try_from(value).ok().and_then(|value| small_f64(value, decimals));
+    small.unwrap_or_else(|| nearest_f64_of_quotient(value, decimals))
+}
+
+/// The double nearest to `value` / 10^`decimals`, where one division gives it.
+#[inline]
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+pub(crate) fn small_f64(value: i64, decimals: u8) -> Option<f64> {
     const EXACT: u64 = 1 << 53;
-    match (i64::try_from(value), POWERS_OF_TEN_F64.get(usize::from(decimals))) {
-        (Ok(value), Some(power)) if value.unsigned_abs() <= EXACT => {
-            #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-            return value as f64 / power;
-        }
-        _ => nearest_f64_of_quotient(value, decimals),
-    }
+    let power = POWERS_OF_TEN_F64.get(usize::from(decimals))?;
+    (value.unsigned_abs() <= EXACT).then(|| value as f64 / power)
 }
 
 #[inline(never)]

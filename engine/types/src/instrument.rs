@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::decimal::small_f64;
 use crate::{DecimalError, KLINE_QUOTE_DECIMALS, Px, Qty, nearest_f64, parse_decimal};
 
 /// Longest symbol, in bytes of UTF-8 (venues list symbols beyond ASCII).
@@ -200,7 +201,12 @@ impl Instrument {
 
     /// A price as the nearest double of its exact decimal; NaN for [`Px::UNDEF`].
     #[must_use]
+    #[inline]
     pub fn px_f64(&self, px: Px) -> f64 {
+        let units = px.0.checked_mul(self.tick_mantissa);
+        if let Some(value) = units.and_then(|units| small_f64(units, self.price_decimals)) {
+            return value;
+        }
         px.get().map_or(f64::NAN, |ticks| self.ticks_f64(i128::from(ticks)))
     }
 
@@ -218,12 +224,17 @@ impl Instrument {
 
     /// A quantity as the nearest double of its exact decimal; NaN for [`Qty::UNDEF`].
     #[must_use]
+    #[inline]
     pub fn qty_f64(&self, qty: Qty) -> f64 {
+        if let Some(value) = small_f64(qty.0, self.qty_decimals) {
+            return value;
+        }
         qty.get().map_or(f64::NAN, |units| self.qty_sum_f64(i128::from(units)))
     }
 
     /// A sum of quantities as the nearest double.
     #[must_use]
+    #[inline]
     pub fn qty_sum_f64(&self, units: i128) -> f64 {
         nearest_f64(units, self.qty_decimals)
     }

@@ -67,6 +67,10 @@ proptest! {
             let held: Vec<_> = ladder.iter().map(|level| (sign * level.px.0, level.qty.0)).collect();
             let expected: Vec<_> = model.levels.iter().rev().map(|(&rank, &qty)| (rank, qty)).collect();
             prop_assert_eq!(&held, &expected);
+            let mut top = [Level { px: Px(0), qty: Qty(0) }; 5];
+            let len = ladder.top(&mut top);
+            let top: Vec<_> = top[..len].iter().map(|level| (sign * level.px.0, level.qty.0)).collect();
+            prop_assert_eq!(&top[..], &expected[..expected.len().min(5)]);
             prop_assert_eq!(ladder.len(), expected.len());
             prop_assert_eq!(ladder.is_empty(), expected.is_empty());
             let known_to = model.known_to.unwrap_or(i64::MIN);

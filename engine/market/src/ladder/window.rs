@@ -105,6 +105,31 @@ impl TickWindow {
         (found >= self.first).then_some(found)
     }
 
+    /// Hands out ranks and quantities, the highest rank first, as long as they are wanted.
+    #[inline]
+    pub(super) fn descend(&self, mut more: impl FnMut(i64, i64) -> bool) {
+        let Some(mut rank) = self.at_or_below(self.last()) else { return };
+        loop {
+            // Within a word there is nothing to search for.
+            let place = Self::place(rank);
+            let mut bits = self.occupied.ticks[place / 64] & up_to(place % 64);
+            while let Some(bit) = highest(bits) {
+                bits &= below(bit);
+                let of_word = place / 64 * 64 + bit;
+                let found = rank - Self::place_distance(of_word, place);
+                // The word may hold ranks of the window's other end too.
+                if found < self.first || !more(found, self.qty[of_word]) {
+                    return;
+                }
+            }
+            let next = (rank - Self::place_distance(place / 64 * 64, place)).checked_sub(1);
+            match next.filter(|&next| next >= self.first).and_then(|next| self.at_or_below(next)) {
+                Some(next) => rank = next,
+                None => return,
+            }
+        }
+    }
+
     /// The lowest rank from this one on that holds a quantity.
     #[inline]
     pub(super) fn at_or_above(&self, rank: i64) -> Option<i64> {
@@ -242,6 +267,10 @@ mod tests {
                 prop_assert_eq!(window.at_or_below(probe), model.range(..=probe).next_back().map(|(r, _)| *r));
                 prop_assert_eq!(window.at_or_above(probe), model.range(probe..).next().map(|(r, _)| *r));
             }
+            let mut all = Vec::new();
+            window.descend(|rank, qty| { all.push((rank, qty)); all.len() < 60 });
+            let expected: Vec<_> = model.iter().rev().take(60).map(|(r, q)| (*r, *q)).collect();
+            prop_assert_eq!(all, expected);
             prop_assert!(!window.covers(window.last() + 1) && !window.covers(window.first() - 1));
             let mut out = Vec::new();
             window.take(from..=to, |rank, qty| out.push((rank, qty)));

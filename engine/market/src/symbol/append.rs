@@ -7,8 +7,10 @@ use cobring_frame::{BookStateRow, CobRow, ModelRow, TICK_QUOTE, TICK_TRADE, Tick
 use cobring_types::{Instrument, ModelIndex, ModelOutput, TICKER_DECIMALS, nearest_f64};
 use serde::{Deserialize, Serialize};
 
+use super::show::write_levels;
 use super::{
-    CobFacts, Dirty, Nanos, Side, SymbolMarket, TickRow, Ticker, Trade, place, side_number, values,
+    BOOK_LEVELS, CobFacts, Dirty, Nanos, Side, SymbolMarket, TickRow, Ticker, Trade, place,
+    side_number, values,
 };
 use crate::book::Book;
 use crate::top::TopSource;
@@ -233,9 +235,10 @@ pub(super) fn book_state_row(
         pad: [0; 7],
     };
     for (place, side) in [(0, Side::Sell), (2, Side::Buy)] {
-        for (cells, level) in row.levels.iter_mut().zip(book.side(side).iter()) {
-            cells[place] = instrument.px_f64(level.px);
-            cells[place + 1] = instrument.qty_f64(level.qty);
+        let mut levels = [[0.0; 2]; BOOK_LEVELS];
+        write_levels(&mut levels, book.side(side), instrument);
+        for (cells, [px, qty]) in row.levels.iter_mut().zip(levels) {
+            [cells[place], cells[place + 1]] = [px, qty];
         }
     }
     row

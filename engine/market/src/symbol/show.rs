@@ -1,7 +1,7 @@
 //! From state to the frame's image: only what changed is written.
 
 use cobring_frame::{BLOCKS, Price};
-use cobring_types::{Instrument, whole_f64};
+use cobring_types::{Instrument, Level, Qty, whole_f64};
 
 use super::{
     BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, PIVOT_LEVELS, Px, Quote,
@@ -106,11 +106,11 @@ impl SymbolMarket {
         let instrument = &self.config.instrument;
         let radius = self.config.radius();
         let imbalance_radius = self.config.imbalance_radius();
-        let book = &self.state.book;
+        let book = &mut self.state.book;
         let centre = book.centre_bucket().filter(|_| live);
         let head = self.image.head_mut();
         head.cob.bucket_size = instrument.ticks_f64(i128::from(self.config.bucket_ticks));
-        head.cob.centre_bucket = centre.unwrap_or(i64::MIN);
+        let shown = std::mem::replace(&mut head.cob.centre_bucket, centre.unwrap_or(i64::MIN));
         let Some(centre) = centre else {
             head.imbalance.imbalance = f64::NAN;
             head.imbalance.imbalance_px = f64::NAN;
@@ -131,12 +131,23 @@ impl SymbolMarket {
             known_first <= centre - imbalance_radius && centre + imbalance_radius <= known_last,
         );
         let arrays = self.image.arrays_mut();
+        let mut show = |at: usize, (bid, ask): (i128, i128)| {
+            if let (Some(bid_qty), Some(ask_qty)) =
+                (arrays.bid_qty.get_mut(at), arrays.ask_qty.get_mut(at))
+            {
+                *bid_qty = instrument.qty_sum_f64(bid);
+                *ask_qty = instrument.qty_sum_f64(ask);
+            }
+        };
+        let is_in_place = shown == centre;
+        book.buckets_mut().take_touched(centre - radius, |at, sums| {
+            if is_in_place {
+                show(at, sums);
+            }
+        });
         let buckets = book.buckets().range(centre - radius, centre + radius);
-        for ((bid_qty, ask_qty), &(bid, ask)) in
-            arrays.bid_qty.iter_mut().zip(&mut *arrays.ask_qty).zip(buckets)
-        {
-            *bid_qty = instrument.qty_sum_f64(bid);
-            *ask_qty = instrument.qty_sum_f64(ask);
+        if !is_in_place {
+            buckets.iter().enumerate().for_each(|(at, &sums)| show(at, sums));
         }
         arrays.valid.fill(0);
         for (at, bucket) in (centre - radius..=centre + radius).enumerate() {
@@ -397,12 +408,16 @@ fn younger(one: Nanos, other: Nanos) -> Nanos {
     }
 }
 
-fn write_levels(block: &mut [[f64; 2]; BOOK_LEVELS], ladder: &Ladder, instrument: &Instrument) {
-    let mut levels = ladder.iter();
-    for place in block {
-        *place = levels.next().map_or([f64::NAN; 2], |level| {
-            [instrument.px_f64(level.px), instrument.qty_f64(level.qty)]
-        });
+pub(super) fn write_levels(
+    block: &mut [[f64; 2]; BOOK_LEVELS],
+    ladder: &Ladder,
+    instrument: &Instrument,
+) {
+    let mut levels = [Level { px: Px(0), qty: Qty(0) }; BOOK_LEVELS];
+    let len = ladder.top(&mut levels);
+    for (at, (place, level)) in block.iter_mut().zip(levels).enumerate() {
+        let cells = [instrument.px_f64(level.px), instrument.qty_f64(level.qty)];
+        *place = if at < len { cells } else { [f64::NAN; 2] };
     }
 }
 
