@@ -51,6 +51,29 @@ impl Body {
     }
 }
 
+/// Has the lines of `count` words fetched, to be written soon.
+///
+/// # Safety
+/// The words are inside a mapping.
+#[inline]
+pub(crate) unsafe fn expect(words: *const u64, count: usize) {
+    const LINE_WORDS: usize = 8;
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..count).step_by(LINE_WORDS) {
+        // SAFETY: a prefetch changes nothing that the program sees and cannot fault; where the processor has none for
+        // writing, it does nothing.
+        unsafe {
+            std::arch::asm!(
+                "prefetchw [{}]",
+                in(reg) words.wrapping_add(at),
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (words, count, LINE_WORDS);
+}
+
 /// # Safety
 /// As [`Body::copy`].
 #[inline]

@@ -56,6 +56,12 @@ impl Slots {
         memory.store_release(self.published_at, n + 1);
     }
 
+    /// Frame n is published soon.
+    #[inline]
+    pub(crate) fn expect<M: MemoryMut>(&self, memory: &M, n: u64) {
+        memory.expect(self.slot_at(n), SLOT_HEADER_WORDS + self.frame_words);
+    }
+
     /// How many frames are published; what they hold may be read after it.
     #[inline]
     pub(crate) fn published<M: Memory>(&self, memory: &M) -> u64 {

@@ -47,6 +47,14 @@ impl Rows {
         memory.copy_in(at + crate::words::index(self.capacity) * self.row_words, row);
     }
 
+    /// Row n is appended soon.
+    #[inline]
+    pub(crate) fn expect<M: MemoryMut>(&self, memory: &M, n: u64) {
+        let at = self.row_at(n);
+        memory.expect(at, self.row_words);
+        memory.expect(at + crate::words::index(self.capacity) * self.row_words, self.row_words);
+    }
+
     /// Appends row n.
     #[inline]
     pub(crate) fn append<M: MemoryMut>(&self, memory: &M, n: u64, row: &[u64]) {

@@ -16,7 +16,7 @@ use rustix::time::Timespec;
 
 use crate::bell::{BELL, Futex};
 use crate::bell_guard::BellGuard;
-use crate::copy::Body;
+use crate::copy::{self, Body};
 use crate::segment::BELL_SIZE_BYTES;
 use crate::sync::{Memory, MemoryMut};
 
@@ -187,6 +187,13 @@ impl MemoryMut for WordsMut {
     #[inline]
     fn store_release(&self, at: usize, word: u64) {
         self.0.word(at).store(word, Ordering::Release); // to `Fence::Seen`
+    }
+
+    #[inline]
+    fn expect(&self, at: usize, words: usize) {
+        self.0.check(at, words);
+        // SAFETY: a hint, and within the mapping besides.
+        unsafe { copy::expect(self.0.base.add(at), words) }
     }
 
     #[inline]

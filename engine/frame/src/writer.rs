@@ -77,6 +77,13 @@ impl FrameRing {
         seq
     }
 
+    /// A frame is published soon: its slot's cache lines are fetched meanwhile. The ring is larger than the nearer caches,
+    /// and the fence behind a frame waits for all of its lines.
+    #[inline]
+    pub fn expect(&self) {
+        self.layout.slots.expect(&self.memory, self.published);
+    }
+
     /// Frames published in this epoch.
     #[must_use]
     pub fn published(&self) -> u64 {
@@ -169,6 +176,12 @@ impl RawWindow {
         self.rows.append(&self.memory, index, row);
         self.done = index + 1;
         index
+    }
+
+    /// A row is appended soon: its cache lines are fetched meanwhile.
+    #[inline]
+    pub fn expect(&self) {
+        self.rows.expect(&self.memory, self.done);
     }
 
     /// Appends `count` rows, each made by `fill(index, row)`, which sets all of `row`; returns the index of

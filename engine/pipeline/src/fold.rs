@@ -295,6 +295,7 @@ impl<O: Observer> Fold<O> {
         if let Event::Bounds { bytes } = event {
             symbol.import_bounds(stamp.ts_recv, bytes);
         }
+        symbol.ring.expect();
         if symbol.market.on_event(stamp, event).is_some() {
             let ts_applied = self.now();
             self.symbols[at].publish(self.clock.as_ref(), ts_applied);

@@ -74,6 +74,7 @@ impl SymbolMarket {
 
     /// Applies an update to the book, and what it means for the second one; then checks the whole event.
     fn apply(&mut self, ts_recv: Nanos, update: &DepthUpdate<'_>, audit: Audit, dirty: &mut Dirty) {
+        self.windows.book_states.raw().expect();
         let state = &mut self.state;
         state.counters.depth_applied += 1;
         state.last_book_recv = ts_recv;
