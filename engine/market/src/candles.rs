@@ -299,12 +299,16 @@ impl Candles {
 
     /// Trades reach us (again), or no longer do; `venue_now` is the venue's clock, where it is known.
     pub(crate) fn set_observed(&mut self, observed: bool, venue_now: Nanos) {
+        if observed == self.observed {
+            // Another connection beside the one that carries them already.
+            return;
+        }
         // Behind a bar that waits for its last trades the next one has begun unseen.
         let ended = |open: Bar| match venue_now.get() {
             Some(now) => now >= open.open_time.0 + self.interval.0,
             None => self.interval == Nanos::SECOND,
         };
-        self.resumed = observed && !self.observed && self.open.is_some_and(ended);
+        self.resumed = observed && self.open.is_some_and(ended);
         self.observed = observed;
         if let Some(open) = &mut self.open {
             open.unobserved &= !observed;

@@ -611,6 +611,35 @@ fn the_first_trade_of_a_second_connection_proves_no_bar_before_it() {
 }
 
 #[test]
+fn a_bar_that_began_without_a_connection_lacks_trades_however_many_come_after() {
+    let mut driver = Driver::new(300, false);
+    driver.link(true);
+    driver.trade(LISTED_PX, 1, true, false);
+    driver.advance(10 * S);
+    driver.trade(LISTED_PX + 1, 1, true, false);
+    driver.link(false);
+    driver.delay = -1;
+    // Into the next second, in which the venue trades; the bar before it still waits for its last trades.
+    driver.advance(S - driver.now.rem_euclid(S) + 20 * MS);
+    driver.trade(LISTED_PX + 9, 5, true, false);
+    driver.advance(20 * MS);
+    let begun = driver.market.windows().candles[0].done();
+    for connection in [0, 1] {
+        let scope = LinkScope::ALL;
+        driver.linked = true;
+        driver.event(&Event::Control(Control::LinkUp { connection, scope }));
+    }
+    driver.advance(2 * S);
+    let seconds = &driver.market.windows().candles[0];
+    let told = |index| seconds.get(index).unwrap().flags & (CANDLE_INCOMPLETE | CANDLE_HOLE) != 0;
+    assert!(seconds.done() > begun + 1 && told(begun) && told(begun + 1));
+    driver.delay = 300 * MS;
+    driver.asked = driver.asked.map(|(wanted, _)| (wanted, driver.now));
+    driver.advance(5 * S);
+    driver.check(BarInterval::Second).unwrap();
+}
+
+#[test]
 fn without_answers_own_bars_begin_after_half_a_minute() {
     let mut driver = Driver::new(-1, false);
     driver.link(true);
