@@ -45,9 +45,14 @@ impl ClockOffset {
 
     /// The grid's next instant.
     pub(crate) fn on_timer(&mut self) {
-        self.intervals[self.next] = std::mem::replace(&mut self.current, Nanos::UNDEF);
+        let came = std::mem::replace(&mut self.current, Nanos::UNDEF);
+        let left = std::mem::replace(&mut self.intervals[self.next], came);
         self.next = (self.next + 1) % GRID_SLOTS;
-        self.low = self.intervals.iter().copied().max().unwrap_or(Nanos::UNDEF);
+        if came >= self.low {
+            self.low = came;
+        } else if left == self.low {
+            self.low = self.intervals.iter().copied().max().unwrap_or(Nanos::UNDEF);
+        }
     }
 
     /// Timers were missed: what was measured before no longer counts.

@@ -28,10 +28,39 @@ pub(crate) struct Sample {
 /// The samples of the last 60 s.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Samples {
-    /// One place for each grid instant, `None` where the book was not live.
-    ring: Vec<Option<Sample>>,
+    /// One place for each grid instant, twice over: those of the last 60 s are always contiguous, oldest first.
+    ring: Vec<Slot>,
     /// Place of the oldest instant, which the next one takes.
     next: usize,
+}
+
+/// A grid instant; zeros where the book was not live, which change no sum.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Slot {
+    imbalance: f64,
+    imbalance_px: f64,
+    count: u32,
+}
+
+/// Of a window of instants.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    imbalance: f64,
+    imbalance_px: f64,
+    count: u32,
+}
+
+/// Adds the same slots to several sums, which stay in registers.
+#[inline]
+fn add_all<const N: usize>(mut sums: [Sums; N], slots: &[Slot]) -> [Sums; N] {
+    for slot in slots {
+        for sums in &mut sums {
+            sums.imbalance += slot.imbalance;
+            sums.imbalance_px += slot.imbalance_px;
+            sums.count += slot.count;
+        }
+    }
+    sums
 }
 
 /// Averages over 1, 5, 15 and 60 s; NaN where no sample exists.
@@ -47,42 +76,50 @@ pub(crate) struct Averages {
 
 impl Default for Samples {
     fn default() -> Self {
-        Self { ring: vec![None; GRID_SLOTS], next: 0 }
+        Self { ring: vec![Slot::default(); 2 * GRID_SLOTS], next: 0 }
     }
 }
 
 impl Samples {
     /// The next grid instant: a sample, or none where the book is not live.
     pub(crate) fn push(&mut self, sample: Option<Sample>) {
-        self.ring[self.next] = sample;
+        let slot = sample.map_or(Slot::default(), |Sample { imbalance, imbalance_px }| Slot {
+            imbalance,
+            imbalance_px,
+            count: 1,
+        });
+        self.ring[self.next] = slot;
+        self.ring[self.next + GRID_SLOTS] = slot;
         self.next = (self.next + 1) % GRID_SLOTS;
     }
 
     /// Forgets all samples.
     pub(crate) fn clear(&mut self) {
-        self.ring.fill(None);
+        self.ring.fill(Slot::default());
     }
 
-    /// Each average summed oldest first, so that it equals one made from scratch to the bit.
+    /// Each average summed oldest first, so that it equals one made from scratch to the bit. In one pass: each addition
+    /// waits for the one before it, but not for those of the other windows.
     #[must_use]
     pub(crate) fn averages(&self) -> Averages {
-        let mut averages =
-            Averages { imbalance: [f64::NAN; 4], imbalance_px: [f64::NAN; 4], samples: [0; 4] };
-        let (newer, older) = self.ring.split_at(self.next);
-        for (at, slots) in AVERAGED_SLOTS.into_iter().enumerate() {
-            let (mut sum, mut sum_px, mut count) = (0.0, 0.0, 0u32);
-            for sample in older.iter().chain(newer).skip(GRID_SLOTS - slots).flatten() {
-                sum += sample.imbalance;
-                sum_px += sample.imbalance_px;
-                count += 1;
-            }
-            averages.samples[at] = count;
-            if count > 0 {
-                averages.imbalance[at] = sum / f64::from(count);
-                averages.imbalance_px[at] = sum_px / f64::from(count);
-            }
+        let slots = &self.ring[self.next..self.next + GRID_SLOTS];
+        let [begin_1s, begin_5s, begin_15s, _] = AVERAGED_SLOTS.map(|slots| GRID_SLOTS - slots);
+        let none = Sums::default();
+        let [of_60s] = add_all([none], &slots[..begin_15s]);
+        let [of_60s, of_15s] = add_all([of_60s, none], &slots[begin_15s..begin_5s]);
+        let [of_60s, of_15s, of_5s] = add_all([of_60s, of_15s, none], &slots[begin_5s..begin_1s]);
+        let [of_60s, of_15s, of_5s, of_1s] =
+            add_all([of_60s, of_15s, of_5s, none], &slots[begin_1s..]);
+        let sums = [of_1s, of_5s, of_15s, of_60s];
+        let average = |at: usize, sum: f64| match sums[at].count {
+            0 => f64::NAN,
+            count => sum / f64::from(count),
+        };
+        Averages {
+            imbalance: std::array::from_fn(|at| average(at, sums[at].imbalance)),
+            imbalance_px: std::array::from_fn(|at| average(at, sums[at].imbalance_px)),
+            samples: sums.map(|sums| sums.count),
         }
-        averages
     }
 }
 
