@@ -20,18 +20,20 @@ use crate::net::NetCounters;
 /// Between two stores of a row.
 const STORE_INTERVAL: Nanos = Nanos(100_000_000);
 
-/// All rows of an engine, for the threads that count.
+/// All rows of an engine, each for the thread that counts.
 #[derive(Debug)]
-pub(crate) struct Counters {
-    pub(crate) ingest: IngestRows,
-    pub(crate) decode: DecodeRow,
-    /// In order of names.
-    pub(crate) symbols: Vec<SymbolRow>,
+pub struct Counters {
+    /// For the thread of ingest.
+    pub ingest: IngestRows,
+    /// For the one that parses.
+    pub decode: DecodeRow,
+    /// For the one that folds, in order of names.
+    pub symbols: Vec<SymbolRow>,
 }
 
 /// What the thread of ingest counts, or knows of its helpers.
 #[derive(Debug)]
-pub(crate) struct IngestRows {
+pub struct IngestRows {
     ingest: CounterRow,
     net: CounterRow,
     log: CounterRow,
@@ -41,25 +43,25 @@ pub(crate) struct IngestRows {
 
 /// What the decoder counts.
 #[derive(Debug)]
-pub(crate) struct DecodeRow {
+pub struct DecodeRow {
     row: CounterRow,
     due: Nanos,
 }
 
 /// What one symbol's fold counts.
 #[derive(Debug)]
-pub(crate) struct SymbolRow(CounterRow);
+pub struct SymbolRow(CounterRow);
 
 impl Counters {
-    /// Makes the file of these symbols and models.
+    /// Makes the file of these symbols, and of these models as their files are named.
     ///
     /// # Errors
     /// [`FrameError`] where it cannot be made.
-    pub(crate) fn create(
+    pub fn create(
         dir: &EngineDir,
         epoch: u64,
         symbols: &[Symbol],
-        models: &Models,
+        models: impl Iterator<Item = String>,
     ) -> Result<Self, FrameError> {
         let mut net = Vec::new();
         NetCounters::default().for_each(|name, _| net.push(format!("{name}_total")));
@@ -69,7 +71,7 @@ impl Counters {
             table("net", [ENGINE], net),
             table("log", [ENGINE], names(LogStats::default().iter())),
             table("decode", [ENGINE], names(DecodeCounters::default().iter())),
-            table("model", models.names(), names(ModelCounters::default().iter())),
+            table("model", models, names(ModelCounters::default().iter())),
             CounterTable {
                 histograms: STAGES.iter().map(|stage| stage.name.to_owned()).collect(),
                 ..table("symbol", symbols, symbol)

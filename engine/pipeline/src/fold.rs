@@ -185,7 +185,7 @@ impl SymbolFold {
     }
 
     /// Shows from now on what is counted, and how long inputs take.
-    pub(crate) fn count_in(&mut self, row: SymbolRow) {
+    pub fn count_in(&mut self, row: SymbolRow) {
         self.row = Some(row);
     }
 

@@ -173,7 +173,7 @@ pub fn run<O: Observer + Send + 'static>(
     });
     let epoch = next_epoch(&dir, &names, clock.now());
     let (mut folds, models, segment_bytes) = open_segments(&dir, config, epoch, &clock)?;
-    let rows = Counters::create(&dir, epoch, &names, &models)?;
+    let rows = Counters::create(&dir, epoch, &names, models.names())?;
     for (fold, row) in folds.iter_mut().zip(rows.symbols) {
         fold.count_in(row);
     }

@@ -60,7 +60,9 @@ pub struct ParseMeter {
 }
 
 impl ParseMeter {
-    pub(crate) fn new(clock: EngineClock, row: DecodeRow) -> Self {
+    /// Stamps by that clock, and counts in that row.
+    #[must_use]
+    pub fn new(clock: EngineClock, row: DecodeRow) -> Self {
         Self { clock, row }
     }
 
