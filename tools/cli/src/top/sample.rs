@@ -60,13 +60,22 @@ impl CounterSample {
 }
 
 impl TableSample {
-    /// The sum of a counter over all rows, or its value in one.
-    pub(crate) fn sum(&self, counter: &str, row: Option<&str>) -> Option<u64> {
-        let at = self.names.counters.iter().position(|name| name == counter)?;
+    /// The sum of counters over all rows, or over one; `None` where the engine has none of them.
+    pub(crate) fn sum<'a>(
+        &self,
+        counters: impl IntoIterator<Item = &'a str>,
+        row: Option<&str>,
+    ) -> Option<u64> {
+        let places: Vec<usize> = counters
+            .into_iter()
+            .filter_map(|counter| self.names.counters.iter().position(|name| name == counter))
+            .collect();
         let rows = self.names.rows.iter().zip(&self.counters);
-        Some(
-            rows.filter(|(name, _)| row.is_none_or(|row| row == *name)).map(|(_, of)| of[at]).sum(),
-        )
+        let values = rows
+            .filter(|(name, _)| row.is_none_or(|row| row == *name))
+            .flat_map(|(_, values)| places.iter().map(|&at| values[at]));
+        // The words of a file may be anything.
+        (!places.is_empty()).then(|| values.fold(0, u64::saturating_add))
     }
 }
 

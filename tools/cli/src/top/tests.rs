@@ -147,7 +147,7 @@ fn a_larger_one_has_more_columns_and_room_between() {
 fn a_small_one_shows_something_of_all() {
     check(&drawn(60, 13, &view(), &Choice::default(), None), include_str!("tests/60x13.txt"));
     // None is too small.
-    for height in 0..30 {
+    for height in 1..30 {
         let choice = Choice { is_help_shown: height % 2 == 0, ..Choice::default() };
         let _ = drawn(height * 3, height, &view(), &choice, Some("waiting"));
     }

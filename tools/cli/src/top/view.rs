@@ -144,7 +144,10 @@ impl View {
         let made_ns = self.now.counters.as_ref().ok().map(|counters| counters.made_ns);
         let uptime =
             made_ns.and_then(|made| u64::try_from(self.now.wall_ns.checked_sub(made)?).ok());
-        let frames = |sample: &Sample| sample.symbols.iter().map(|symbol| symbol.published).sum();
+        let frames = |sample: &Sample| {
+            let frames = sample.symbols.iter().map(|symbol| symbol.published);
+            frames.fold(0, u64::saturating_add)
+        };
         EngineRow {
             liveness,
             pid,
@@ -221,23 +224,22 @@ impl View {
     }
 
     pub(crate) fn models(&self) -> Vec<ModelRow> {
-        let tables = self.tables("model");
-        let Some((now, before)) = tables else { return Vec::new() };
+        let Some((now, before)) = self.tables("model") else { return Vec::new() };
+        let counters = now.names.counters.iter().map(String::as_str);
+        let wrongs: Vec<&str> = counters
+            .filter(|counter| !matches!(*counter, "accepted_total" | "processes_total"))
+            .collect();
         let model = |name: &String| {
-            let counters = now.names.counters.iter().map(String::as_str);
-            let sum = |table: &TableSample, counter| table.sum(counter, Some(name)).unwrap_or(0);
-            let wrongs = counters
-                .filter(|counter| !matches!(*counter, "accepted_total" | "processes_total"));
-            let accepted = sum(now, "accepted_total");
-            let earlier = before.map(|before| sum(before, "accepted_total"));
-            ModelRow {
+            let accepted = |table: &TableSample| table.sum(["accepted_total"], Some(name));
+            let taken = accepted(now)?;
+            Some(ModelRow {
                 name: name.clone(),
-                accepted,
-                accepted_per_s: self.per_s(accepted, earlier),
-                wrongs: wrongs.map(|counter| sum(now, counter)).sum(),
-            }
+                accepted: taken,
+                accepted_per_s: self.per_s(taken, before.and_then(accepted)),
+                wrongs: now.sum(wrongs.iter().copied(), Some(name)).unwrap_or(0),
+            })
         };
-        now.names.rows.iter().map(model).collect()
+        now.names.rows.iter().filter_map(model).collect()
     }
 
     /// The counters that people look at first: all of them, or those of one symbol.
@@ -245,9 +247,7 @@ impl View {
         let shown = SHOWN.iter().filter(|(_, table, _)| symbol.is_none() || *table == "symbol");
         let row = |&(label, table, counters): &(&'static str, &str, &[&str])| {
             let (now, before) = self.tables(table)?;
-            let sum = |table: &TableSample| -> Option<u64> {
-                counters.iter().map(|counter| table.sum(counter, symbol)).sum()
-            };
+            let sum = |table: &TableSample| table.sum(counters.iter().copied(), symbol);
             let total = sum(now)?;
             let per_s = self.per_s(total, before.and_then(sum));
             Some(CounterRow { label, total, per_s })
@@ -285,14 +285,9 @@ fn spans(counters: &CounterSample, symbol: Option<&str>) -> Option<Vec<(String, 
     let table = counters.table("symbol")?;
     let mut stages: Vec<(String, Histogram)> =
         table.names.histograms.iter().map(|name| (name.clone(), Histogram::default())).collect();
-    for (_, of_symbol) in table
-        .names
-        .rows
-        .iter()
-        .zip(&table.histograms)
-        .filter(|(row, _)| symbol.is_none_or(|symbol| symbol == *row))
-    {
-        for ((_, sum), histogram) in stages.iter_mut().zip(of_symbol) {
+    let rows = table.names.rows.iter().zip(&table.histograms);
+    for (_, of_row) in rows.filter(|(row, _)| symbol.is_none_or(|symbol| symbol == *row)) {
+        for ((_, sum), histogram) in stages.iter_mut().zip(of_row) {
             sum.add(histogram);
         }
     }
