@@ -50,7 +50,7 @@ pub(crate) struct Top {
     #[arg(long)]
     once: bool,
     /// Print one JSON object and end, after one interval.
-    #[arg(long, conflicts_with = "once")]
+    #[arg(long)]
     json: bool,
     /// Print a line of JSON after each interval.
     #[arg(long, conflicts_with_all = ["once", "json"])]
