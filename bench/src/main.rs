@@ -6,6 +6,7 @@ mod path;
 mod peers;
 mod publish;
 mod readers;
+mod stamps;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -55,6 +56,14 @@ enum Command {
         #[arg(long, hide = true, default_value_t = 1_000)]
         frames: u64,
     },
+    /// What stage stamps and shared counters cost.
+    #[command(after_help = "Example:
+  cargo run --release -p bench -- stamps")]
+    Stamps {
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// The same input through the engine and through others, interleaved; needs `--features peers`.
     #[command(after_help = "Example:
   cargo run --release -p bench --features peers -- peers --jsonl ethusdt.gz btcusdt.gz")]
@@ -88,6 +97,7 @@ fn main() -> ExitCode {
         Command::Publish { count: None, rounds, json, .. } => {
             publish::run(json).and_then(|()| readers::run(rounds, json))
         }
+        Command::Stamps { json } => stamps::run(json),
         #[cfg(feature = "peers")]
         Command::Peers { files, jsonl: _, only } => peers::run(&files, &only),
         Command::Read { dir, until } => readers::read(&dir, until),

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every round is checked: what readers took and what they missed are all frames, and the first is not timed.
 pub(crate) fn run(rounds: u32, json: bool) -> Result<(), Box<dyn Error>> {
-    let dir = OwnDir(PathBuf::from(format!("/dev/shm/cobring-bench-{}", std::process::id())));
+    let dir = OwnDir::new();
     let mut stand = Stand::in_directory(ROWS, &EngineDir::lock(&dir.0)?)?;
     round(&mut stand, &dir.0, |_, _| {})?;
     let histogram = || Histogram::<u64>::new_with_bounds(1, 1_000_000_000, 3);
@@ -147,7 +147,13 @@ impl Drop for ReaderProcess {
 }
 
 /// The engine's directory in memory, removed with its handle.
-struct OwnDir(PathBuf);
+pub(crate) struct OwnDir(pub(crate) PathBuf);
+
+impl OwnDir {
+    pub(crate) fn new() -> Self {
+        Self(PathBuf::from(format!("/dev/shm/cobring-bench-{}", std::process::id())))
+    }
+}
 
 impl Drop for OwnDir {
     fn drop(&mut self) {

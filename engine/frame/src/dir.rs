@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rustix::time::Timespec;
 
+use crate::counter_file::{COUNTERS_NAME, is_counters};
 use crate::error::FrameError;
 use crate::layout::{SegmentSpec, check_symbol};
 use crate::lock;
@@ -183,8 +184,8 @@ impl EngineDir {
             .collect())
     }
 
-    /// Removes the segments of a directory whose engine is dead, their bells, and the files of models and of
-    /// subscribers that are gone; files that are not ours stay. Readers are told. Returns the paths that are
+    /// Removes the segments of a directory whose engine is dead, their bells, its counters, and the files of
+    /// models and of subscribers that are gone; files that are not ours stay. Readers are told. Returns the paths that are
     /// gone.
     ///
     /// # Errors
@@ -204,6 +205,11 @@ impl EngineDir {
             dir.remove(&file)?;
             old.retire();
             removed.push(file);
+        }
+        let counters = path.join(COUNTERS_NAME);
+        if is_counters(&counters) {
+            dir.remove(&counters)?;
+            removed.push(counters);
         }
         // Bells whose segment is gone, now or since long.
         for name in names(path)? {

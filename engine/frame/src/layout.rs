@@ -16,6 +16,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::counter_file::COUNTERS_NAME;
 use crate::error::FrameError;
 use crate::model_file::MODELS_DIR;
 use crate::slot::{SLOT_HEADER_WORDS, Slots};
@@ -141,7 +142,7 @@ pub(crate) fn check_symbol(symbol: &str) -> Result<(), FrameError> {
     } else if symbol.starts_with('.') {
         "must not begin with '.'"
     } else if symbol.ends_with(".bell")
-        || ["engine.lock", MODELS_DIR, SUBSCRIBERS_DIR].contains(&symbol)
+        || ["engine.lock", COUNTERS_NAME, MODELS_DIR, SUBSCRIBERS_DIR].contains(&symbol)
     {
         "is reserved"
     } else {

@@ -5,9 +5,11 @@
 mod bell;
 mod bell_guard;
 mod copy;
+mod counter_file;
 mod dir;
 mod error;
 mod file_words;
+mod histogram;
 mod layout;
 mod lock;
 mod model_file;
@@ -24,8 +26,10 @@ mod window;
 mod words;
 mod writer;
 
+pub use counter_file::{CounterFile, CounterRow, CounterTable, create_counters};
 pub use dir::{EngineDir, SegmentInfo, SegmentState};
 pub use error::FrameError;
+pub use histogram::{Histogram, SpanSummary};
 pub use layout::{FRAME_SIZE_BYTES_MAX, LAYOUT_VERSION, SegmentSpec, WindowSpec};
 pub use model_file::is_model_name;
 pub use model_writer::ModelWriter;
@@ -45,6 +49,7 @@ mod model_watch;
 mod render;
 mod rows;
 mod schema;
+mod stage;
 mod typed;
 mod validate;
 mod windows;
@@ -67,6 +72,7 @@ pub use rows::{
     TICK_KINDS, TICK_QUOTE, TICK_TRADE, TickRow, TickerRow, UNDEF,
 };
 pub use schema::{Field, FieldDef, Names, Record, RecordSchema, Scalar, Schema, WindowSchema};
+pub use stage::{STAGES, Stage};
 pub use typed::Window;
 pub use validate::{Finding, MIN_QUALITY, Require, Severity};
 pub use windows::{

@@ -32,22 +32,7 @@ pub struct ModelRules {
     pub rate_per_s: u32,
 }
 
-macro_rules! counters {
-    ($(#[$doc:meta])* pub struct $name:ident { $( $(#[$field_doc:meta])* $field:ident, )* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct $name { $( $(#[$field_doc])* pub $field: u64, )* }
-
-        impl $name {
-            /// Every counter with its name, as metrics and summaries spell it.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$( (concat!(stringify!($field), "_total"), self.$field), )*].into_iter()
-            }
-        }
-    };
-}
-
-counters! {
+cobring_types::counters! {
     /// What became of one model's outputs for one symbol, from the start of the epoch.
     pub struct ModelCounters {
         /// Taken.

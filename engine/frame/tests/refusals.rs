@@ -204,6 +204,7 @@ fn names_that_leave_the_directory_are_refused() {
         (".ETHUSDT", "must not begin with '.'"),
         ("ETHUSDT.bell", "is reserved"),
         ("engine.lock", "is reserved"),
+        ("engine.counters", "is reserved"),
         ("models", "is reserved"),
         ("subscribers", "is reserved"),
     ] {

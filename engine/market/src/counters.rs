@@ -2,23 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-macro_rules! counters {
-    ($(#[$doc:meta])* pub struct $name:ident { $( $(#[$field_doc:meta])* $field:ident, )* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-        pub struct $name { $( $(#[$field_doc])* pub $field: u64, )* }
-
-        impl $name {
-            /// Every counter with its name, as metrics and summaries spell it.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$( (concat!(stringify!($field), "_total"), self.$field), )*].into_iter()
-            }
-        }
-    };
-}
-
-counters! {
+cobring_types::counters! {
     /// Counters of one symbol, from the start of the epoch.
+    #[derive(Serialize, Deserialize)]
     pub struct MarketCounters {
         /// Depth messages applied to the book.
         depth_applied,

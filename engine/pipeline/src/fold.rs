@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cobring_frame::{FrameRing, Reader, Segment, Trigger, Windows};
+use cobring_frame::{FrameRing, Reader, STAGES, Segment, SpanSummary, Trigger, Windows};
 use cobring_market::{
     KlinesWanted, MarketCounters, RestoreError, SnapshotWanted, SymbolConfig, SymbolMarket,
     TradesWanted,
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds_file::BoundsFile;
 use crate::clock::EngineClock;
+use crate::counters::SymbolRow;
 use crate::frame_hash::{FrameDigest, FrameHash};
 use crate::log::{Checkpoint, CheckpointBlob};
 use crate::sequencer::TimerGrid;
@@ -94,6 +95,8 @@ pub struct SymbolFold {
     ticker_is_out: bool,
     /// The log has been told of a truncated bell.
     bell_is_told: bool,
+    /// Where a live run shows what it counts.
+    row: Option<SymbolRow>,
 }
 
 /// What a symbol needs from the venue.
@@ -147,6 +150,7 @@ impl SymbolFold {
             renewal_out: None,
             ticker_is_out: false,
             bell_is_told: false,
+            row: None,
         }
     }
 
@@ -178,6 +182,17 @@ impl SymbolFold {
     #[must_use]
     pub fn digest(&self) -> Option<FrameDigest> {
         self.hash.as_ref().map(FrameHash::digest)
+    }
+
+    /// Shows from now on what is counted, and how long inputs take.
+    pub fn count_in(&mut self, row: SymbolRow) {
+        self.row = Some(row);
+    }
+
+    fn show_counters(&mut self) {
+        if let Some(row) = &mut self.row {
+            row.store(self.frames, self.ring.bell_truncated(), &self.market.counters());
+        }
     }
 
     /// A file that is none changes nothing: it was checked before it became an input, but for a log from elsewhere.
@@ -240,6 +255,7 @@ impl<O: Observer> Fold<O> {
                 if let Some(monotonic_ns) = heartbeat {
                     symbol.ring.heartbeat(monotonic_ns.cast_unsigned());
                     symbol.look_at_bell();
+                    symbol.show_counters();
                 }
             }
             // With the timers of all symbols folded: rows of another symbol that closed at g are there too.
@@ -298,7 +314,11 @@ impl<O: Observer> Fold<O> {
         symbol.ring.expect();
         if symbol.market.on_event(stamp, event).is_some() {
             let ts_applied = self.now();
-            self.symbols[at].publish(self.clock.as_ref(), ts_applied);
+            let symbol = &mut self.symbols[at];
+            symbol.publish(self.clock.as_ref(), ts_applied);
+            if let Some(row) = &mut symbol.row {
+                row.record(&symbol.market.image().head().times);
+            }
             self.observer.after_frame(at, &self.symbols);
         }
     }
@@ -430,6 +450,7 @@ impl<O: Observer> Fold<O> {
                 digest: symbol.digest(),
                 counters: symbol.market.counters(),
                 bell_truncated: symbol.ring.bell_truncated(),
+                stages: symbol.row.as_ref().map(SymbolRow::stages),
             })
             .collect()
     }
@@ -455,6 +476,8 @@ pub struct SymbolSummary {
     pub counters: MarketCounters,
     /// Times that somebody truncated the bell; nothing that a frame shows.
     pub bell_truncated: u64,
+    /// How long inputs took for each of [`STAGES`]; a replay has no clock.
+    pub stages: Option<[SpanSummary; STAGES.len()]>,
 }
 
 impl<O: Observer> EventSink for Fold<O> {

@@ -37,43 +37,44 @@ use crate::net::{Backoff, BackoffConfig};
 use crate::sequencer::{Sequencer, own_input};
 use crate::stages::{Finished, Notice, Stages};
 
-/// What a run counts beside the stages and the helpers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct IngestCounters {
-    /// Inputs stamped.
-    pub inputs: u64,
-    /// Times that a socket was left unread because the stages were behind.
-    pub backpressure: u64,
-    /// Connections that broke or were closed by the venue.
-    pub links_lost: u64,
-    /// Streams that fell silent while the venue moved on.
-    pub streams_stalled: u64,
-    /// Connections that were replaced by plan, the new one first.
-    pub links_renewed: u64,
-    /// Notices that the venue closes a connection soon.
-    pub server_shutdowns: u64,
-    /// Requests that the venue refused.
-    pub refusals: u64,
-    /// Messages that were malformed.
-    pub malformed: u64,
-    /// Snapshots asked for.
-    pub snapshots_requested: u64,
-    /// Snapshots that could not be had at first.
-    pub snapshots_failed: u64,
-    /// Requests for klines.
-    pub klines_requested: u64,
-    /// Of these, how many were not answered at first.
-    pub klines_failed: u64,
-    /// Requests for trades that were missed.
-    pub trades_requested: u64,
-    /// Of these, how many were not answered.
-    pub trades_failed: u64,
-    /// Requests for the 24 h ticker.
-    pub tickers_requested: u64,
-    /// Of these, how many were not answered.
-    pub tickers_failed: u64,
-    /// Steps of the host's wall clock.
-    pub clock_steps: u64,
+cobring_types::counters! {
+    /// What a run counts beside the stages and the helpers.
+    pub struct IngestCounters {
+        /// Inputs stamped.
+        inputs,
+        /// Times that a socket was left unread because the stages were behind.
+        backpressure,
+        /// Connections that broke or were closed by the venue.
+        links_lost,
+        /// Streams that fell silent while the venue moved on.
+        streams_stalled,
+        /// Connections that were replaced by plan, the new one first.
+        links_renewed,
+        /// Notices that the venue closes a connection soon.
+        server_shutdowns,
+        /// Requests that the venue refused.
+        refusals,
+        /// Messages that were malformed.
+        malformed,
+        /// Snapshots asked for.
+        snapshots_requested,
+        /// Snapshots that could not be had at first.
+        snapshots_failed,
+        /// Requests for klines.
+        klines_requested,
+        /// Of these, how many were not answered at first.
+        klines_failed,
+        /// Requests for trades that were missed.
+        trades_requested,
+        /// Of these, how many were not answered.
+        trades_failed,
+        /// Requests for the 24 h ticker.
+        tickers_requested,
+        /// Of these, how many were not answered.
+        tickers_failed,
+        /// Steps of the host's wall clock.
+        clock_steps,
+    }
 }
 
 /// The world around ingest, in its parts.
@@ -385,6 +386,7 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
             self.outlet.tick();
             self.look_at_clock();
             self.keep_log();
+            self.show_counters();
             self.take_notices();
             self.ask();
             timeout = self.timeout();
@@ -533,6 +535,11 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
         if self.outlet.log.as_ref().is_some_and(|log| log.wants_checkpoint(now)) {
             self.outlet.put(Nanos::UNDEF, |stamp| own_input(stamp, InputKind::Checkpoint));
         }
+    }
+
+    fn show_counters(&mut self) {
+        let Outlet { time, counters, log, .. } = &self.outlet;
+        self.outside.show_counters(time.now(), counters, log.as_ref());
     }
 
     fn end(mut self) -> Ended<O, W> {

@@ -8,6 +8,7 @@ pub mod bounds_file;
 pub mod clock;
 pub mod config;
 pub mod cores;
+pub mod counters;
 mod events;
 pub mod fold;
 mod frame_hash;

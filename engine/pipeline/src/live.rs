@@ -17,6 +17,7 @@ use crate::bounds_file::{BoundsFile, BoundsFileError};
 use crate::clock::EngineClock;
 use crate::config::Config;
 use crate::cores;
+use crate::counters::Counters;
 use crate::fold::{Fold, FoldState, Observer, SymbolFold, SymbolSummary, window_blob_name};
 use crate::ingest::{Ended, Host, Ingest, IngestCounters, Parts, WAKE_TOKEN, World};
 use crate::log::{
@@ -29,7 +30,7 @@ use crate::net::{
     WeightConfig, tls_config,
 };
 use crate::replay::{segment_spec, settings_digest};
-use crate::stages::{StagedSetup, Stages};
+use crate::stages::{ParseMeter, StagedSetup, Stages};
 use crate::warm_start::{self, Left};
 
 /// Why a run could not start or go on.
@@ -171,7 +172,11 @@ pub fn run<O: Observer + Send + 'static>(
         warm_start::check_venue(&left, config, asked, &clock, &stop).map(|()| left)
     });
     let epoch = next_epoch(&dir, &names, clock.now());
-    let (folds, models, segment_bytes) = open_segments(&dir, config, epoch, &clock)?;
+    let (mut folds, models, segment_bytes) = open_segments(&dir, config, epoch, &clock)?;
+    let rows = Counters::create(&dir, epoch, &names, models.names())?;
+    for (fold, row) in folds.iter_mut().zip(rows.symbols) {
+        fold.count_in(row);
+    }
     retire_on_panic(folds.iter().map(SymbolFold::retire_handle).collect());
     let observer = Checkpoints { sender: None, dir: dir.path().to_owned(), observer };
     let mut fold = Fold::new(folds, Some(clock), observer);
@@ -209,7 +214,9 @@ pub fn run<O: Observer + Send + 'static>(
         cores: [core(1), core(2)],
     };
     let instruments: Vec<_> = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
-    let stages = Stages::new(layout, &staged, Decoder::new(instruments.clone()), fold, Some(clock));
+    let decoder = Decoder::new(instruments.clone());
+    let meter = ParseMeter::new(clock, rows.decode);
+    let stages = Stages::new(layout, &staged, decoder, fold, Some(meter));
     if config.engine.lock_memory {
         rustix::mm::mlockall(
             rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE,
@@ -225,7 +232,7 @@ pub fn run<O: Observer + Send + 'static>(
         ..Parts::configured(
             config,
             World {
-                outside: Host::new(poll, connector, rest, models)?,
+                outside: Host::new(poll, connector, rest, models, Arc::clone(&net), rows.ingest)?,
                 time: clock,
                 log: log_producer,
             },

@@ -182,6 +182,16 @@ impl Models {
         }
     }
 
+    /// Of each model and symbol, as its file is named.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        self.feeds.iter().map(|Feed { names: (symbol, model), .. }| format!("{symbol}.{model}"))
+    }
+
+    /// What became of the outputs, in the order of [`Self::names`].
+    pub(crate) fn counters(&self) -> impl Iterator<Item = ModelCounters> {
+        self.pollers.iter().map(ModelPoller::counters)
+    }
+
     /// What became of the outputs.
     pub(crate) fn report(&self) -> Vec<ModelReport> {
         let report = |(feed, poller): (&Feed, &ModelPoller)| {

@@ -11,6 +11,7 @@ use cobring_venue::{DecodeCounters, DecodeError, Decoded, EventSink};
 
 use crate::clock::EngineClock;
 use crate::config::MAX_SYMBOLS;
+use crate::counters::DecodeRow;
 use crate::events::{self, Staged as StagedEvent};
 use crate::fold::{Fold, Observer, Wanted};
 use crate::idle::{Idle, Waiter};
@@ -51,6 +52,33 @@ pub struct Notice {
     pub outcome: Result<Decoded, DecodeError>,
 }
 
+/// What parse stamps by in a live run, and where it shows what it counts.
+#[derive(Debug)]
+pub struct ParseMeter {
+    clock: EngineClock,
+    row: DecodeRow,
+}
+
+impl ParseMeter {
+    /// Stamps by that clock, and counts in that row.
+    #[must_use]
+    pub fn new(clock: EngineClock, row: DecodeRow) -> Self {
+        Self { clock, row }
+    }
+
+    fn clock_of(meter: &Option<Self>) -> Option<EngineClock> {
+        meter.as_ref().map(|meter| meter.clock)
+    }
+
+    /// Shows what the decoder has counted, when it is time.
+    #[inline]
+    fn show(meter: &mut Option<Self>, now: Nanos, decoder: &Decoder) {
+        if let Some(meter) = meter {
+            meter.row.store(now, decoder.counters());
+        }
+    }
+}
+
 /// The stages behind ingest.
 #[derive(Debug)]
 pub enum Stages<O> {
@@ -70,18 +98,18 @@ pub struct Finished<O> {
 }
 
 impl<O: Observer + Send + 'static> Stages<O> {
-    /// Joins a decoder and a fold in that layout. The clock stamps `ts_parsed`; a replay has none.
+    /// Joins a decoder and a fold in that layout. The meter stamps `ts_parsed`; a replay has none.
     #[must_use]
     pub fn new(
         layout: Layout,
         setup: &StagedSetup,
         decoder: Decoder,
         fold: Fold<O>,
-        clock: Option<EngineClock>,
+        meter: Option<ParseMeter>,
     ) -> Self {
         match layout {
-            Layout::Fused => Self::Fused(Box::new(Fused::new(decoder, fold, clock))),
-            Layout::Staged => Self::Staged(Staged::start(setup, decoder, fold, clock)),
+            Layout::Fused => Self::Fused(Box::new(Fused::new(decoder, fold, meter))),
+            Layout::Staged => Self::Staged(Staged::start(setup, decoder, fold, meter)),
         }
     }
 
@@ -124,7 +152,7 @@ impl<O: Observer + Send + 'static> Stages<O> {
     pub fn try_watermark(&mut self, t: Nanos) -> Result<(), Full> {
         match self {
             Self::Fused(fused) => {
-                fused.fold.advance(t);
+                fused.on_watermark(t);
                 Ok(())
             }
             Self::Staged(staged) => {
@@ -186,7 +214,7 @@ impl<O: Observer + Send + 'static> Stages<O> {
 
 /// Sets `ts_parsed` on the way from the decoder to the next stage.
 struct ParsedAt<'a, S> {
-    clock: Option<&'a EngineClock>,
+    clock: Option<EngineClock>,
     sink: &'a mut S,
     events: u32,
 }
@@ -194,7 +222,7 @@ struct ParsedAt<'a, S> {
 impl<S: EventSink> EventSink for ParsedAt<'_, S> {
     fn on_event(&mut self, stamp: &Stamp, symbol: SymbolIndex, event: &Event<'_>) {
         self.events += 1;
-        let ts_parsed = self.clock.map_or(Nanos::UNDEF, EngineClock::now);
+        let ts_parsed = self.clock.as_ref().map_or(Nanos::UNDEF, EngineClock::now);
         self.sink.on_event(&Stamp { ts_parsed, ..*stamp }, symbol, event);
     }
 }
@@ -204,14 +232,14 @@ impl<S: EventSink> EventSink for ParsedAt<'_, S> {
 pub struct Fused<O> {
     decoder: Decoder,
     fold: Fold<O>,
-    clock: Option<EngineClock>,
+    meter: Option<ParseMeter>,
 }
 
 impl<O: Observer> Fused<O> {
-    /// Joins a decoder and a fold. The clock stamps `ts_parsed`; a replay has none.
+    /// Joins a decoder and a fold. The meter stamps `ts_parsed`; a replay has none.
     #[must_use]
-    pub fn new(decoder: Decoder, fold: Fold<O>, clock: Option<EngineClock>) -> Self {
-        Self { decoder, fold, clock }
+    pub fn new(decoder: Decoder, fold: Fold<O>, meter: Option<ParseMeter>) -> Self {
+        Self { decoder, fold, meter }
     }
 
     /// The fold with all its state.
@@ -226,9 +254,16 @@ impl<O: Observer> Fused<O> {
             // Also before an input that means nothing to us: its stamp says that the time has passed.
             self.fold.advance(input.stamp.ts_recv);
         }
-        let mut sink = ParsedAt { clock: self.clock.as_ref(), sink: &mut self.fold, events: 0 };
+        let clock = ParseMeter::clock_of(&self.meter);
+        let mut sink = ParsedAt { clock, sink: &mut self.fold, events: 0 };
         let outcome = self.decoder.decode(input, &mut sink);
+        ParseMeter::show(&mut self.meter, input.stamp.ts_recv, &self.decoder);
         notice_of(input, outcome)
+    }
+
+    fn on_watermark(&mut self, t: Nanos) {
+        self.fold.advance(t);
+        ParseMeter::show(&mut self.meter, t, &self.decoder);
     }
 
     /// The fold.
@@ -270,7 +305,7 @@ impl<O: Observer + Send + 'static> Staged<O> {
         setup: &StagedSetup,
         decoder: Decoder,
         fold: Fold<O>,
-        clock: Option<EngineClock>,
+        meter: Option<ParseMeter>,
     ) -> Self {
         let (raw, raw_consumer) = ring::channel(setup.raw_ring_bytes);
         let (event_producer, event_consumer) = ring::channel(setup.event_ring_bytes);
@@ -284,7 +319,7 @@ impl<O: Observer + Send + 'static> Staged<O> {
                 raw_consumer,
                 event_producer,
                 notice_producer,
-                clock,
+                meter,
                 Waiter::new(idle),
             )
         });
@@ -339,24 +374,27 @@ fn parse_loop(
     mut raw: RecordConsumer,
     mut ring: RecordProducer,
     mut notices: rtrb::Producer<Notice>,
-    clock: Option<EngineClock>,
+    mut meter: Option<ParseMeter>,
     mut idle: Waiter,
 ) -> Decoder {
     let mut full_waiter = Waiter::new(Idle::Yield);
+    let clock = ParseMeter::clock_of(&meter);
     loop {
         let mut events = EventRing { ring: &mut ring, waiter: &mut full_waiter };
         let popped = raw.pop(|head, body| {
             if head[0] == WATERMARK_HEAD {
                 let t = Nanos(head[1].cast_signed());
+                ParseMeter::show(&mut meter, t, &decoder);
                 return events.push(|ring| events::push_watermark(ring, t));
             }
             let input = ring::input_of(head, body);
-            let mut sink = ParsedAt { clock: clock.as_ref(), sink: &mut events, events: 0 };
+            let mut sink = ParsedAt { clock, sink: &mut events, events: 0 };
             let outcome = decoder.decode(&input, &mut sink);
             if sink.events == 0 {
                 let t = input.stamp.ts_recv;
                 events.push(|ring| events::push_watermark(ring, t));
             }
+            ParseMeter::show(&mut meter, input.stamp.ts_recv, &decoder);
             if let Some(notice) = notice_of(&input, outcome) {
                 let _dropped_when_full = notices.push(notice);
             }

@@ -1,18 +1,24 @@
 //! From bytes to published frame nothing is allocated once warm: fused on the calling thread, staged on all
-//! threads, over 100,000 messages with a gap and a resync for each symbol.
+//! threads, over 100,000 messages with a gap and a resync for each symbol; with the clock and the shared counters
+//! of a live run.
 #![allow(clippy::unwrap_used, reason = "test code")]
 #![allow(unsafe_code, reason = "a counting allocator is a GlobalAlloc")]
 
 use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use cobring_frame::{CounterFile, EngineDir, STAGES};
+use cobring_pipeline::clock::EngineClock;
 use cobring_pipeline::config::Config;
+use cobring_pipeline::counters::Counters;
 use cobring_pipeline::fold::{Fold, FoldState, Observer, SymbolFold};
 use cobring_pipeline::idle::{Idle, Waiter};
 use cobring_pipeline::replay::private_folds;
-use cobring_pipeline::stages::{Layout, StagedSetup, Stages};
+use cobring_pipeline::stages::{Layout, ParseMeter, StagedSetup, Stages};
 use cobring_types::{Input, InputKind, Nanos, Stamp, SymbolIndex};
 use cobring_venue::binance::Decoder;
 
@@ -208,19 +214,47 @@ fn feed(stages: &mut Stages<Progress>, messages: &[Message], first_seq: u64, fol
     }
 }
 
+/// Other processes see what was counted: each frame of an input with all spans but the kernel's.
+fn assert_shown(dir: &Path, fold: &Fold<Progress>) {
+    let file = CounterFile::open(dir).unwrap();
+    let at = file.tables().iter().position(|table| table.name == "symbol").unwrap();
+    let names = &file.tables()[at].counters;
+    for (row, symbol) in fold.symbols().iter().enumerate() {
+        let stored = names.iter().map(String::as_str).zip(file.counters(at, row));
+        let shown: BTreeMap<&str, u64> = stored.collect();
+        let counters = symbol.market().counters();
+        // Stored with the last timer; a few inputs came after it.
+        assert!((49_000..=symbol.frames()).contains(&shown["frames_total"]), "{shown:?}");
+        assert!(shown["quotes_total"].abs_diff(counters.quotes) < 100, "{shown:?}");
+        assert_eq!(shown["syncs_total"], counters.syncs);
+        let spans: Vec<u64> =
+            (0..STAGES.len()).map(|stage| file.histogram(at, row, stage).count()).collect();
+        assert!(spans[1] > 40_000 && spans[1] < symbol.frames(), "{spans:?}");
+        // Receive times are made up, so only spans between our own stamps are never negative.
+        assert_eq!((spans[0], spans[2], spans[3], spans[4]), (0, spans[1], spans[1], spans[1]));
+    }
+}
+
 fn check(layout: Layout, messages: &[Message]) {
     let symbols = Config::built_in().symbol_configs();
+    let names: Vec<_> = symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
     let instruments = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
+    let temp = tempfile::tempdir().unwrap();
+    let dir = EngineDir::lock(temp.path()).unwrap();
+    let rows = Counters::create(&dir, 1, &names, std::iter::empty()).unwrap();
+    let clock = EngineClock::start();
     let folded = Arc::new(AtomicI64::new(0));
-    let folds = private_folds(&symbols, 1, true).unwrap();
-    let fold = Fold::new(folds, None, Progress(Arc::clone(&folded)));
+    let mut folds = private_folds(&symbols, 1, true).unwrap();
+    folds.iter_mut().zip(rows.symbols).for_each(|(fold, row)| fold.count_in(row));
+    let fold = Fold::new(folds, Some(clock), Progress(Arc::clone(&folded)));
     let setup = StagedSetup {
         raw_ring_bytes: 8 << 20,
         event_ring_bytes: 8 << 20,
         idle: Idle::Yield,
         cores: [None, None],
     };
-    let mut stages = Stages::new(layout, &setup, Decoder::new(instruments), fold, None);
+    let meter = ParseMeter::new(clock, rows.decode);
+    let mut stages = Stages::new(layout, &setup, Decoder::new(instruments), fold, Some(meter));
     let (warm_up, counted) = messages.split_at(WARM_UP);
     feed(&mut stages, warm_up, 0, &folded);
     let before = ALLOCATIONS.load(Ordering::Relaxed);
@@ -237,6 +271,7 @@ fn check(layout: Layout, messages: &[Message]) {
         assert!(summary.frames > 50_000, "{}", summary.frames);
     }
     assert!(finished.fold.symbols().iter().all(|symbol| symbol.market().is_live()));
+    assert_shown(temp.path(), &finished.fold);
     assert_eq!(allocations, 0, "{layout:?}: allocations in {} inputs", counted.len());
 }
 

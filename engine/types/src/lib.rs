@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod counters;
 mod decimal;
 mod event;
 mod exact_divisor;

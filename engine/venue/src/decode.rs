@@ -256,6 +256,59 @@ impl DecodeCounters {
         DecodeErrorKind::ALL.into_iter().map(DecodeErrorKind::name).zip(self.malformed)
     }
 
+    /// Every counter with its name, as metrics and summaries spell it.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let malformed_total = self.malformed_total();
+        // By names: one that is new is missed here by the compiler.
+        let Self {
+            depth_updates,
+            snapshots,
+            quotes,
+            trades,
+            agg_trades,
+            past_trades,
+            tickers,
+            klines,
+            open_klines,
+            server_times,
+            instruments,
+            model_outputs,
+            controls,
+            acks,
+            refusals,
+            general,
+            shutdowns,
+            unknown_events,
+            unknown_symbols,
+            unknown_fields,
+            malformed: _,
+        } = *self;
+        [
+            ("depth_updates_total", depth_updates),
+            ("snapshots_total", snapshots),
+            ("quotes_total", quotes),
+            ("trades_total", trades),
+            ("agg_trades_total", agg_trades),
+            ("past_trades_total", past_trades),
+            ("tickers_total", tickers),
+            ("klines_total", klines),
+            ("open_klines_total", open_klines),
+            ("server_times_total", server_times),
+            ("instruments_total", instruments),
+            ("model_outputs_total", model_outputs),
+            ("controls_total", controls),
+            ("acks_total", acks),
+            ("refusals_total", refusals),
+            ("general_parser_total", general),
+            ("shutdowns_total", shutdowns),
+            ("unknown_events_total", unknown_events),
+            ("unknown_symbols_total", unknown_symbols),
+            ("unknown_fields_total", unknown_fields),
+            ("malformed_total", malformed_total),
+        ]
+        .into_iter()
+    }
+
     /// An event of a stream that is handed on.
     #[inline]
     pub(crate) fn count_event(&mut self, event: &Event<'_>) {

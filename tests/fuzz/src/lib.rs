@@ -23,7 +23,7 @@ mod venue_oracle;
 pub use files::{bounds_file, configuration, log_file, recording_line};
 pub use market_data::{binance_message, json_parsers, rest_body};
 pub use mutate::Mutator;
-pub use shared_memory::{model_slot, segment};
+pub use shared_memory::{counter_file, model_slot, segment};
 pub use sockets::{http_upgrade, web_socket_bytes};
 
 /// A function of bytes with what a mutator needs to know of it.
@@ -46,7 +46,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target {
         iterations: 15_000,
         ..target("binance_message", binance_message, market_data::messages)
@@ -56,6 +56,10 @@ pub const TARGETS: [Target; 11] = [
     Target { iterations: 3_000, ..target("web_socket_bytes", web_socket_bytes, sockets::frames) },
     Target { iterations: 2_000, ..target("http_upgrade", http_upgrade, sockets::replies) },
     Target { iterations: 4_000, ..target("segment", segment, shared_memory::segments) },
+    Target {
+        iterations: 4_000,
+        ..target("counter_file", counter_file, shared_memory::counter_files)
+    },
     Target { iterations: 1_500, ..target("model_slot", model_slot, shared_memory::model_files) },
     Target { iterations: 500, ..target("log_file", log_file, files::logs) },
     Target { iterations: 5_000, ..target("bounds_file", bounds_file, files::bounds) },

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use cobring_frame::{
-    EngineDir, FrameImage, FrameLayout, ModelPoller, ModelRules, ModelWriter, Next, Reader,
-    Require, Schema, Segment, SegmentSpec, WindowRows,
+    CounterFile, CounterTable, EngineDir, FrameImage, FrameLayout, ModelPoller, ModelRules,
+    ModelWriter, Next, Reader, Require, Schema, Segment, SegmentSpec, WindowRows, create_counters,
 };
 use cobring_types::{ModelOutput, ModelShape, Nanos};
 use tempfile::TempDir;
 
 const SYMBOL: &str = "ETHUSDT";
+const COUNTERS: &str = "engine.counters";
 /// Frames of a ring that are looked at; more would be the same again.
 const FRAMES_LOOKED_AT: usize = 40;
 
@@ -181,6 +182,59 @@ pub(crate) fn segments() -> Vec<Vec<u8>> {
     let layout = FrameLayout::new(1, 1).unwrap();
     let schema = layout.schema(WindowRows { candles: 2, ticks: 8 }, &["cnn".to_owned()]);
     vec![file(0), file(1), file(5), schema.to_json().into_bytes()]
+}
+
+/// Counters of these bytes: refused by a sentence that names the file, or read without a word that lies outside.
+pub fn counter_file(bytes: &[u8]) {
+    thread_local! {
+        static DIR: TempDir = scratch();
+    }
+    DIR.with(|dir| {
+        let path = dir.path().join(COUNTERS);
+        // A new file each time: a reader may still map the one before.
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(&path, bytes).unwrap();
+        let file = match CounterFile::open(dir.path()) {
+            Ok(file) => file,
+            Err(error) => return assert!(error.to_string().contains(COUNTERS), "{error}"),
+        };
+        assert_eq!(file.size_bytes(), bytes.len());
+        for (at, table) in file.tables().iter().enumerate() {
+            for row in 0..table.rows.len() {
+                assert_eq!(file.counters(at, row).len(), table.counters.len());
+                for histogram in 0..table.histograms.len() {
+                    let histogram = file.histogram(at, row, histogram);
+                    let summary = histogram.summary();
+                    assert!(summary.p50_ns <= summary.p99_ns && summary.p999_ns <= summary.max_ns);
+                    assert_eq!(histogram.since(&histogram).count(), 0);
+                }
+            }
+        }
+    });
+}
+
+pub(crate) fn counter_files() -> Vec<Vec<u8>> {
+    let temp = scratch();
+    let dir = EngineDir::lock(temp.path()).unwrap();
+    let table = |name: &str, rows: &[&str], histograms: &[&str]| {
+        let texts = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let counters = texts(&["inputs_total", "gaps_total"]);
+        let (rows, histograms) = (texts(rows), texts(histograms));
+        CounterTable { name: name.to_owned(), rows, counters, histograms }
+    };
+    let file = |tables: &[CounterTable]| {
+        let mut rows = create_counters(&dir, 5, tables).unwrap();
+        for (number, row) in (0..).zip(rows.iter_mut().flatten()) {
+            row.store([number, u64::MAX]);
+        }
+        if tables.len() > 1 {
+            (0..20).for_each(|shift| rows[1][0].record(0, 1 << shift));
+        }
+        std::fs::read(temp.path().join(COUNTERS)).unwrap()
+    };
+    let engine = table("ingest", &["engine"], &[]);
+    let symbol = table("symbol", &[SYMBOL], &["recv_to_published"]);
+    vec![file(std::slice::from_ref(&engine)), file(&[engine, symbol])]
 }
 
 const RULES: ModelRules = ModelRules {

@@ -173,8 +173,8 @@ macro_rules! each {
 }
 
 each! {
-    binance_message rest_body json_parsers web_socket_bytes http_upgrade segment model_slot log_file
-    bounds_file configuration recording_line
+    binance_message rest_body json_parsers web_socket_bytes http_upgrade segment counter_file model_slot
+    log_file bounds_file configuration recording_line
 }
 
 #[test]

@@ -40,16 +40,18 @@ pub(crate) struct Demo {
 
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let seconds_each = match &text[digits.len()..] {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        unit => return Err(format!("unit {unit:?}: wanted s, m or h, as in 10s")),
+    let milliseconds_each = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        unit => return Err(format!("unit {unit:?}: wanted ms, s, m or h, as in 10s")),
     };
-    let seconds = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(seconds_each));
-    seconds
-        .map(Duration::from_secs)
-        .ok_or_else(|| "wanted a whole number and s, m or h, as in 10s".to_owned())
+    let count = digits.parse::<u64>().ok();
+    count
+        .and_then(|count| count.checked_mul(milliseconds_each))
+        .map(Duration::from_millis)
+        .ok_or_else(|| "wanted a whole number and ms, s, m or h, as in 10s".to_owned())
 }
 
 /// A directory of the demo's own, so that it never meets a real engine; removed at the end.

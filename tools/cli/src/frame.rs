@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use cobring_frame::{FrameError, Next, Reader, Schema};
-use serde_json::{Value, json};
+use cobring_frame::{FrameError, Next, Reader, STAGES, Schema};
+use serde_json::{Map, Value, json};
 
 use crate::exit::Failure;
 use crate::frame_rows::Rows;
@@ -166,6 +166,16 @@ impl Show {
     }
 }
 
+/// How long the frame's input took to the stamp of that name: since which stamps.
+fn spans_to(times: &Map<String, Value>, stamp: &str) -> String {
+    let ns = |name: &str| times.get(name).and_then(Value::as_i64);
+    let spans = STAGES.iter().filter(|stage| stage.to == stamp).filter_map(|stage| {
+        let span_ns = ns(stage.to)?.checked_sub(ns(stage.from)?)?;
+        Some(format!("  {span_ns} ns since {}", stage.from))
+    });
+    spans.collect()
+}
+
 /// A block as indented lines; arrays of numbers stay on theirs.
 fn print_block(out: &mut impl Write, block: &Value, depth: usize) -> io::Result<()> {
     let Value::Object(fields) = block else { return Ok(()) };
@@ -178,7 +188,10 @@ fn print_block(out: &mut impl Write, block: &Value, depth: usize) -> io::Result<
             Value::String(text) => {
                 writeln!(out, "{:indent$}{name:<26} {text}", "", indent = 2 * depth)?
             }
-            value => writeln!(out, "{:indent$}{name:<26} {value}", "", indent = 2 * depth)?,
+            value => {
+                let spans = spans_to(fields, name);
+                writeln!(out, "{:indent$}{name:<26} {value}{spans}", "", indent = 2 * depth)?;
+            }
         }
     }
     Ok(())

@@ -23,6 +23,7 @@ mod signals;
 mod sim;
 mod sim_test;
 mod table;
+mod top;
 mod verify;
 
 use std::io::IsTerminal as _;
@@ -41,6 +42,7 @@ use crate::exit::Failure;
     after_help = "Examples:
   cobring demo                         # simulator, engine, live table: no network, no set-up
   cobring run                          # Binance ETHUSDT and BTCUSDT, live
+  cobring top                          # that engine at work: quality, latencies, readers, counters
   cobring frame watch ETHUSDT          # the frames that models read, as they come
   cobring replay ethusdt.gz --jsonl --every 10s
 
@@ -65,6 +67,8 @@ enum Command {
     SimTest(sim_test::SimTest),
     /// Fold recordings or logs and print what came of them.
     Replay(replay::Replay),
+    /// Watch an engine at work: books, quality, latencies, readers, counters.
+    Top(top::Top),
     /// Read frames from shared memory.
     Frame(frame::Frame),
     /// Check that logs are whole: numbers, checksums, ids.
@@ -90,7 +94,7 @@ fn main() -> std::process::ExitCode {
     let level = match cli.command {
         // Faults are what it is about.
         Command::SimTest(_) => "error",
-        Command::Demo(_) => "warn",
+        Command::Demo(_) | Command::Top(_) => "warn",
         _ => "info",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("COBRING_LOG");
@@ -106,6 +110,7 @@ fn main() -> std::process::ExitCode {
         Command::Sim(command) => command.run(),
         Command::SimTest(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Frame(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Gaps(command) => command.run(),

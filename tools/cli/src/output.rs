@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cobring_frame::{STAGES, SpanSummary};
 use cobring_pipeline::config::{Config, ConfigError};
 use cobring_pipeline::fold::SymbolSummary;
 use cobring_pipeline::log;
@@ -64,13 +65,31 @@ pub(crate) fn symbols_json(symbols: &[SymbolSummary]) -> Value {
     let symbol = |symbol: &SymbolSummary| {
         let counters: Map<String, Value> =
             symbol.counters.iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
-        let value = json!({
+        let mut value = json!({
             "frames": symbol.frames,
             "hash": symbol.digest.map(|digest| digest.to_string()),
             "counters": counters,
             "bell_truncated_total": symbol.bell_truncated,
         });
+        if let Some(stages) = &symbol.stages {
+            value["stages"] = stages_json(stages);
+        }
         (symbol.symbol.clone(), value)
     };
     Value::Object(symbols.iter().map(symbol).collect())
+}
+
+/// How long inputs took, by stage.
+fn stages_json(stages: &[SpanSummary; STAGES.len()]) -> Value {
+    let stages = STAGES.iter().zip(stages);
+    Value::Object(stages.map(|(stage, of)| (stage.name.to_owned(), spans_json(of))).collect())
+}
+
+/// How long inputs took for one stage.
+pub(crate) fn spans_json(spans: &SpanSummary) -> Value {
+    let SpanSummary { count, p50_ns, p99_ns, p999_ns, max_ns, negative } = spans;
+    json!({
+        "count": count, "p50_ns": p50_ns, "p99_ns": p99_ns, "p999_ns": p999_ns, "max_ns": max_ns,
+        "negative_total": negative,
+    })
 }

@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use cobring_frame::{STAGES, SpanSummary};
 use cobring_pipeline::live::{self, RunError, RunReport, Started};
 use cobring_pipeline::{FrameDigest, ModelReport};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::exit::Failure;
 use crate::output;
@@ -92,15 +93,17 @@ fn print_report(out: &mut impl Write, report: &RunReport) -> io::Result<()> {
     }
     writeln!(
         out,
-        "{} inputs, {} links lost, {} snapshots, {} klines, {} times trades and {} tickers asked for, {} malformed messages",
+        "{} inputs, {} links lost, {} snapshots, {} klines, {} times trades and {} tickers asked for, {} malformed messages, {} of unusual shape",
         report.ingest.inputs,
         report.ingest.links_lost,
         report.ingest.snapshots_requested,
         report.ingest.klines_requested,
         report.ingest.trades_requested,
         report.ingest.tickers_requested,
-        report.decoded.malformed_total()
+        report.decoded.malformed_total(),
+        report.decoded.general
     )?;
+    print_stages(out, report)?;
     for symbol in report.symbols.iter().filter(|symbol| symbol.bell_truncated > 0) {
         writeln!(out, "{}: its bell was truncated {} times", symbol.symbol, symbol.bell_truncated)?;
     }
@@ -141,6 +144,31 @@ fn print_report(out: &mut impl Write, report: &RunReport) -> io::Result<()> {
     Ok(())
 }
 
+/// How long inputs took, of those stages that any of them passed.
+fn print_stages(out: &mut impl Write, report: &RunReport) -> io::Result<()> {
+    let header = ["count", "p50", "p99", "p99.9", "max"];
+    let [count, p50, p99, p999, max] = header;
+    let columns = format!("{count:>12} {p50:>9} {p99:>9} {p999:>9} {max:>11}");
+    let stages = report.symbols.iter().flat_map(|symbol| {
+        let stages = STAGES.iter().zip(symbol.stages.into_iter().flatten());
+        stages.map(move |(stage, spans)| (symbol.symbol.as_str(), stage.name, spans))
+    });
+    for (number, (symbol, stage, spans)) in
+        stages.filter(|(.., spans)| spans.count + spans.negative > 0).enumerate()
+    {
+        if number == 0 {
+            writeln!(out, "{:<10} {:<21}{columns}", "spans, ns", "stage")?;
+        }
+        let SpanSummary { count, p50_ns, p99_ns, p999_ns, max_ns, negative } = spans;
+        let set = if negative > 0 { format!("  {negative} negative") } else { String::new() };
+        writeln!(
+            out,
+            "{symbol:<10} {stage:<21}{count:>12} {p50_ns:>9} {p99_ns:>9} {p999_ns:>9} {max_ns:>11}{set}"
+        )?;
+    }
+    Ok(())
+}
+
 fn total(report: &RunReport) -> FrameDigest {
     FrameDigest::total(report.symbols.iter().filter_map(|symbol| symbol.digest))
 }
@@ -157,35 +185,26 @@ fn models_json(models: &[ModelReport]) -> Value {
 }
 
 fn report_json(report: &RunReport) -> Value {
-    let mut net = serde_json::Map::new();
+    let mut net = Map::new();
     report.net.for_each(|name, count| {
         net.insert(format!("{name}_total"), json!(count));
     });
+    let mut ingest: Map<String, Value> =
+        report.ingest.iter().map(|(name, count)| (name.to_owned(), json!(count))).collect();
+    let decoded = &report.decoded;
+    for (name, count) in [
+        ("malformed_total", decoded.malformed_total()),
+        ("unknown_events_total", decoded.unknown_events),
+        ("unknown_symbols_total", decoded.unknown_symbols),
+        ("unknown_fields_total", decoded.unknown_fields),
+        ("general_parser_total", decoded.general),
+    ] {
+        ingest.insert(name.to_owned(), json!(count));
+    }
     json!({
         "epoch": report.epoch,
         "symbols": output::symbols_json(&report.symbols),
-        "ingest": {
-            "inputs_total": report.ingest.inputs,
-            "backpressure_total": report.ingest.backpressure,
-            "links_lost_total": report.ingest.links_lost,
-            "links_renewed_total": report.ingest.links_renewed,
-            "streams_stalled_total": report.ingest.streams_stalled,
-            "server_shutdowns_total": report.ingest.server_shutdowns,
-            "refusals_total": report.ingest.refusals,
-            "snapshots_requested_total": report.ingest.snapshots_requested,
-            "snapshots_failed_total": report.ingest.snapshots_failed,
-            "klines_requested_total": report.ingest.klines_requested,
-            "klines_failed_total": report.ingest.klines_failed,
-            "trades_requested_total": report.ingest.trades_requested,
-            "trades_failed_total": report.ingest.trades_failed,
-            "tickers_requested_total": report.ingest.tickers_requested,
-            "tickers_failed_total": report.ingest.tickers_failed,
-            "clock_steps_total": report.ingest.clock_steps,
-            "malformed_total": report.decoded.malformed_total(),
-            "unknown_events_total": report.decoded.unknown_events,
-            "unknown_symbols_total": report.decoded.unknown_symbols,
-            "unknown_fields_total": report.decoded.unknown_fields,
-        },
+        "ingest": ingest,
         "models": models_json(&report.models),
         "net": net,
         "log": report.log.map(|log| json!({

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use cobring_frame::{
-    EngineDir, FrameError, Liveness, SegmentInfo, SubscriberInfo, sweep_subscribers,
+    CounterFile, EngineDir, FrameError, Liveness, SegmentInfo, SubscriberInfo, sweep_subscribers,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub(crate) struct Shm {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List segments (size, epoch, writer and whether it lives) and who reads them by name.
+    /// List segments (size, epoch, writer and whether it lives), the engine's counters, and who reads by name.
     #[command(after_help = "Examples:
   cobring shm ls
   cobring shm ls --json | jq '.[] | .symbol, .subscribers'")]
@@ -55,7 +55,7 @@ impl Place {
     }
 }
 
-fn describe(liveness: &Liveness) -> String {
+pub(crate) fn describe(liveness: &Liveness) -> String {
     match liveness {
         Liveness::Alive => "alive".to_owned(),
         Liveness::Stalled { heartbeat_age_ns } => {
@@ -122,6 +122,13 @@ fn list(place: &Place) -> Result<(), Failure> {
                 segment.symbol, "", ""
             )?,
         }
+    }
+    if let Ok(counters) = CounterFile::open(&dir) {
+        let megabytes =
+            f64::from(u32::try_from(counters.size_bytes() / 1_000).unwrap_or(u32::MAX)) / 1e3;
+        let (pid, state) =
+            (counters.pid(), if counters.is_alive() { "alive" } else { "its engine is gone" });
+        writeln!(out, "{:<14} {megabytes:>10.1} {pid:>10} {:>12}  {state}", "counters", "")?;
     }
     if !subscribers.is_empty() {
         writeln!(

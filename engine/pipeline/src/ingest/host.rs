@@ -1,18 +1,21 @@
 //! This computer and its network, as ingest sees them.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cobring_types::{Input, ModelIndex, ModelOutput, Nanos, SymbolIndex};
 use mio::{Events, Poll, Token};
 
+use super::IngestCounters;
 use super::outside::{InputLog, Line, Outside, Time};
 use crate::clock::EngineClock;
+use crate::counters::IngestRows;
 use crate::log::LogProducer;
 use crate::models::{ModelReport, Models};
 use crate::net::{
-    ConnectOutcome, ConnectRequest, Connection, Connector, NetError, ReadOutcome, Received,
-    RestHelper, RestReply, RestRequest, SendRefused, Verdict,
+    ConnectOutcome, ConnectRequest, Connection, Connector, NetCounters, NetError, ReadOutcome,
+    Received, RestHelper, RestReply, RestRequest, SendRefused, Verdict,
 };
 
 /// Token of the wake-ups that helpers send; connections have their number.
@@ -28,10 +31,12 @@ pub(crate) struct Host {
     connector: Connector,
     rest: RestHelper,
     models: Models,
+    net: Arc<NetCounters>,
+    rows: IngestRows,
 }
 
 impl Host {
-    /// Joins the parts; the helpers wake the poll by [`WAKE_TOKEN`].
+    /// Joins the parts; the helpers, which count in `net`, wake the poll by [`WAKE_TOKEN`].
     ///
     /// # Errors
     /// The system's, where models' files cannot be watched.
@@ -40,9 +45,12 @@ impl Host {
         connector: Connector,
         rest: RestHelper,
         mut models: Models,
+        net: Arc<NetCounters>,
+        rows: IngestRows,
     ) -> io::Result<Self> {
         models.register(poll.registry(), MODELS_TOKEN)?;
-        Ok(Self { poll, events: Events::with_capacity(256), connector, rest, models })
+        let events = Events::with_capacity(256);
+        Ok(Self { poll, events, connector, rest, models, net, rows })
     }
 }
 
@@ -96,6 +104,11 @@ impl Outside for Host {
 
     fn next_model_turn(&self) -> Option<Nanos> {
         self.models.next_turn()
+    }
+
+    fn show_counters(&mut self, now: Nanos, counters: &IngestCounters, log: Option<&LogProducer>) {
+        let log = || log.map(LogProducer::stats);
+        self.rows.store(now, counters, &self.net, log, &self.models);
     }
 
     fn model_reports(&self) -> Vec<ModelReport> {

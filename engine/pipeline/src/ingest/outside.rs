@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cobring_types::{Input, ModelIndex, ModelOutput, Nanos, SymbolIndex};
 
+use super::IngestCounters;
 use crate::models::ModelReport;
 use crate::net::{
     ConnectOutcome, ConnectRequest, NetError, ReadOutcome, Received, RestReply, RestRequest,
@@ -64,6 +65,11 @@ pub trait Outside: fmt::Debug {
 
     /// When models are to be served next, where they may have said something.
     fn next_model_turn(&self) -> Option<Nanos>;
+
+    /// Shows to whoever looks on from outside what was counted; called at each turn. Nobody looks into a
+    /// simulation.
+    fn show_counters(&mut self, _now: Nanos, _counters: &IngestCounters, _log: Option<&Self::Log>) {
+    }
 
     /// What became of the models' outputs.
     fn model_reports(&self) -> Vec<ModelReport>;

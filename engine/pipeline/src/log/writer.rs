@@ -72,9 +72,10 @@ impl LogConfig {
 }
 
 /// What the log is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogStatus {
     /// Writing.
+    #[default]
     Writing,
     /// The disk refused: inputs are dropped and counted until a `LogLost` finds it well again.
     Failing {
@@ -121,7 +122,7 @@ pub(super) struct Rare {
 }
 
 /// The log's counters at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogStats {
     /// What it is doing.
     pub status: LogStatus,
@@ -149,6 +150,27 @@ pub struct LogStats {
     pub files_deleted: u64,
     /// Times that a closed file could not be read, compressed or deleted, or the manifest not be written.
     pub keeper_errors: u64,
+}
+
+impl LogStats {
+    /// Every counter with its name, as metrics and summaries spell it.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("inputs_written_total", self.inputs_written),
+            ("file_bytes", self.file_bytes),
+            ("files_total", self.files),
+            ("syncs_total", self.syncs),
+            ("lost_ring_total", self.lost_ring),
+            ("lost_disk_total", self.lost_disk),
+            ("errors_total", self.errors),
+            ("checkpoints_missing_total", self.checkpoints_missing),
+            ("checkpoints_dropped_total", self.checkpoints_dropped),
+            ("files_compressed_total", self.files_compressed),
+            ("files_deleted_total", self.files_deleted),
+            ("keeper_errors_total", self.keeper_errors),
+        ]
+        .into_iter()
+    }
 }
 
 impl Shared {
