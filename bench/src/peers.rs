@@ -31,11 +31,13 @@ pub(crate) struct Comparison<'a> {
     pub(crate) theirs: Side<'a>,
 }
 
-/// Mean and p99 of a message, ns.
-#[derive(Debug, Clone, Copy, Default)]
-struct Times {
-    mean: f64,
-    p99: f64,
+/// One side of a round.
+#[derive(Debug, Default)]
+struct Pass {
+    /// All messages of each block, ns.
+    blocks: Vec<u64>,
+    /// Of a message, ns.
+    p99: u64,
 }
 
 impl Comparison<'_> {
@@ -49,14 +51,9 @@ impl Comparison<'_> {
                 return Err(what.into());
             }
         }
+        let clock_ns = median((0..10_001).map(|_| elapsed_ns(Instant::now())));
         let rounds: Vec<_> = (0..ROUNDS).map(|_| round(messages, ours, theirs)).collect();
-        let median = |of: fn(&[Times; 2]) -> f64| {
-            let mut values: Vec<f64> = rounds.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        let mean = (median(|round| round[0].mean), median(|round| round[1].mean));
-        let p99 = (median(|round| round[0].p99), median(|round| round[1].p99));
+        let [mean, p99] = summary(&rounds, messages.len(), clock_ns);
         let mut out = io::stdout().lock();
         for (name, (ours_ns, peer_ns)) in
             [(figure.to_owned(), mean), (format!("{figure}_p99"), p99)]
@@ -72,12 +69,32 @@ impl Comparison<'_> {
     }
 }
 
+/// Means and p99 of both sides: each block by its middle round, for where others use the machine it is this block or that
+/// one that takes long; p99 less what reading the clock takes.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn summary(rounds: &[[Pass; 2]], message_count: usize, clock_ns: u64) -> [(f64, f64); 2] {
+    let mean = |side: usize| {
+        let block_count = rounds.first().map_or(0, |round| round[side].blocks.len());
+        let of_block = |block: usize| median(rounds.iter().map(|round| round[side].blocks[block]));
+        (0..block_count).map(of_block).sum::<u64>() as f64 / message_count as f64
+    };
+    let p99 = |side: usize| {
+        median(rounds.iter().map(|round| round[side].p99)).saturating_sub(clock_ns) as f64
+    };
+    [(mean(0), mean(1)), (p99(0), p99(1))]
+}
+
+fn median(values: impl Iterator<Item = u64>) -> u64 {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
 /// Both sides over all messages, block by block: a pass without a clock in it for the mean, and one that reads it at
 /// each message for p99.
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn round(messages: &[Vec<u8>], ours: Side<'_>, theirs: Side<'_>) -> [Times; 2] {
+fn round(messages: &[Vec<u8>], ours: Side<'_>, theirs: Side<'_>) -> [Pass; 2] {
     let mut sides: [Side<'_>; 2] = [&mut *ours, &mut *theirs];
-    let mut totals = [0u64; 2];
+    let mut passes = [Pass::default(), Pass::default()];
     let mut each = [const { Vec::new() }; 2];
     for block in messages.chunks(BLOCK) {
         let bytes = block.iter().flatten().fold(0u64, |sum, &byte| sum.wrapping_add(byte.into()));
@@ -87,7 +104,7 @@ fn round(messages: &[Vec<u8>], ours: Side<'_>, theirs: Side<'_>) -> [Times; 2] {
             for message in block {
                 std::hint::black_box(side(message));
             }
-            totals[at] += elapsed_ns(began);
+            passes[at].blocks.push(elapsed_ns(began));
             for message in block {
                 let began = Instant::now();
                 std::hint::black_box(side(message));
@@ -95,13 +112,12 @@ fn round(messages: &[Vec<u8>], ours: Side<'_>, theirs: Side<'_>) -> [Times; 2] {
             }
         }
     }
-    let [ours, theirs] = each;
-    let times = |total: u64, mut each: Vec<u64>| {
+    for (pass, mut each) in passes.iter_mut().zip(each) {
         let at = each.len() * 99 / 100;
         let (_, p99, _) = each.select_nth_unstable(at);
-        Times { mean: total as f64 / messages.len() as f64, p99: *p99 as f64 }
-    };
-    [times(totals[0], ours), times(totals[1], theirs)]
+        pass.p99 = *p99;
+    }
+    passes
 }
 
 fn elapsed_ns(began: Instant) -> u64 {
