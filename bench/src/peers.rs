@@ -47,11 +47,13 @@ pub(crate) struct Comparison<'a, M> {
     pub(crate) theirs: Side<'a, M>,
 }
 
-/// Mean and p99 of a message, ns.
-#[derive(Debug, Clone, Copy, Default)]
-struct Times {
-    mean: f64,
-    p99: f64,
+/// One side of a round.
+#[derive(Debug, Default)]
+struct Pass {
+    /// All messages of each block, ns.
+    blocks: Vec<u64>,
+    /// Of a message, ns.
+    p99: u64,
 }
 
 impl<M: Message> Comparison<'_, M> {
@@ -69,28 +71,26 @@ impl<M: Message> Comparison<'_, M> {
                 return Err(what.into());
             }
         }
+        let clock_ns = clock_ns();
         let rounds: Vec<_> = (0..ROUNDS).map(|_| round(messages, ours, theirs)).collect();
-        let of_item =
-            |times: Times| Times { mean: times.mean / items_each, p99: times.p99 / items_each };
-        let rounds: Vec<_> = rounds.iter().map(|round| round.map(of_item)).collect();
-        print_medians(figure, peer, goal, &rounds)
+        let [mean, p99] = summary(&rounds, messages.len(), clock_ns);
+        let each = |(ours, theirs): (f64, f64)| (ours / items_each, theirs / items_each);
+        print_figure(figure, peer, goal, [each(mean), each(p99)])
     }
 }
 
-/// A line for the mean and one for p99: medians over the rounds of ours and the peer's.
-fn print_medians(
+/// Nanoseconds that reading the clock twice takes.
+fn clock_ns() -> u64 {
+    median((0..10_001).map(|_| elapsed_ns(Instant::now())))
+}
+
+/// A line for the mean and one for p99, each of ours and of the peer.
+fn print_figure(
     figure: &str,
     peer: &str,
     goal: Option<f64>,
-    rounds: &[[Times; 2]],
+    [mean, p99]: [(f64, f64); 2],
 ) -> Result<(), Box<dyn Error>> {
-    let median = |of: fn(&[Times; 2]) -> f64| {
-        let mut values: Vec<f64> = rounds.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    let mean = (median(|round| round[0].mean), median(|round| round[1].mean));
-    let p99 = (median(|round| round[0].p99), median(|round| round[1].p99));
     let mut out = io::stdout().lock();
     for (name, (ours_ns, peer_ns)) in [(figure.to_owned(), mean), (format!("{figure}_p99"), p99)] {
         let rounded = |value: f64| (value * 100.0).round() / 100.0;
@@ -103,23 +103,46 @@ fn print_medians(
     Ok(())
 }
 
-impl Times {
-    /// Of times taken one by one.
-    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    fn of(mut each: Vec<u64>) -> Self {
-        let mean = each.iter().sum::<u64>() as f64 / each.len().max(1) as f64;
+impl Pass {
+    /// A block whose messages were timed one by one.
+    fn push_block(&mut self, each: &[u64], clock_ns: u64) {
+        let clocks = clock_ns * each.len() as u64;
+        self.blocks.push(each.iter().sum::<u64>().saturating_sub(clocks));
+    }
+
+    fn set_p99(&mut self, mut each: Vec<u64>) {
         let at = each.len() * 99 / 100;
         let (_, p99, _) = each.select_nth_unstable(at);
-        Self { mean, p99: *p99 as f64 }
+        self.p99 = *p99;
     }
+}
+
+/// Means and p99 of both sides: each block by its middle round, for where others use the machine it is this block or that
+/// one that takes long; p99 less what reading the clock takes.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn summary(rounds: &[[Pass; 2]], message_count: usize, clock_ns: u64) -> [(f64, f64); 2] {
+    let mean = |side: usize| {
+        let block_count = rounds.first().map_or(0, |round| round[side].blocks.len());
+        let of_block = |block: usize| median(rounds.iter().map(|round| round[side].blocks[block]));
+        (0..block_count).map(of_block).sum::<u64>() as f64 / message_count as f64
+    };
+    let p99 = |side: usize| {
+        median(rounds.iter().map(|round| round[side].p99)).saturating_sub(clock_ns) as f64
+    };
+    [(mean(0), mean(1)), (p99(0), p99(1))]
+}
+
+fn median(values: impl Iterator<Item = u64>) -> u64 {
+    let mut values: Vec<u64> = values.collect();
+    values.sort_unstable();
+    values[values.len() / 2]
 }
 
 /// Both sides over all messages, block by block: a pass without a clock in it for the mean, and one that reads it at
 /// each message for p99.
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn round<M: Message>(messages: &[M], ours: Side<'_, M>, theirs: Side<'_, M>) -> [Times; 2] {
+fn round<M: Message>(messages: &[M], ours: Side<'_, M>, theirs: Side<'_, M>) -> [Pass; 2] {
     let mut sides: [Side<'_, M>; 2] = [&mut *ours, &mut *theirs];
-    let mut totals = [0u64; 2];
+    let mut passes = [Pass::default(), Pass::default()];
     let mut each = [const { Vec::new() }; 2];
     for block in messages.chunks(BLOCK) {
         std::hint::black_box(block.iter().fold(0, |sum, message| sum ^ message.touch()));
@@ -128,7 +151,7 @@ fn round<M: Message>(messages: &[M], ours: Side<'_, M>, theirs: Side<'_, M>) -> 
             for message in block {
                 std::hint::black_box(side(message));
             }
-            totals[at] += elapsed_ns(began);
+            passes[at].blocks.push(elapsed_ns(began));
             for message in block {
                 let began = Instant::now();
                 std::hint::black_box(side(message));
@@ -136,12 +159,10 @@ fn round<M: Message>(messages: &[M], ours: Side<'_, M>, theirs: Side<'_, M>) -> 
             }
         }
     }
-    let [ours, theirs] = each;
-    let times = |total: u64, each: Vec<u64>| Times {
-        mean: total as f64 / messages.len() as f64,
-        ..Times::of(each)
-    };
-    [times(totals[0], ours), times(totals[1], theirs)]
+    for (pass, each) in passes.iter_mut().zip(each) {
+        pass.set_p99(each);
+    }
+    passes
 }
 
 fn elapsed_ns(began: Instant) -> u64 {

@@ -139,7 +139,9 @@ fn of_best(best: [(i64, i64); 2]) -> u64 {
 
 /// Four sums: within both imbalances' ranges.
 fn of_sums(sums: [(i128, i128); 2]) -> u64 {
-    sums.into_iter().fold(0, |sum, (bid, ask)| mix(sum, bid as u64, ask as u64))
+    // The recordings' sums fit; another number would be no answer of either side.
+    let word = |sum: i128| u64::try_from(sum).unwrap_or(u64::MAX);
+    sums.into_iter().fold(0, |sum, (bid, ask)| mix(sum, word(bid), word(ask)))
 }
 
 struct OurBook {
@@ -216,6 +218,7 @@ impl SortedMaps {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "quantities of the recordings")]
 fn apply_floats<D: L2MarketDepth + MarketDepth>(
     depth: &mut D,
     bids: &[(f64, f64)],

@@ -21,7 +21,7 @@ use cobring_venue::binance::Decoder;
 use serde::Deserialize;
 
 use super::json::{TICK_UNITS, TapeWalk, units};
-use super::{BLOCK, ROUNDS, Times, elapsed_ns, print_medians};
+use super::{BLOCK, Pass, ROUNDS, clock_ns, elapsed_ns, print_figure, summary};
 use crate::path::{Kind, Message, load, touched_folds};
 
 /// Levels are compared and shown in ticks and in units of 10^-8, as everywhere here.
@@ -138,8 +138,9 @@ impl Twin {
         }
         book.bid_known_to = px(*bid_known_to);
         book.ask_known_to = px(*ask_known_to);
-        book.levels_known_bid = bids.range(*bid_known_to..).count() as u32;
-        book.levels_known_ask = asks.range(..=*ask_known_to).count() as u32;
+        let count = |levels: usize| u32::try_from(levels).unwrap_or(u32::MAX);
+        book.levels_known_bid = count(bids.range(*bid_known_to..).count());
+        book.levels_known_ask = count(asks.range(..=*ask_known_to).count());
         let size = config.bucket_ticks;
         let radius = config.radius();
         let mid = best_bid + best_ask;
@@ -257,16 +258,20 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     }
     let symbols = Config::built_in().symbol_configs();
     let messages = load(files, &symbols)?;
+    let clock_ns = clock_ns();
     let mut rounds = Vec::new();
+    let mut count = 0;
     for round in 0..=ROUNDS {
         let is_check = round == 0;
         let mut ours = Ours::new(&symbols)?;
         let mut twins = symbols.iter().map(Twin::new).collect::<Result<Vec<_>, _>>()?;
         let mut begun = vec![false; symbols.len()];
         let mut before: Vec<Vec<&[u8]>> = vec![Vec::new(); symbols.len()];
-        let mut each: [Vec<u64>; 2] = Default::default();
+        let mut passes: [Pass; 2] = Default::default();
+        let mut all: [Vec<u64>; 2] = Default::default();
         for block in messages.chunks(if is_check { 1 } else { 16 * BLOCK }) {
             let mut due = Vec::new();
+            let mut each: [Vec<u64>; 2] = Default::default();
             for message in block {
                 let at = message.symbol.at();
                 let elapsed = ours.take(message);
@@ -293,10 +298,23 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
                     return Err(format!("{FIGURE}: at update id {id} the frames differ").into());
                 }
             }
+            for ((pass, all), each) in passes.iter_mut().zip(&mut all).zip(each) {
+                pass.push_block(&each, clock_ns);
+                all.extend(each);
+            }
+        }
+        count = all[0].len();
+        for (pass, all) in passes.iter_mut().zip(all) {
+            pass.set_p99(all);
         }
         if !is_check {
-            rounds.push(each.map(Times::of));
+            rounds.push(passes);
         }
     }
-    print_medians(FIGURE, "simd-json + BTreeMap + rescan", Some(12.0), &rounds)
+    print_figure(
+        FIGURE,
+        "simd-json + BTreeMap + rescan",
+        Some(12.0),
+        summary(&rounds, count, clock_ns),
+    )
 }

@@ -6,12 +6,12 @@
 //! every error knows its byte offset in the message. Does not: know any venue's shapes, read numbers
 //! from text (`cobring_types` does), keep anything from one message to the next.
 //!
-//! Unsafe code is in the vector kernels alone: loads and stores whose bounds stand beside them.
+//! Unsafe code is in the scanner alone: loads and stores whose bounds stand beside them.
 
 mod document;
 mod error;
 mod parser;
-#[allow(unsafe_code, reason = "vector loads and stores")]
+#[allow(unsafe_code, reason = "loads and stores of whole vectors and words")]
 pub mod scan;
 
 pub use document::{Array, Document, Kind, Object, Value};

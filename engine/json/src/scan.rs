@@ -1,26 +1,42 @@
-//! Known shapes of hot messages, read without a tape: literals, integers, decimals and the two sides of a book.
+//! Known shapes of hot messages, read without a tape: openings seen before, literals, numbers, the two sides of a book.
 //!
 //! Guarantees: every byte that is passed is checked; the smallest surprise gives `None`, and the caller reads the whole
-//! message by [`crate::Parser`] instead; no allocation once a message as large was seen. All kernels give the same.
+//! message by [`crate::Parser`] instead; no allocation once a message as large was seen. Kernels differ in what they are
+//! quick at, never in a number.
 //! Needs: nothing; the kernel is chosen once, by what the processor has. Does not: name what was wrong, know a venue.
+//!
+//! A kernel has [`Lanes`]: it converts several numbers at once. All that leads there is written once, for any lanes, and
+//! compiled once for each kernel with the instructions that it needs: [`Scanner::run`] is the only way in.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod book;
+mod cursor;
+mod digits;
 mod portable;
+mod template;
+mod text;
 
-use std::fmt;
+pub use book::Sides;
+pub use cursor::{Cursor, is_same};
+pub use template::{NUMBERS_MAX, Template};
+pub use text::{Decimals, Text};
+
+use cobring_types::{ExactDivisor, Level};
 
 /// Decimals of the units that decimals are read in.
 pub const UNIT_DECIMALS: u8 = 8;
 
-/// Longest text of a decimal that the vector kernels read: seven digits, a point, eight decimals.
+/// Longest text of a number that lanes hold: 16 digits, or seven, a point and eight decimals.
 const WIDE: usize = 16;
-/// Shortest one: a digit, a point, eight decimals.
-const NARROW: usize = 10;
+/// A point and its eight decimals.
+const POINT_AND_DECIMALS: usize = 9;
+/// Bytes that are searched for points at a time: the shortest text that can be scanned.
+const BLOCK: usize = 64;
 
-/// How the levels of a book are read.
+/// How several numbers are read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernel {
     /// 64 bytes at a time.
@@ -56,240 +72,122 @@ impl Kernel {
     }
 }
 
-/// Price and quantity of a level, in units of 10^-[`UNIT_DECIMALS`].
-pub type Pair = [u64; 2];
+/// What is to be done by whichever kernel was chosen. `run` and all that it calls are to be inlined: what is not
+/// inlined is compiled without the kernel's instructions.
+pub trait Task {
+    /// What comes of it.
+    type Output;
 
-/// Reads the two sides of a book.
-pub struct Scanner {
-    kernel: Kernel,
-    /// Offsets of the quotes of the part that is read, and room for whole vectors behind them.
-    quotes: Vec<u32>,
-    pairs: Vec<Pair>,
+    /// Does it.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
 }
 
-/// Two sides of a book.
+/// A kernel that this processor has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sides<'s> {
-    /// The levels of the first side.
-    pub first: &'s [Pair],
-    /// The levels of the second side.
-    pub second: &'s [Pair],
-    /// Offset of the byte behind them.
-    pub end: usize,
+pub struct Scanner {
+    kernel: Kernel,
 }
 
 impl Scanner {
-    /// With that kernel, warm for messages of that size.
-    ///
     /// # Panics
-    /// Where the processor does not have it.
+    /// Where the processor does not have the kernel.
     #[must_use]
-    pub fn with_kernel(kernel: Kernel, message_size_bytes: usize) -> Self {
+    pub fn new(kernel: Kernel) -> Self {
         assert!(kernel.is_supported(), "{kernel:?} is not what this processor has");
-        let mut scanner = Self { kernel, quotes: Vec::new(), pairs: Vec::new() };
-        scanner.reserve(message_size_bytes);
-        scanner
+        Self { kernel }
     }
 
-    /// Room for what so many bytes can hold: the shortest level, `["1","0"],`, has ten bytes and four quotes.
-    fn reserve(&mut self, size_bytes: usize) {
-        let levels = size_bytes / 10 + 8;
-        self.pairs.clear();
-        self.pairs.reserve(levels);
-        self.quotes.clear();
-        self.quotes.reserve(4 * levels + 128);
-    }
-
-    /// `[["2683.80000000","3.02920000"],…]`, then `between`, then another such list, from `at` on.
+    /// Does the task.
     #[inline]
-    pub fn sides(&mut self, bytes: &[u8], at: usize, between: &[u8]) -> Option<Sides<'_>> {
-        // Vectors are read that end where a number does; and offsets have 32 bits.
-        if at < WIDE || bytes.len() <= at || u32::try_from(bytes.len()).is_err() {
-            return None;
-        }
-        self.reserve(bytes.len() - at);
-        let Self { kernel, quotes, pairs } = self;
-        let message = Message { bytes, at, between };
-        let (first, end) = match kernel {
+    pub fn run<T: Task>(self, task: T) -> T::Output {
+        match self.kernel {
             // SAFETY: the kernel was found to be supported when this was made.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => unsafe { avx512::sides(message, quotes, pairs) },
+            Kernel::Avx512 => unsafe { avx512::run(task) },
             // SAFETY: likewise.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => unsafe { avx2::sides(message, quotes, pairs) },
-            _ => portable::sides(message, pairs),
-        }?;
-        let (first, second) = pairs.split_at_checked(first)?;
-        Some(Sides { first, second, end })
+            Kernel::Avx2 => unsafe { avx2::run(task) },
+            _ => portable::run(task),
+        }
     }
 }
 
-impl fmt::Debug for Scanner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scanner").field("kernel", &self.kernel).finish_non_exhaustive()
-    }
-}
-
-/// What a kernel reads.
-#[derive(Clone, Copy)]
-struct Message<'m> {
-    bytes: &'m [u8],
-    /// Of the first list; at least [`WIDE`].
-    at: usize,
-    between: &'m [u8],
-}
-
-/// What follows a level.
+/// What prices and quantities are counted in, in units of 10^-[`UNIT_DECIMALS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Follows {
-    Level,
-    End,
+pub struct Scale {
+    /// A tick.
+    pub tick: ExactDivisor,
+    /// The smallest quantity.
+    pub quantity: ExactDivisor,
 }
 
-/// Behind the quote at `quote`, which ends a level's quantity.
-#[inline]
-fn follows(bytes: &[u8], quote: usize) -> Option<Follows> {
-    match bytes.get(quote + 1..quote + 5) {
-        Some(b"],[\"") => Some(Follows::Level),
-        _ if bytes.get(quote + 1..quote + 3) == Some(b"]]") => Some(Follows::End),
-        _ => None,
-    }
-}
-
-/// Behind exactly these bytes.
-#[inline]
-fn skip(bytes: &[u8], at: usize, literal: &[u8]) -> Option<usize> {
-    let end = at + literal.len();
-    (bytes.get(at..end)? == literal).then_some(end)
-}
-
-/// Both sides; `levels` reads one from the quote of its first level on, adds what it finds, and tells where the side ends.
-/// Gives the number of levels of the first one, and the end.
-#[inline(always)]
-fn both_sides(
-    message: Message<'_>,
-    pairs: &mut Vec<Pair>,
-    mut levels: impl FnMut(usize, &mut Vec<Pair>) -> Option<usize>,
-) -> Option<(usize, usize)> {
-    let Message { bytes, at, between } = message;
-    let mut side = |at: usize, pairs: &mut Vec<Pair>| match bytes.get(at..at + 3)? {
-        b"[[\"" => levels(at + 2, pairs),
-        [b'[', b']', _] => Some(at + 2),
-        _ => None,
-    };
-    let at = side(at, pairs)?;
-    let first = pairs.len();
-    let at = skip(bytes, at, between)?;
-    Some((first, side(at, pairs)?))
-}
-
-/// A level of any shape from its first quote on, and the offset of its last quote.
-#[cold]
-fn any_level(bytes: &[u8], quote: usize) -> Option<(Pair, usize)> {
-    let mut cursor = Cursor { bytes, at: quote + 1 };
-    let px = cursor.decimal()?;
-    cursor.literal(b",\"")?;
-    let qty = cursor.decimal()?;
-    Some(([px, qty], cursor.at - 1))
-}
-
-/// Reads a message from left to right; `None` where it is not as it was said to be.
+/// Where N numbers stand.
 #[derive(Debug, Clone, Copy)]
-pub struct Cursor<'m> {
-    bytes: &'m [u8],
-    at: usize,
+#[doc(hidden)]
+pub struct Spans<const N: usize> {
+    /// Offsets of the bytes behind them: at least [`WIDE`], and at most the text's length.
+    ends: [usize; N],
+    /// So many bytes before each end are the number: 1 to [`WIDE`].
+    lengths: [usize; N],
 }
 
-impl<'m> Cursor<'m> {
-    /// At the first byte.
-    #[must_use]
-    pub const fn new(bytes: &'m [u8]) -> Self {
-        Self { bytes, at: 0 }
-    }
+/// What a kernel does. There is a value of it only where the processor has what it needs.
+#[doc(hidden)]
+pub trait Lanes: Copy {
+    /// How far behind `at` the points of N decimals in a row stand, if each has eight decimals and so many bytes stand
+    /// before it (`gaps`). They may be no points, or those of other numbers: whoever asks checks all that stands there.
+    /// Lengths that are likely can be used, and need not be right. `at` is in the text, which has [`BLOCK`] bytes or more.
+    fn points<const N: usize>(
+        self,
+        text: &[u8],
+        at: usize,
+        gaps: [usize; N],
+        likely: [usize; N],
+    ) -> [usize; N];
 
-    /// Offset of the next byte.
-    #[must_use]
-    pub const fn at(&self) -> usize {
-        self.at
-    }
+    /// Whole numbers: digits and nothing else. N is at most 4.
+    ///
+    /// # Safety
+    /// The spans are what [`Spans`] says.
+    unsafe fn uints<const N: usize>(self, text: &[u8], spans: Spans<N>) -> Option<[u64; N]>;
 
-    /// Goes on there.
-    pub const fn seek(&mut self, at: usize) {
-        self.at = at;
-    }
+    /// Decimals of one to seven digits, a point and eight decimals and nothing else, in units. N is at most 4.
+    ///
+    /// # Safety
+    /// The spans are what [`Spans`] says, and at least a digit longer than [`POINT_AND_DECIMALS`].
+    unsafe fn decimals<const N: usize>(self, text: &[u8], spans: Spans<N>) -> Option<[u64; N]>;
 
-    /// Whether nothing is left.
-    #[must_use]
-    pub const fn is_at_end(&self) -> bool {
-        self.at == self.bytes.len()
-    }
+    /// Whether [`Self::levels`] is quicker than [`Self::level`] twice.
+    const HAS_LEVELS: bool;
 
-    /// Exactly these bytes.
+    /// A level, price and quantity, and whether they are decimals as above, the price more than 0 and on the tick, the
+    /// quantity exact; if not, what was written means nothing.
+    ///
+    /// # Safety
+    /// As for [`Self::decimals`], and `out` has room.
     #[inline(always)]
-    #[must_use]
-    pub fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
-        let is_there = self.bytes.get(self.at..self.at + N)? == literal;
-        self.at += N;
-        is_there.then_some(())
-    }
-
-    /// Exactly this text.
-    #[inline(always)]
-    #[must_use]
-    pub fn text(&mut self, text: &[u8]) -> Option<()> {
-        self.at = skip(self.bytes, self.at, text)?;
-        Some(())
-    }
-
-    /// Exactly these bytes, or none of them.
-    #[inline(always)]
-    pub fn optional<const N: usize>(&mut self, literal: &[u8; N]) -> bool {
-        let is_there = self.bytes.get(self.at..self.at + N).is_some_and(|found| found == literal);
-        self.at += if is_there { N } else { 0 };
-        is_there
-    }
-
-    /// A string from behind its first quote, its last quote passed: printable ASCII without escapes, 1 to 63 bytes.
-    #[inline(always)]
-    #[must_use]
-    pub fn string(&mut self) -> Option<&'m str> {
-        let mut length = 0;
-        loop {
-            let (count, is_plain) =
-                portable::up_to_quote(portable::word(self.bytes, self.at + length)?);
-            length += count;
-            if !is_plain || length > 63 {
-                return None;
-            }
-            if count < 8 {
-                break;
-            }
+    unsafe fn level(self, text: &[u8], spans: Spans<2>, scale: &Scale, out: *mut Level) -> bool {
+        // SAFETY: as is promised.
+        unsafe {
+            let Some([px, qty]) = self.decimals(text, spans) else { return false };
+            let (level, is_exact) = scale.level(px, qty);
+            out.write(level);
+            is_exact
         }
-        let text = self.bytes.get(self.at..self.at + length)?;
-        self.at += length + 1;
-        std::str::from_utf8(text).ok().filter(|text| !text.is_empty())
     }
 
-    /// A whole number of at most 18 digits, the byte behind it not passed.
+    /// Two levels, likewise.
+    ///
+    /// # Safety
+    /// As for [`Self::level`].
     #[inline(always)]
-    #[must_use]
-    pub fn uint(&mut self) -> Option<u64> {
-        let (value, length) = portable::uint(self.bytes, self.at)?;
-        // JSON has no leading zeros.
-        if length > 1 && self.bytes.get(self.at) == Some(&b'0') {
-            return None;
+    unsafe fn levels(self, text: &[u8], spans: Spans<4>, scale: &Scale, out: *mut Level) -> bool {
+        let Spans { ends: [px, qty, px_2, qty_2], lengths } = spans;
+        let first = Spans { ends: [px, qty], lengths: [lengths[0], lengths[1]] };
+        let second = Spans { ends: [px_2, qty_2], lengths: [lengths[2], lengths[3]] };
+        // SAFETY: as is promised.
+        unsafe {
+            self.level(text, first, scale, out) && self.level(text, second, scale, out.add(1))
         }
-        self.at += length;
-        Some(value)
-    }
-
-    /// A decimal from behind its first quote, its last quote passed, in units of 10^-[`UNIT_DECIMALS`].
-    #[inline(always)]
-    #[must_use]
-    pub fn decimal(&mut self) -> Option<u64> {
-        let (units, length) = portable::decimal(self.bytes, self.at)?;
-        self.at += length;
-        (self.bytes.get(self.at) == Some(&b'"')).then(|| self.at += 1)?;
-        Some(units)
     }
 }

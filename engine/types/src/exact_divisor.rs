@@ -30,6 +30,24 @@ impl ExactDivisor {
         Self { inverse, twos, highest: u64::MAX / divisor }
     }
 
+    /// The inverse modulo 2^64 of the divisor without its factors of two.
+    #[must_use]
+    pub const fn inverse(&self) -> u64 {
+        self.inverse
+    }
+
+    /// How often the divisor can be halved.
+    #[must_use]
+    pub const fn twos(&self) -> u64 {
+        self.twos as u64
+    }
+
+    /// The highest quotient: a product, rotated, that is above it comes of no multiple.
+    #[must_use]
+    pub const fn highest(&self) -> u64 {
+        self.highest
+    }
+
     /// The quotient, where there is no rest.
     #[inline]
     #[must_use]

@@ -198,26 +198,118 @@ fn messages_of_any_numbers_and_what_is_left_of_them_are_read_alike() {
             }
         }
         let (decoded, _) = twins.agree(&text);
+        let left = twins.left();
+        assert!(
+            left.iter().all(|&one| one == left[0]),
+            "{left:?}: {}",
+            String::from_utf8_lossy(&text)
+        );
         events += u64::from(matches!(decoded, Ok(Decoded::Events(1))));
     }
     println!("{events} of 12,000 were events; left: {:?}", twins.left());
     assert!(events > 1_500, "{events}");
-    assert!(twins.left().iter().all(|left| *left == twins.left()[0]));
+}
+
+/// A message of each shape; the stream's name makes it a combined one.
+const SHAPES: [(&str, &str); 4] = [
+    (
+        "ethusdt@depth",
+        r#"{"e":"depthUpdate","E":1723161255308,"s":"ETHUSDT","U":35,"u":36,"b":[["2683.80000000","3.02920000"],["2683.79000000","12.00000000"],["2683.78000000","0.00000000"]],"a":[["2733.70000000","150.10000000"]]}"#,
+    ),
+    (
+        "ethusdt@trade",
+        r#"{"e":"trade","E":1723161255612,"s":"ETHUSDT","t":1520538925,"p":"2683.80000000","q":"0.00200000","T":1723161255611,"m":true,"M":true}"#,
+    ),
+    (
+        "ethusdt@aggTrade",
+        r#"{"e":"aggTrade","E":1723161255612,"s":"ETHUSDT","a":156,"p":"2683.80000000","q":"58.00000000","f":19862790,"l":19862791,"T":1723161255611,"m":false,"M":true}"#,
+    ),
+    (
+        "ethusdt@bookTicker",
+        r#"{"u":35346513501,"s":"ETHUSDT","b":"2683.80000000","B":"3.02920000","a":"2683.81000000","A":"31.43950000"}"#,
+    ),
+];
+
+fn combined(stream: &str, event: &str) -> String {
+    format!("{{\"stream\":\"{stream}\",\"data\":{event}}}")
 }
 
 #[test]
 fn each_place_of_each_byte_is_checked() {
-    let text = br#"{"stream":"ethusdt@depth","data":{"e":"depthUpdate","E":1723161255308,"s":"ETHUSDT","U":35,"u":36,"b":[["2683.80000000","3.02920000"],["2683.79000000","12.00000000"],["2683.78000000","0.00000000"]],"a":[["2733.70000000","150.10000000"]]}}"#;
     let mut twins = Twins::new();
-    // So that its opening is one that was seen.
-    let _same = twins.agree(text);
-    for at in 0..text.len() {
-        for byte in (0..=0x7f).chain([0x80, 0xc3, 0xff]) {
-            let mut changed = text.to_vec();
-            changed[at] = byte;
-            let _same = twins.agree(&changed);
+    for (stream, event) in SHAPES {
+        for text in [combined(stream, event), event.to_owned()] {
+            // So that its opening is one that was seen.
+            let (decoded, _) = twins.agree(text.as_bytes());
+            assert_eq!(decoded, Ok(Decoded::Events(1)), "{text}");
+            assert!(twins.left().iter().all(|&left| left == twins.left()[0]));
+            for at in 0..text.len() {
+                let is_first = stream.ends_with("depth") && text != event;
+                let bytes =
+                    if is_first { (0..=0x7f).collect() } else { b"019.\",:{}[]tfe \\".to_vec() };
+                for byte in bytes.into_iter().chain([0x80, 0xc3, 0xff]) {
+                    let mut changed = text.clone().into_bytes();
+                    changed[at] = byte;
+                    let _same = twins.agree(&changed);
+                }
+            }
         }
     }
+}
+
+#[test]
+fn decimals_of_all_widths_are_read_by_the_scanner() {
+    let mut twins = Twins::new();
+    let px = |width: usize| format!("{}.04000000", &"9876543210"[..width]);
+    let qty = |width: usize| format!("{}.30000007", &"1234567890"[..width]);
+    let level = |px_width, qty_width| format!("[\"{}\",\"{}\"]", px(px_width), qty(qty_width));
+    for widths in 0..10_000usize {
+        let [a, b, c, d] = [1, 10, 100, 1_000].map(|power| widths / power % 10 + 1);
+        // Widths above seven are rare, and so are they here.
+        if [a, b, c, d].iter().filter(|&&width| width > 7).count() > 1 {
+            continue;
+        }
+        let (first, second) = (level(a, b), level(c, d));
+        let sides = [
+            format!("\"b\":[{first},{second}],\"a\":[]"),
+            format!("\"b\":[{second}],\"a\":[{first},{second},{first}]"),
+        ];
+        for sides in sides {
+            let depth = format!(
+                "{{\"e\":\"depthUpdate\",\"E\":1723161255308,\"s\":\"ETHUSDT\",\"U\":35,\"u\":36,{sides}}}"
+            );
+            let (decoded, _) = twins.agree(combined("ethusdt@depth", &depth).as_bytes());
+            assert_eq!(decoded, Ok(Decoded::Events(1)), "{depth}");
+            let (decoded, _) = twins.agree(depth.as_bytes());
+            assert_eq!(decoded, Ok(Decoded::Events(1)), "{depth}");
+        }
+        let [bid_px, bid_qty, ask_px, ask_qty] = [px(a), qty(b), px(c), qty(d)];
+        let quote = format!(
+            "{{\"u\":7,\"s\":\"ETHUSDT\",\"b\":\"{bid_px}\",\"B\":\"{bid_qty}\",\"a\":\"{ask_px}\",\"A\":\"{ask_qty}\"}}"
+        );
+        let (decoded, _) = twins.agree(combined("ethusdt@bookTicker", &quote).as_bytes());
+        assert_eq!(decoded, Ok(Decoded::Events(1)), "{quote}");
+    }
+    assert!(twins.left().iter().all(|&left| left == 0), "{:?}", twins.left());
+}
+
+#[test]
+fn numbers_of_an_opening_may_grow_and_shrink() {
+    let mut twins = Twins::new();
+    let widths = (1..=18).chain((1..=18).rev()).chain([13, 4, 4, 13, 17, 13]);
+    for width in widths {
+        let id = &"123456789012345678"[..width];
+        for (stream, event) in SHAPES {
+            let event = event
+                .replace("35346513501", id)
+                .replace("1520538925", id)
+                .replace("156,\"p\"", &format!("{id},\"p\""));
+            let event = event.replace("\"U\":35,\"u\":36", &format!("\"U\":{id},\"u\":{id}"));
+            let (decoded, _) = twins.agree(combined(stream, &event).as_bytes());
+            assert_eq!(decoded, Ok(Decoded::Events(1)), "{event}");
+        }
+    }
+    assert!(twins.left().iter().all(|&left| left == 0), "{:?}", twins.left());
 }
 
 #[test]

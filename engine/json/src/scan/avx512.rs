@@ -1,265 +1,218 @@
-//! 64 bytes at a time: first all quotes, then two levels, four numbers, at once.
+//! 64 bytes at a time: points of 64 bytes, four numbers in a vector.
+//!
+//! As in the narrower kernel, all functions are parts of [`run`] and need what [`is_supported`] asks for.
 
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{
-    _mm_loadu_si128, _mm256_cmpeq_epu32_mask, _mm256_cmple_epu32_mask, _mm256_loadu_si256,
-    _mm256_set1_epi32, _mm256_storeu_si256, _mm256_sub_epi32, _mm512_add_epi32, _mm512_add_epi64,
-    _mm512_castsi128_si512, _mm512_castsi256_si512, _mm512_castsi512_si128, _mm512_castsi512_si256,
-    _mm512_cmpeq_epi8_mask, _mm512_cmpge_epu8_mask, _mm512_cmpgt_epu8_mask, _mm512_cvtepu8_epi32,
-    _mm512_extracti32x4_epi32, _mm512_loadu_epi8, _mm512_madd_epi16, _mm512_maddubs_epi16,
-    _mm512_mask_broadcast_i32x4, _mm512_maskz_compress_epi8, _mm512_maskz_compress_epi64,
-    _mm512_maskz_loadu_epi8, _mm512_maskz_sub_epi8, _mm512_mul_epu32, _mm512_packus_epi32,
-    _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_epi64,
-    _mm512_srli_epi64, _mm512_storeu_epi32, _mm512_xor_si512,
+    __m128i, __m256i, __m512i, _mm_loadu_si128, _mm256_cmpgt_epu64_mask, _mm256_extract_epi64,
+    _mm256_mullo_epi64, _mm256_rorv_epi64, _mm256_setr_epi64x, _mm256_storeu_si256,
+    _mm256_sub_epi64, _mm512_add_epi64, _mm512_broadcast_i32x4, _mm512_castsi128_si512,
+    _mm512_castsi512_si256, _mm512_cmpeq_epi8_mask, _mm512_cmpgt_epu8_mask, _mm512_inserti32x4,
+    _mm512_loadu_epi8, _mm512_madd_epi16, _mm512_maddubs_epi16, _mm512_mul_epu32,
+    _mm512_packus_epi32, _mm512_permutexvar_epi64, _mm512_set1_epi8, _mm512_set1_epi32,
+    _mm512_set1_epi64, _mm512_setr_epi64, _mm512_srli_epi64, _mm512_sub_epi8,
+    _mm512_ternarylogic_epi32,
 };
 
-use super::{Follows, Message, NARROW, Pair, WIDE, any_level, both_sides, follows};
+use cobring_types::Level;
+
+use super::avx2::{self, Avx2, HIGHEST, POINT, TENS, first_bits, from_bit, kept, lane};
+use super::{BLOCK, Lanes, Scale, Spans, Task, WIDE};
 
 pub(super) fn is_supported() -> bool {
-    is_x86_feature_detected!("avx512f")
+    avx2::is_supported()
+        && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vbmi")
-        && is_x86_feature_detected!("avx512vbmi2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("popcnt")
-}
-
-/// From the quote before a number to the one behind it.
-const NARROW_STEP: i32 = 11;
-const WIDE_STEP: i32 = 17;
-const _: () = assert!(NARROW_STEP.unsigned_abs() as usize == NARROW + 1);
-const _: () = assert!(WIDE_STEP.unsigned_abs() as usize == WIDE + 1);
-
-const fn every_lane(lane: [u8; 16]) -> [u8; 64] {
-    let mut bytes = [0; 64];
-    let mut at = 0;
-    while at < 64 {
-        bytes[at] = lane[at % 16];
-        at += 1;
-    }
-    bytes
-}
-
-const fn counting() -> [u8; 64] {
-    let mut bytes = [0; 64];
-    let mut at = 0;
-    while at < 64 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
-        (bytes[at] = at as u8);
-        at += 1;
-    }
-    bytes
-}
-
-static COUNTING: [u8; 64] = counting();
-static PLACES: [u8; 64] = every_lane([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
-/// Seven digits, the point, eight decimals: what a point is less `'0'`, where it stands.
-static POINT: [u8; 64] = every_lane([0, 0, 0, 0, 0, 0, 0, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0]);
-static HIGHEST: [u8; 64] = every_lane([9, 9, 9, 9, 9, 9, 9, 0, 9, 9, 9, 9, 9, 9, 9, 9]);
-static TENS: [u8; 64] = every_lane([10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1]);
-/// The lowest byte of every second length, for all bytes of a lane.
-static LENGTHS: [u8; 64] = {
-    let mut bytes = [0; 64];
-    let mut at = 0;
-    while at < 64 {
-        #[expect(clippy::cast_possible_truncation, reason = "below 4")]
-        (bytes[at] = (at / 16) as u8 * 8);
-        at += 1;
-    }
-    bytes
-};
-
-/// Offsets of all quotes from `at` on, and their number. Behind them stand 16 that end the message.
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt"
-)]
-fn index(bytes: &[u8], at: usize, quotes: &mut Vec<u32>) -> Option<usize> {
-    let quote = _mm512_set1_epi8(b'"'.cast_signed());
-    // SAFETY: 64 bytes of a static.
-    let counting = unsafe { _mm512_loadu_epi8(COUNTING.as_ptr().cast()) };
-    let out = quotes.as_mut_ptr();
-    let room = quotes.capacity();
-    let mut count = 0;
-    let mut begin = at;
-    while begin < bytes.len() {
-        let left = bytes.len() - begin;
-        let block = if left >= 64 {
-            // SAFETY: 64 bytes are left.
-            unsafe { _mm512_loadu_epi8(bytes.as_ptr().add(begin).cast()) }
-        } else {
-            // SAFETY: the mask has a bit for each byte that is left, and no other is read.
-            unsafe { _mm512_maskz_loadu_epi8((1 << left) - 1, bytes.as_ptr().add(begin).cast()) }
-        };
-        let is_quote = _mm512_cmpeq_epi8_mask(block, quote);
-        let found = is_quote.count_ones() as usize;
-        // A book has at most 26 quotes in 64 bytes, and rarely more than 16.
-        if count + 64 > room || found > 32 {
-            return None;
-        }
-        let base = _mm512_set1_epi32(u32::try_from(begin).ok()?.cast_signed());
-        let places = _mm512_maskz_compress_epi8(is_quote, counting);
-        let low = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(places));
-        // SAFETY: there is room for 64 offsets.
-        unsafe { _mm512_storeu_epi32(out.add(count).cast(), _mm512_add_epi32(base, low)) };
-        if found > 16 {
-            let high = _mm512_extracti32x4_epi32::<1>(places);
-            let high = _mm512_add_epi32(base, _mm512_cvtepu8_epi32(high));
-            // SAFETY: likewise.
-            unsafe { _mm512_storeu_epi32(out.add(count + 16).cast(), high) };
-        }
-        count += found;
-        begin += 64;
-    }
-    if count + 16 > room {
-        return None;
-    }
-    let end = _mm512_set1_epi32(u32::try_from(bytes.len()).ok()?.cast_signed());
-    // SAFETY: there is room for 16 more; all up to there were written.
-    unsafe {
-        _mm512_storeu_epi32(out.add(count).cast(), end);
-        quotes.set_len(count + 16);
-    }
-    Some(count)
 }
 
 /// # Safety
 /// The processor has what [`is_supported`] asks for.
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt"
-)]
-pub(super) unsafe fn sides(
-    message: Message<'_>,
-    quotes: &mut Vec<u32>,
-    pairs: &mut Vec<Pair>,
-) -> Option<(usize, usize)> {
-    let bytes = message.bytes;
-    let count = index(bytes, message.at, quotes)?;
-    let mut next = 0;
-    both_sides(message, pairs, |quote, pairs| {
-        // Past the quotes between the sides.
-        next += quotes.get(next..count)?.iter().position(|&offset| offset as usize == quote)?;
-        side(bytes, quotes, count, &mut next, pairs)
-    })
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,bmi1,bmi2,lzcnt,popcnt")]
+pub(super) unsafe fn run<T: Task>(task: T) -> T::Output {
+    task.run(Avx512(Avx2(())))
 }
 
-/// The levels of a side; `next` is its first quote and then the first one behind it.
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,bmi1,bmi2,popcnt"
-)]
-fn side(
-    bytes: &[u8],
-    quotes: &[u32],
-    count: usize,
-    next: &mut usize,
-    pairs: &mut Vec<Pair>,
-) -> Option<usize> {
-    // SAFETY: 64 bytes of a static each.
-    let (place, point, highest, tens, lengths) = unsafe {
-        (
-            _mm512_loadu_epi8(PLACES.as_ptr().cast()),
-            _mm512_loadu_epi8(POINT.as_ptr().cast()),
-            _mm512_loadu_epi8(HIGHEST.as_ptr().cast()),
-            _mm512_loadu_epi8(TENS.as_ptr().cast()),
-            _mm512_loadu_epi8(LENGTHS.as_ptr().cast()),
-        )
-    };
-    let zero = _mm512_set1_epi8(b'0'.cast_signed());
-    let hundreds = _mm512_set1_epi32(1 << 16 | 100);
-    let ten_thousands = _mm512_set1_epi32(1 << 16 | 10_000);
-    let ten_millions = _mm512_set1_epi64(10_000_000);
-    let offset = |quote: usize| quotes[quote] as usize;
-    loop {
-        // Two levels: eight quotes, and the one behind.
-        if *next + 4 > count || pairs.len() + 2 > pairs.capacity() {
+/// Made by [`run`]. One number or two are as well in a narrower vector.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx512(Avx2);
+
+/// The same 16 bytes four times.
+///
+/// # Safety
+/// The processor has what [`is_supported`] asks for.
+#[inline(always)]
+unsafe fn every(bytes: &[u8; WIDE]) -> __m512i {
+    // SAFETY: as is promised; 16 bytes are read of 16.
+    unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.as_ptr().cast())) }
+}
+
+/// # Safety
+/// The processor has what [`is_supported`] asks for.
+#[inline(always)]
+unsafe fn join(lanes: [__m128i; 4]) -> __m512i {
+    // SAFETY: as is promised.
+    unsafe {
+        let joined = _mm512_castsi128_si512(lanes[0]);
+        let joined = _mm512_inserti32x4::<1>(joined, lanes[1]);
+        let joined = _mm512_inserti32x4::<2>(joined, lanes[2]);
+        _mm512_inserti32x4::<3>(joined, lanes[3])
+    }
+}
+
+/// Numbers of up to four; what stands in place of those that there are not means nothing.
+///
+/// # Safety
+/// As for [`Lanes::uints`].
+#[inline(always)]
+unsafe fn convert<const N: usize, const IS_DECIMAL: bool>(
+    text: &[u8],
+    spans: Spans<N>,
+) -> Option<__m256i> {
+    const { assert!(N >= 1 && N <= 4) };
+    let Spans { ends: e, lengths: l } = spans;
+    let (second, third, last) = (1 % N, 2 % N, N - 1);
+    // SAFETY: as is promised.
+    unsafe {
+        let bytes = join([
+            lane(text, e[0]),
+            lane(text, e[second]),
+            lane(text, e[third]),
+            lane(text, e[last]),
+        ]);
+        let kept = join([kept(l[0]), kept(l[second]), kept(l[third]), kept(l[last])]);
+        let digits = _mm512_sub_epi8(bytes, _mm512_set1_epi8(b'0'.cast_signed()));
+        // The first one turned by those that are in both others.
+        let point = if IS_DECIMAL { every(&POINT) } else { _mm512_set1_epi8(0) };
+        let digits = _mm512_ternarylogic_epi32::<0b0111_1000>(point, digits, kept);
+        let highest = if IS_DECIMAL { every(&HIGHEST) } else { _mm512_set1_epi8(9) };
+        if _mm512_cmpgt_epu8_mask(digits, highest) != 0 {
             return None;
         }
-        let eight: &[u32; 9] = quotes.get(*next..*next + 9)?.try_into().ok()?;
-        // SAFETY: nine numbers from `eight` on.
-        let (these, those) = unsafe {
-            (
-                _mm256_loadu_si256(eight.as_ptr().cast()),
-                _mm256_loadu_si256(eight.as_ptr().add(1).cast()),
-            )
-        };
-        // From each quote to the next one: price and its quote, 2, quantity and its quote, 4.
-        let steps = _mm256_sub_epi32(those, these);
-        let fits = _mm256_cmple_epu32_mask(
-            _mm256_sub_epi32(steps, _mm256_set1_epi32(NARROW_STEP)),
-            _mm256_set1_epi32(WIDE_STEP - NARROW_STEP),
-        );
-        let is_two = _mm256_cmpeq_epu32_mask(steps, _mm256_set1_epi32(2));
-        // How many bytes of 16 stand before the number.
-        let before = _mm256_sub_epi32(_mm256_set1_epi32(WIDE_STEP), steps);
-        let before = _mm512_permutexvar_epi8(lengths, _mm512_castsi256_si512(before));
-        let ends = [offset(*next + 1), offset(*next + 3), offset(*next + 5), offset(*next + 7)];
-        let start = bytes.as_ptr();
-        // SAFETY: every quote lies at `WIDE` or behind, and none behind the end; the 16 bytes before it are read.
-        let text = unsafe {
-            let lane = |end: usize| _mm_loadu_si128(start.add(end - WIDE).cast());
-            let text = _mm512_castsi128_si512(lane(ends[0]));
-            let text = _mm512_mask_broadcast_i32x4(text, 0x00f0, lane(ends[1]));
-            let text = _mm512_mask_broadcast_i32x4(text, 0x0f00, lane(ends[2]));
-            _mm512_mask_broadcast_i32x4(text, 0xf000, lane(ends[3]))
-        };
-        let is_number = _mm512_cmpge_epu8_mask(place, before);
-        let digits = _mm512_xor_si512(_mm512_maskz_sub_epi8(is_number, text, zero), point);
-        let is_no_digit = _mm512_cmpgt_epu8_mask(digits, highest);
-        // Two digits, four, eight: ten times the whole part, and the decimals.
-        let twos = _mm512_maddubs_epi16(digits, tens);
-        let fours = _mm512_madd_epi16(twos, hundreds);
+        // Two digits, four, eight.
+        let twos = _mm512_maddubs_epi16(digits, every(&TENS));
+        let fours = _mm512_madd_epi16(twos, _mm512_set1_epi32(1 << 16 | 100));
         let fours = _mm512_packus_epi32(fours, fours);
-        let eights = _mm512_madd_epi16(fours, ten_thousands);
-        let units = _mm512_add_epi64(
-            _mm512_mul_epu32(eights, ten_millions),
-            _mm512_srli_epi64::<32>(eights),
-        );
-        let four = _mm512_castsi512_si256(_mm512_maskz_compress_epi64(0b0101_0101, units));
-        let length = pairs.len();
-        // SAFETY: there is room for two more; what a level turns out not to be is never counted.
-        unsafe { _mm256_storeu_si256(pairs.as_mut_ptr().add(length).cast(), four) };
+        let eights = _mm512_madd_epi16(fours, _mm512_set1_epi32(1 << 16 | 10_000));
+        // The place of the point made the whole part ten times as large.
+        let each = _mm512_set1_epi64(if IS_DECIMAL { 10_000_000 } else { 100_000_000 });
+        let every_second = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
+        let numbers =
+            _mm512_add_epi64(_mm512_mul_epu32(eights, each), _mm512_srli_epi64::<32>(eights));
+        Some(_mm512_castsi512_si256(_mm512_permutexvar_epi64(every_second, numbers)))
+    }
+}
 
-        let is_comma = |quote: usize| bytes.get(offset(quote) + 1) == Some(&b',');
-        let is_first = fits & 0b101 == 0b101
-            && is_two & 0b10 != 0
-            && is_no_digit & 0xffff_ffff == 0
-            && is_comma(*next + 1);
-        if !is_first {
-            let (pair, quote) = any_level(bytes, offset(*next))?;
-            if quote != offset(*next + 3) {
-                return None;
+/// What [`convert`] gave.
+///
+/// # Safety
+/// The processor has what [`is_supported`] asks for.
+#[inline(always)]
+unsafe fn numbers<const N: usize>(converted: __m256i) -> [u64; N] {
+    // SAFETY: as is promised.
+    unsafe {
+        let all = [
+            _mm256_extract_epi64::<0>(converted),
+            _mm256_extract_epi64::<1>(converted),
+            _mm256_extract_epi64::<2>(converted),
+            _mm256_extract_epi64::<3>(converted),
+        ];
+        std::array::from_fn(|at| all[at].cast_unsigned())
+    }
+}
+
+/// The points in 64 bytes of the text.
+///
+/// # Safety
+/// There are as many from `at` on.
+#[inline(always)]
+unsafe fn points_of_block(text: &[u8], at: usize) -> u64 {
+    debug_assert!(at + BLOCK <= text.len(), "{at} of {}", text.len());
+    // SAFETY: as is promised.
+    unsafe {
+        let block = _mm512_loadu_epi8(text.as_ptr().add(at).cast());
+        _mm512_cmpeq_epi8_mask(block, _mm512_set1_epi8(b'.'.cast_signed()))
+    }
+}
+
+/// A price and a quantity, twice.
+///
+/// # Safety
+/// The processor has what [`is_supported`] asks for.
+#[inline(always)]
+unsafe fn twice(px: u64, qty: u64) -> __m256i {
+    let (px, qty) = (px.cast_signed(), qty.cast_signed());
+    // SAFETY: as is promised.
+    unsafe { _mm256_setr_epi64x(px, qty, px, qty) }
+}
+
+/// # Safety
+/// As for [`Lanes::levels`].
+#[inline(always)]
+unsafe fn levels(text: &[u8], spans: Spans<4>, scale: &Scale, out: *mut Level) -> bool {
+    let Scale { tick, quantity } = scale;
+    // SAFETY: as is promised; two levels are the 32 bytes that are written.
+    unsafe {
+        let Some(units) = convert::<4, true>(text, spans) else { return false };
+        let product = _mm256_mullo_epi64(units, twice(tick.inverse(), quantity.inverse()));
+        let counts = _mm256_rorv_epi64(product, twice(tick.twos(), quantity.twos()));
+        // Less 1, so that a price of 0 is too high as well.
+        let less = _mm256_sub_epi64(counts, twice(1, 0));
+        let highest = twice(tick.highest() - 1, quantity.highest());
+        _mm256_storeu_si256(out.cast(), counts);
+        _mm256_cmpgt_epu64_mask(less, highest) == 0
+    }
+}
+
+const _: () = assert!(size_of::<[Level; 2]>() == size_of::<__m256i>());
+
+impl Lanes for Avx512 {
+    const HAS_LEVELS: bool = true;
+
+    #[inline(always)]
+    fn points<const N: usize>(
+        self,
+        text: &[u8],
+        at: usize,
+        _: [usize; N],
+        _: [usize; N],
+    ) -> [usize; N] {
+        let last = text.len().checked_sub(BLOCK).expect("invariant: texts have a block");
+        first_bits(if at <= last {
+            // SAFETY: the block ends in the text, and this kernel has what it needs.
+            unsafe { points_of_block(text, at) }
+        } else {
+            // SAFETY: likewise.
+            from_bit(unsafe { points_of_block(text, last) }, at - last)
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn uints<const N: usize>(self, text: &[u8], spans: Spans<N>) -> Option<[u64; N]> {
+        // SAFETY: as is promised, and this kernel has what it needs.
+        unsafe {
+            match N {
+                ..=3 => self.0.uints(text, spans),
+                _ => Some(numbers(convert::<N, false>(text, spans)?)),
             }
-            pairs.push(pair);
-            *next += 4;
-            match follows(bytes, quote)? {
-                Follows::Level => continue,
-                Follows::End => return Some(quote + 3),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn decimals<const N: usize>(self, text: &[u8], spans: Spans<N>) -> Option<[u64; N]> {
+        // SAFETY: likewise.
+        unsafe {
+            match N {
+                ..=2 => self.0.decimals(text, spans),
+                _ => Some(numbers(convert::<N, true>(text, spans)?)),
             }
         }
-        if follows(bytes, ends[1])? == Follows::End {
-            // SAFETY: it was written.
-            unsafe { pairs.set_len(length + 1) };
-            *next += 4;
-            return Some(ends[1] + 3);
-        }
-        let is_second = fits & 0b101_0000 == 0b101_0000
-            && is_two & 0b10_0000 != 0
-            && is_no_digit >> 32 == 0
-            && *next + 8 <= count
-            && is_comma(*next + 5);
-        if !is_second {
-            // SAFETY: it was written.
-            unsafe { pairs.set_len(length + 1) };
-            *next += 4;
-            continue;
-        }
-        // SAFETY: both were written.
-        unsafe { pairs.set_len(length + 2) };
-        *next += 8;
-        if follows(bytes, ends[3])? == Follows::End {
-            return Some(ends[3] + 3);
-        }
+    }
+
+    #[inline(always)]
+    unsafe fn levels(self, text: &[u8], spans: Spans<4>, scale: &Scale, out: *mut Level) -> bool {
+        // SAFETY: likewise.
+        unsafe { levels(text, spans, scale, out) }
     }
 }

@@ -1,158 +1,106 @@
 //! Eight bytes at a time, in plain integers.
 
-use super::{Follows, Message, Pair, both_sides, follows};
+use super::digits::{UNIT, ZEROS, combine, is_any_above_9, up_to_point};
+use super::{Lanes, POINT_AND_DECIMALS, Spans, Task, WIDE};
 
-/// Units in a whole one.
-const UNIT: u64 = 100_000_000;
-/// Whole numbers of so many digits fit in units.
-const WHOLE_DIGITS_MAX: usize = 10;
-
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-const ZEROS: u64 = 0x3030_3030_3030_3030;
-const POWERS_OF_TEN: [u64; 9] =
-    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
-
-/// Eight bytes from an offset on, the first one lowest.
-#[inline(always)]
-pub(super) fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
+/// Apart, as the other kernels are, so that whoever chooses among them stays small.
+#[inline(never)]
+pub(super) fn run<T: Task>(task: T) -> T::Output {
+    task.run(Words)
 }
 
-/// The digits at the beginning of a word: their number and value.
-#[inline(always)]
-fn digits(word: u64) -> (usize, u64) {
-    let values = word ^ ZEROS;
-    // Above 9 a byte gets its high bit; a carry spoils only bytes behind the first that is no digit.
-    let other = (values.wrapping_add(0x7676_7676_7676_7676) | values) & HIGH_BITS;
-    let count = other.trailing_zeros() / 8;
-    // Zeros go before the digits.
-    let values = values.checked_shl(64 - 8 * count).unwrap_or(0);
-    (count as usize, combine(values))
-}
+/// Words of the processor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Words;
 
-/// The value of eight digits, the first one in the lowest byte: neighbours become numbers of two, four and eight.
-#[inline(always)]
-fn combine(digits: u64) -> u64 {
-    let twos = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
-    let fours = twos.wrapping_mul(100).wrapping_add(twos >> 16) & 0x0000_ffff_0000_ffff;
-    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
-}
-
-/// A whole number from an offset on, of at most 18 digits, and how many.
-#[inline(always)]
-pub(super) fn uint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
-    let (Some(first), Some(second)) = (word(bytes, at), word(bytes, at + 8)) else {
-        return slow_uint(bytes, at);
-    };
-    let (count, value) = digits(first);
-    if count < 8 {
-        return (count > 0).then_some((value, count));
-    }
-    let (more, low) = digits(second);
-    if more == 8 {
-        return slow_uint(bytes, at);
-    }
-    Some((value * POWERS_OF_TEN[more] + low, count + more))
-}
-
-#[cold]
-fn slow_uint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
-    let digits = bytes.get(at..)?.iter().map(|byte| byte.wrapping_sub(b'0'));
-    let (mut value, mut count) = (0, 0);
-    for digit in digits.take_while(|&digit| digit <= 9) {
-        value = value * 10 + u64::from(digit);
+const WORD: usize = 8;
+/// Zeros of seven digits and a point.
+const ZEROS_AND_POINT: u64 = ZEROS >> 8 | (b'.' as u64) << 56;
+/// The bits of the last bytes of a word, by their number; of none as of all.
+const LAST: [u64; WORD] = {
+    let mut masks = [u64::MAX; WORD];
+    let mut count = 1;
+    while count < WORD {
+        masks[count] = u64::MAX << (64 - 8 * count);
         count += 1;
-        if count > 18 {
-            return None;
-        }
     }
-    (count > 0).then_some((value, count))
-}
+    masks
+};
 
-/// A decimal from an offset on, in units of 10^-8, and its length. Decimals beyond the eighth are zeros.
+/// # Safety
+/// Eight bytes from there on are in the text.
 #[inline(always)]
-pub(super) fn decimal(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
-    let (count, whole) = digits(word(bytes, at)?);
-    // Nearly always a point, eight decimals and a quote.
-    if count < 8
-        && count > 0
-        && bytes.get(at + count) == Some(&b'.')
-        && let Some(behind) = word(bytes, at + count + 1)
-        && let (8, decimals) = digits(behind)
-        && bytes.get(at + count + 9).is_some_and(|byte| !byte.is_ascii_digit())
-    {
-        return Some((whole * UNIT + decimals, count + 9));
-    }
-    slow_decimal(bytes, at)
+unsafe fn word(text: &[u8], at: usize) -> u64 {
+    debug_assert!(at + WORD <= text.len(), "{at} of {}", text.len());
+    // SAFETY: as is promised; any bytes are a number.
+    u64::from_le(unsafe { text.as_ptr().add(at).cast::<u64>().read_unaligned() })
 }
 
-#[cold]
-fn slow_decimal(bytes: &[u8], begin: usize) -> Option<(u64, usize)> {
-    let (whole, digits) = slow_uint(bytes, begin)?;
-    if digits > WHOLE_DIGITS_MAX {
-        return None;
-    }
-    let mut units = whole * UNIT;
-    let mut at = begin + digits;
-    if bytes.get(at) != Some(&b'.') {
-        return Some((units, digits));
-    }
-    at += 1;
-    let (first, mut each) = (at, UNIT / 10);
-    while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')) {
-        if digit > 9 {
-            break;
-        }
-        if each == 0 && digit != 0 {
-            return None;
-        }
-        units += u64::from(digit) * each;
-        each /= 10;
-        at += 1;
-    }
-    (at > first).then_some((units, at - begin))
-}
+impl Lanes for Words {
+    const HAS_LEVELS: bool = false;
 
-/// The bytes of a word up to the first quote: their number, 8 without one, and whether they are plain: printable
-/// ASCII, no backslash.
-#[inline(always)]
-pub(super) fn up_to_quote(word: u64) -> (usize, bool) {
-    const fn every(byte: u8) -> u64 {
-        0x0101_0101_0101_0101 * byte as u64
+    #[inline(always)]
+    fn points<const N: usize>(
+        self,
+        text: &[u8],
+        at: usize,
+        gaps: [usize; N],
+        likely: [usize; N],
+    ) -> [usize; N] {
+        let mut from = at;
+        let mut points = [0; N];
+        for (place, (gap, length)) in points.iter_mut().zip(gaps.into_iter().zip(likely)) {
+            from += gap;
+            let point = from + length - POINT_AND_DECIMALS;
+            // Where lengths are the same again, no address waits for what was read before it.
+            if text.get(point) == Some(&b'.') {
+                from = point;
+            } else if from + WORD <= text.len() {
+                // SAFETY: that is what was asked.
+                from += up_to_point(unsafe { word(text, from) });
+            } else {
+                from += WORD;
+            }
+            *place = from - at;
+            from += POINT_AND_DECIMALS;
+        }
+        points
     }
-    // A byte that is zero gets its high bit; a borrow spoils only those behind it.
-    let is_zero = |word: u64| word.wrapping_sub(every(1)) & !word & HIGH_BITS;
-    let quotes = is_zero(word ^ every(b'"'));
-    let count = quotes.trailing_zeros() / 8;
-    let is_control = word.wrapping_sub(every(b' ')) & !word & HIGH_BITS;
-    let is_delete = is_zero(word ^ every(0x7f));
-    let other = (word & HIGH_BITS) | is_control | is_delete | is_zero(word ^ every(b'\\'));
-    let before = 1u64.checked_shl(8 * count).map_or(u64::MAX, |bit| bit - 1);
-    (count as usize, other & before == 0)
-}
 
-pub(super) fn sides(message: Message<'_>, pairs: &mut Vec<Pair>) -> Option<(usize, usize)> {
-    both_sides(message, pairs, |quote, pairs| side(message.bytes, quote, pairs))
-}
+    #[inline(always)]
+    unsafe fn uints<const N: usize>(self, text: &[u8], spans: Spans<N>) -> Option<[u64; N]> {
+        let mut others = 0;
+        let mut numbers = [0; N];
+        for (at, number) in numbers.iter_mut().enumerate() {
+            let (end, length) = (spans.ends[at], spans.lengths[at]);
+            // SAFETY: the 16 bytes before an end are in the text.
+            let (high, low) = unsafe { (word(text, end - WIDE), word(text, end - WORD)) };
+            let kept = LAST[length % WORD];
+            let (high, low) = if length > WORD {
+                ((high ^ ZEROS) & kept, low ^ ZEROS)
+            } else {
+                (0, (low ^ ZEROS) & kept)
+            };
+            others |= is_any_above_9(low) | is_any_above_9(high);
+            *number = combine(high) * UNIT + combine(low);
+        }
+        (others == 0).then_some(numbers)
+    }
 
-fn side(bytes: &[u8], quote: usize, pairs: &mut Vec<Pair>) -> Option<usize> {
-    let mut at = quote + 1;
-    loop {
-        let (px, length) = decimal(bytes, at)?;
-        at += length;
-        if bytes.get(at..at + 3)? != b"\",\"" {
-            return None;
+    #[inline(always)]
+    unsafe fn decimals<const N: usize>(self, text: &[u8], spans: Spans<N>) -> Option<[u64; N]> {
+        let mut others = 0;
+        let mut numbers = [0; N];
+        for (at, number) in numbers.iter_mut().enumerate() {
+            let (end, length) = (spans.ends[at], spans.lengths[at]);
+            // SAFETY: the 16 bytes before an end are in the text.
+            let (whole, decimals) = unsafe { (word(text, end - WIDE), word(text, end - WORD)) };
+            let whole = (whole ^ ZEROS_AND_POINT) & LAST[length % WORD];
+            let decimals = decimals ^ ZEROS;
+            others |= is_any_above_9(whole) | is_any_above_9(decimals) | whole >> 56;
+            // The place of the point makes the whole part ten times as large.
+            *number = combine(whole) * (UNIT / 10) + combine(decimals);
         }
-        at += 3;
-        let (qty, length) = decimal(bytes, at)?;
-        at += length;
-        if *bytes.get(at)? != b'"' {
-            return None;
-        }
-        pairs.push([px, qty]);
-        match follows(bytes, at)? {
-            Follows::Level => at += 5,
-            Follows::End => return Some(at + 3),
-        }
+        (others == 0).then_some(numbers)
     }
 }

@@ -56,8 +56,7 @@ impl Decoder {
     pub fn with_kernel(instruments: Vec<Instrument>, kernel: Option<Kernel>) -> Self {
         let level_count = 2 * usize::try_from(MAX_DEPTH_LIMIT).unwrap_or(0);
         Self {
-            hot: kernel
-                .map(|kernel| Hot::new(&instruments, kernel, level_count * LEVEL_SIZE_BYTES)),
+            hot: kernel.map(|kernel| Hot::new(&instruments, kernel)),
             instruments: Instruments::new(instruments),
             parser: Parser::with_capacity(level_count * LEVEL_SIZE_BYTES),
             levels: Vec::with_capacity(level_count),

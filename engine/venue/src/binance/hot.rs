@@ -1,58 +1,41 @@
 //! The messages that come by the thousand, by the scanner: depth, trades and bookTickers as the venue writes them, raw
 //! or combined. Guarantees: what it reads, the general reader reads the same; for everything else it gives `None`.
+//!
+//! A stream's messages open alike but for the numbers, so an opening is read once and compared from then on.
 
-use cobring_json::scan::{Cursor, Kernel, Pair, Scanner, UNIT_DECIMALS};
+use cobring_json::scan::{
+    Cursor, Decimals, Kernel, Lanes, NUMBERS_MAX, Scale, Scanner, Task, Template, Text,
+    UNIT_DECIMALS, is_same,
+};
 use cobring_types::{
-    DepthUpdate, Event, ExactDivisor, Instrument, Level, Nanos, Px, Qty, Quote, Side, SymbolIndex,
-    Trade, TradeStream,
+    DepthUpdate, Event, ExactDivisor, Instrument, Level, Px, Qty, Quote, Side, SymbolIndex, Trade,
+    TradeStream,
 };
 
 use super::message::{Instruments, is_of_symbol, nanos_of};
 
-/// What a symbol's numbers are counted in.
-#[derive(Debug)]
-struct Scales {
-    ticks: ExactDivisor,
-    quantity: ExactDivisor,
+/// What a symbol's numbers are counted in. `None` where the scanner's units are too coarse or a symbol is too fine.
+fn scale_of(instrument: &Instrument) -> Option<Scale> {
+    let power = |decimals: u8| Some(10u64.pow(u32::from(UNIT_DECIMALS.checked_sub(decimals)?)));
+    let tick = instrument.tick_mantissa.cast_unsigned();
+    Some(Scale {
+        tick: ExactDivisor::new(power(instrument.price_decimals)?.checked_mul(tick)?),
+        quantity: ExactDivisor::new(power(instrument.qty_decimals)?),
+    })
 }
 
-impl Scales {
-    /// `None` where the scanner's units are too coarse or a symbol is too fine.
-    fn of(instrument: &Instrument) -> Option<Self> {
-        let power = |decimals: u8| Some(10u64.pow(u32::from(UNIT_DECIMALS.checked_sub(decimals)?)));
-        let tick = instrument.tick_mantissa.cast_unsigned();
-        Some(Self {
-            ticks: ExactDivisor::new(power(instrument.price_decimals)?.checked_mul(tick)?),
-            quantity: ExactDivisor::new(power(instrument.qty_decimals)?),
-        })
-    }
-
-    #[inline(always)]
-    fn px(&self, units: u64) -> Option<Px> {
-        let ticks = self.ticks.divide(units)?;
-        (ticks != 0).then(|| Px(ticks.cast_signed()))
-    }
-
-    /// Adds levels, and tells whether each has a price on the tick and a quantity that is exact.
-    #[inline(always)]
-    fn push(&self, pairs: &[Pair], levels: &mut Vec<Level>) -> bool {
-        let mut is_exact = true;
-        levels.extend(pairs.iter().map(|&[px, qty]| {
-            let (ticks, is_on_tick) = self.ticks.quotient(px);
-            let (quantity, is_whole) = self.quantity.quotient(qty);
-            is_exact &= is_on_tick & is_whole & (ticks != 0);
-            Level { px: Px(ticks.cast_signed()), qty: Qty(quantity.cast_signed()) }
-        }));
-        is_exact
-    }
-
-    #[inline(always)]
-    fn qty(&self, units: u64) -> Option<Qty> {
-        self.quantity.divide(units).map(|quantity| Qty(quantity.cast_signed()))
-    }
+#[inline(always)]
+fn px(scale: &Scale, units: u64) -> Option<Px> {
+    let ticks = scale.tick.divide(units)?;
+    (ticks != 0).then(|| Px(ticks.cast_signed()))
 }
 
-/// The shapes, and what stands around the symbol in each.
+#[inline(always)]
+fn qty(scale: &Scale, units: u64) -> Option<Qty> {
+    scale.quantity.divide(units).map(|quantity| Qty(quantity.cast_signed()))
+}
+
+/// The shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Depth,
@@ -61,67 +44,51 @@ enum Shape {
     Quote,
 }
 
-/// How a message begins: `before`, a number (a time or an update id), `behind` with the symbol in it.
+/// How a message begins, up to its levels or its first decimal.
 #[derive(Debug, Clone, Copy)]
-struct Opening<'m> {
+struct Opening {
     shape: Shape,
-    number: u64,
     symbol: SymbolIndex,
+    /// The symbol's.
+    scale: Scale,
     /// The event is wrapped with its stream's name.
     is_combined: bool,
-    before: &'m [u8],
-    behind: &'m [u8],
+    /// Time and ids in the message's order.
+    numbers: [u64; NUMBERS_MAX],
+    /// What comes behind it.
+    end: usize,
 }
 
-/// Openings of a stream differ in the number alone, so those that were read once are compared the next time.
+/// An opening that was read once.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     shape: Shape,
     symbol: SymbolIndex,
-    before: Text<96>,
-    behind: Text<48>,
-}
-
-/// A short text in place.
-#[derive(Debug, Clone, Copy)]
-struct Text<const N: usize> {
-    bytes: [u8; N],
-    length: u8,
-}
-
-impl<const N: usize> Text<N> {
-    fn new(text: &[u8]) -> Option<Self> {
-        let mut bytes = [0; N];
-        bytes.get_mut(..text.len())?.copy_from_slice(text);
-        Some(Self { bytes, length: u8::try_from(text.len()).ok()? })
-    }
-
-    #[inline(always)]
-    fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
-    }
+    scale: Scale,
+    template: Template,
 }
 
 /// Where a stream's name begins in a combined message.
 const NAME_AT: usize = 11;
+/// Openings kept for each symbol: it has four streams.
+const PLACES_PER_SYMBOL: usize = 16;
 
 /// Reads hot messages of the configured symbols.
 #[derive(Debug)]
 pub(super) struct Hot {
     scanner: Scanner,
     /// By [`SymbolIndex`].
-    scales: Box<[Option<Scales>]>,
-    /// By the first 16 bytes of streams' names; of two in one place the last one stays.
+    scales: Box<[Option<Scale>]>,
+    /// By the first 16 bytes of streams' names; of two in one place the last one stays. A power of two of them.
     seen: Box<[Option<Seen>]>,
 }
 
 impl Hot {
-    pub(super) fn new(instruments: &[Instrument], kernel: Kernel, size_bytes: usize) -> Self {
-        let scanner = Scanner::with_kernel(kernel, size_bytes);
-        let places = (32 * instruments.len()).next_power_of_two().max(64);
+    pub(super) fn new(instruments: &[Instrument], kernel: Kernel) -> Self {
+        let places = (PLACES_PER_SYMBOL * instruments.len()).next_power_of_two();
         let seen = vec![None; places].into_boxed_slice();
-        let scales = instruments.iter().map(Scales::of).collect();
-        Self { scanner, scales, seen }
+        let scales = instruments.iter().map(scale_of).collect();
+        Self { scanner: Scanner::new(kernel), scales, seen }
     }
 
     /// The event, where the message is one of the shapes to the byte. The levels of a depth update lie in `levels`.
@@ -132,62 +99,94 @@ impl Hot {
         bytes: &[u8],
         levels: &'l mut Vec<Level>,
     ) -> Option<(SymbolIndex, Event<'l>)> {
-        let mut cursor = Cursor::new(bytes);
-        let place = self.place(bytes)?;
-        let seen = self.seen.get(place)?.as_ref();
-        let (shape, number, symbol, is_combined) =
-            match seen.and_then(|seen| seen.open(&mut cursor)) {
-                Some((shape, number, symbol)) => (shape, number, symbol, true),
-                None => {
-                    let opening = open(instruments, bytes, &mut cursor)?;
-                    let Opening { shape, number, symbol, is_combined, .. } = opening;
-                    if is_combined && let Some(seen) = self.seen.get_mut(place) {
-                        *seen = Seen::new(&opening);
-                    }
-                    (shape, number, symbol, is_combined)
-                }
-            };
-        let scales = self.scales.get(symbol.at())?.as_ref()?;
-        let event = match shape {
-            Shape::Depth => {
-                Event::Depth(depth(&mut self.scanner, scales, number, bytes, &mut cursor, levels)?)
-            }
-            Shape::Trade => Event::Trade(trade(scales, number, &mut cursor)?),
-            Shape::AggTrade => Event::Trade(agg_trade(scales, number, &mut cursor)?),
-            Shape::Quote => Event::Quote(quote(scales, number, &mut cursor)?),
-        };
-        cursor.literal(b"}")?;
-        if is_combined {
-            cursor.literal(b"}")?;
-        }
-        cursor.is_at_end().then_some((symbol, event))
-    }
-
-    /// `None` where the message is too short for any shape.
-    #[inline(always)]
-    fn place(&self, bytes: &[u8]) -> Option<usize> {
-        let (words, _) = bytes.get(NAME_AT..NAME_AT + 16)?.as_chunks::<8>();
-        let [first, second] = *words else { return None };
-        let mixed = u64::from_le_bytes(first) ^ u64::from_le_bytes(second).rotate_left(29);
-        let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Some(usize::try_from(mixed >> 32).unwrap_or(0) & (self.seen.len() - 1))
+        let Self { scanner, scales, seen } = self;
+        scanner.run(Read { instruments, scales, seen, bytes, levels })
     }
 }
 
-/// Reads how a message begins; the cursor goes on behind the symbol.
-fn open<'m>(
-    instruments: &Instruments,
-    bytes: &'m [u8],
-    cursor: &mut Cursor<'m>,
-) -> Option<Opening<'m>> {
-    let stream = cursor.optional(b"{\"stream\":\"").then(|| cursor.string());
-    let stream = match stream {
-        Some(stream) => {
-            cursor.literal(b",\"data\":")?;
-            Some(stream?)
+/// One message to be read.
+struct Read<'r, 'l> {
+    instruments: &'r Instruments,
+    scales: &'r [Option<Scale>],
+    seen: &'r mut [Option<Seen>],
+    bytes: &'r [u8],
+    levels: &'l mut Vec<Level>,
+}
+
+impl<'l> Task for Read<'_, 'l> {
+    type Output = Option<(SymbolIndex, Event<'l>)>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let Self { instruments, scales, seen, bytes, levels } = self;
+        let text = Text::new(bytes, lanes)?;
+        let place = place(bytes, seen.len())?;
+        let seen = seen.get_mut(place)?;
+        let opening = match seen.as_ref().and_then(|seen| seen.open(text)) {
+            Some(opening) => opening,
+            None => open(instruments, scales, bytes, seen)?,
+        };
+        let event = match opening.shape {
+            Shape::Depth => Event::Depth(depth(text, &opening, levels)?),
+            Shape::Trade | Shape::AggTrade => {
+                Event::Trade(trade(text, &opening).or_else(|| any_trade(bytes, &opening))?)
+            }
+            Shape::Quote => {
+                Event::Quote(quote(text, &opening).or_else(|| any_quote(bytes, &opening))?)
+            }
+        };
+        Some((opening.symbol, event))
+    }
+}
+
+/// Where a stream's opening is kept. `None` where the message is too short for any shape.
+#[inline(always)]
+fn place(bytes: &[u8], places: usize) -> Option<usize> {
+    let (words, _) = bytes.get(NAME_AT..NAME_AT + 16)?.as_chunks::<8>();
+    let [first, second] = *words else { return None };
+    let mixed = u64::from_le_bytes(first) ^ u64::from_le_bytes(second).rotate_left(29);
+    let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Some(usize::try_from(mixed >> 32).unwrap_or(0) & (places - 1))
+}
+
+impl Seen {
+    /// The opening of a message that begins so.
+    #[inline(always)]
+    fn open<L: Lanes>(&self, text: Text<'_, L>) -> Option<Opening> {
+        let Self { shape, symbol, scale, ref template } = *self;
+        if !text.begins_like(template) {
+            return None;
         }
-        None => None,
-    };
+        let numbers = match shape {
+            Shape::Depth => text.numbers::<3>(template)?,
+            Shape::Trade | Shape::AggTrade => {
+                let [time, id] = text.numbers(template)?;
+                [time, id, 0]
+            }
+            Shape::Quote => {
+                let [id] = text.numbers(template)?;
+                [id, 0, 0]
+            }
+        };
+        let end = template.length();
+        Some(Opening { shape, symbol, scale, is_combined: true, numbers, end })
+    }
+}
+
+/// Reads how a message begins, and keeps that of a combined one.
+#[inline(never)]
+fn open(
+    instruments: &Instruments,
+    scales: &[Option<Scale>],
+    bytes: &[u8],
+    seen: &mut Option<Seen>,
+) -> Option<Opening> {
+    let mut cursor = Cursor::new(bytes, 0);
+    let mut stream = None;
+    if cursor.optional(b"{\"stream\":\"") {
+        stream = Some(cursor.string()?);
+        cursor.literal(b",\"data\":")?;
+    }
     let shape = if cursor.optional(b"{\"e\":\"depthUpdate\",\"E\":") {
         Shape::Depth
     } else if cursor.optional(b"{\"e\":\"trade\",\"E\":") {
@@ -198,134 +197,213 @@ fn open<'m>(
         cursor.literal(b"{\"u\":")?;
         Shape::Quote
     };
-    let before = bytes.get(..cursor.at())?;
-    let number = cursor.uint()?;
-    let behind_at = cursor.at();
+    let (mut numbers, mut places, mut count) = ([0; NUMBERS_MAX], [(0, 0); NUMBERS_MAX], 0);
+    let mut uint = |cursor: &mut Cursor<'_>| {
+        let from = cursor.at();
+        *numbers.get_mut(count)? = cursor.uint()?;
+        *places.get_mut(count)? = (from, cursor.at());
+        count += 1;
+        Some(())
+    };
+    uint(&mut cursor)?;
     cursor.literal(b",\"s\":\"")?;
     let name = cursor.string()?;
     match shape {
-        Shape::Depth => cursor.literal(b",\"U\":")?,
-        Shape::Trade => cursor.literal(b",\"t\":")?,
-        Shape::AggTrade => cursor.literal(b",\"a\":")?,
+        Shape::Depth => {
+            cursor.literal(b",\"U\":")?;
+            uint(&mut cursor)?;
+            cursor.literal(b",\"u\":")?;
+            uint(&mut cursor)?;
+            cursor.literal(b",\"b\":")?;
+        }
+        Shape::Trade => {
+            cursor.literal(b",\"t\":")?;
+            uint(&mut cursor)?;
+            cursor.literal(b",\"p\":\"")?;
+        }
+        Shape::AggTrade => {
+            cursor.literal(b",\"a\":")?;
+            uint(&mut cursor)?;
+            cursor.literal(b",\"p\":\"")?;
+        }
         Shape::Quote => cursor.literal(b",\"b\":\"")?,
     }
-    let behind = bytes.get(behind_at..cursor.at())?;
     stream.is_none_or(|stream| is_of_symbol(stream, name)).then_some(())?;
     let (symbol, _) = instruments.find(name)?;
-    Some(Opening { shape, number, symbol, is_combined: stream.is_some(), before, behind })
+    let scale = (*scales.get(symbol.at())?)?;
+    let (end, is_combined) = (cursor.at(), stream.is_some());
+    if is_combined {
+        let template = Template::new(bytes.get(..end)?, places.get(..count)?);
+        *seen = template.map(|template| Seen { shape, symbol, scale, template });
+    }
+    Some(Opening { shape, symbol, scale, is_combined, numbers, end })
 }
 
-impl Seen {
-    fn new(opening: &Opening<'_>) -> Option<Self> {
-        let (before, behind) = (Text::new(opening.before)?, Text::new(opening.behind)?);
-        Some(Self { shape: opening.shape, symbol: opening.symbol, before, behind })
-    }
-
-    /// Whether a message begins so, with what number; else the cursor stays.
-    #[inline(always)]
-    fn open(&self, cursor: &mut Cursor<'_>) -> Option<(Shape, u64, SymbolIndex)> {
-        let mut ahead = *cursor;
-        ahead.text(self.before.as_slice())?;
-        let number = ahead.uint()?;
-        ahead.text(self.behind.as_slice())?;
-        *cursor = ahead;
-        Some((self.shape, number, self.symbol))
-    }
-}
-
-/// From the first id on.
+/// From the first side on.
 #[inline(always)]
-fn depth<'l>(
-    scanner: &mut Scanner,
-    scales: &Scales,
-    time: u64,
-    bytes: &[u8],
-    cursor: &mut Cursor<'_>,
+fn depth<'l, L: Lanes>(
+    text: Text<'_, L>,
+    opening: &Opening,
     levels: &'l mut Vec<Level>,
 ) -> Option<DepthUpdate<'l>> {
-    let first_update_id = cursor.uint()?;
-    cursor.literal(b",\"u\":")?;
-    let last_update_id = cursor.uint()?;
-    cursor.literal(b",\"b\":")?;
+    let [time, first_update_id, last_update_id] = opening.numbers;
     (first_update_id <= last_update_id).then_some(())?;
-    let sides = scanner.sides(bytes, cursor.at(), b",\"a\":")?;
-    cursor.seek(sides.end);
-    levels.clear();
-    let is_exact = scales.push(sides.first, levels) & scales.push(sides.second, levels);
-    is_exact.then_some(())?;
-    let (bids, asks) = levels.split_at_checked(sides.first.len())?;
+    let sides = text.sides(opening.end, b",\"a\":", &opening.scale, levels)?;
+    is_end(text.bytes(), sides.end, opening.is_combined).then_some(())?;
+    let (bids, asks) = levels.split_at_checked(sides.first)?;
     let ts_event = nanos_of(time)?;
     Some(DepthUpdate { ts_event, first_update_id, last_update_id, bids, asks })
 }
 
-/// From the id on.
+/// From the price on, in the usual shape.
 #[inline(always)]
-fn trade(scales: &Scales, time: u64, cursor: &mut Cursor<'_>) -> Option<Trade> {
-    let id = cursor.uint()?;
-    let (px, qty) = px_and_qty(scales, cursor)?;
-    // The ids of the two orders, until 2024.
-    if cursor.optional(b",\"b\":") {
-        cursor.uint()?;
-        cursor.literal(b",\"a\":")?;
-        cursor.uint()?;
-    }
-    let (ts_trade, side) = trade_end(cursor)?;
-    let (stream, ts_event) = (TradeStream::Trade, nanos_of(time)?);
-    Some(Trade { stream, ts_event, ts_trade, id, first_id: id, last_id: id, px, qty, side })
+fn trade<L: Lanes>(text: Text<'_, L>, opening: &Opening) -> Option<Trade> {
+    let bytes = text.bytes();
+    let Decimals { units, ends: [px_end, qty_end] } = text.decimals(opening.end, [0, 7])?;
+    is_at(bytes, px_end, b"\",\"q\":\"").then_some(())?;
+    let id = opening.numbers[1];
+    let (ids, time_at) = if opening.shape == Shape::Trade {
+        is_at(bytes, qty_end, b"\",\"T\":").then_some(())?;
+        ([id; 2], qty_end + 6)
+    } else {
+        let mut cursor = Cursor::new(bytes, qty_end);
+        cursor.literal(b"\"")?;
+        (fill_ids(&mut cursor)?, cursor.at())
+    };
+    let (time_end, side) = usual_end(bytes, opening.is_combined)?;
+    let ts_trade = text.uint(time_at, time_end)?;
+    new_trade(opening, ts_trade, ids, units, side)
 }
 
-/// From the aggregate's id on.
+/// From the end of a trade's time on, `,"m":true,"M":true}`.
 #[inline(always)]
-fn agg_trade(scales: &Scales, time: u64, cursor: &mut Cursor<'_>) -> Option<Trade> {
-    let id = cursor.uint()?;
-    let (px, qty) = px_and_qty(scales, cursor)?;
+fn usual_end(bytes: &[u8], is_combined: bool) -> Option<(usize, Side)> {
+    let event = if is_combined { bytes.strip_suffix(b"}")? } else { bytes };
+    let last = event.last_chunk::<16>()?;
+    let (is_maker, is_taker) = (last == b"\":true,\"M\":true}", last == b":false,\"M\":true}");
+    let end = event.len().checked_sub(19 + usize::from(is_taker))?;
+    let side = if is_maker { Side::Sell } else { Side::Buy };
+    ((is_maker | is_taker) && is_at(bytes, end, b",\"m\":")).then_some((end, side))
+}
+
+/// From the price on, with decimals of any length, orders' ids, which came until 2024, and without `M`.
+#[cold]
+fn any_trade(bytes: &[u8], opening: &Opening) -> Option<Trade> {
+    let mut cursor = Cursor::new(bytes, opening.end);
+    let px = cursor.decimal()?;
+    cursor.literal(b",\"q\":\"")?;
+    let qty = cursor.decimal()?;
+    let id = opening.numbers[1];
+    let ids = if opening.shape == Shape::Trade {
+        if cursor.optional(b",\"b\":") {
+            cursor.uint()?;
+            cursor.literal(b",\"a\":")?;
+            cursor.uint()?;
+        }
+        cursor.literal(b",\"T\":")?;
+        [id; 2]
+    } else {
+        fill_ids(&mut cursor)?
+    };
+    let ts_trade = cursor.uint()?;
+    cursor.literal(b",\"m\":")?;
+    let side = if boolean(&mut cursor)? { Side::Sell } else { Side::Buy };
+    if cursor.optional(b",\"M\":") {
+        boolean(&mut cursor)?;
+    }
+    is_end(bytes, cursor.at(), opening.is_combined).then_some(())?;
+    new_trade(opening, ts_trade, ids, [px, qty], side)
+}
+
+/// First and last fill of an aggregate trade, from behind its quantity up to its time.
+#[inline(always)]
+fn fill_ids(cursor: &mut Cursor<'_>) -> Option<[u64; 2]> {
     cursor.literal(b",\"f\":")?;
-    let first_id = cursor.uint()?;
+    let first = cursor.uint()?;
     cursor.literal(b",\"l\":")?;
-    let last_id = cursor.uint()?;
+    let last = cursor.uint()?;
+    cursor.literal(b",\"T\":")?;
+    Some([first, last])
+}
+
+#[inline(always)]
+fn boolean(cursor: &mut Cursor<'_>) -> Option<bool> {
+    if cursor.optional(b"true") { Some(true) } else { cursor.literal(b"false").map(|()| false) }
+}
+
+/// Price and quantity are not 0.
+#[inline(always)]
+fn new_trade(
+    opening: &Opening,
+    time_of_trade: u64,
+    [first_id, last_id]: [u64; 2],
+    [px_units, qty_units]: [u64; 2],
+    side: Side,
+) -> Option<Trade> {
+    let Opening { shape, ref scale, numbers: [time, id, _], .. } = *opening;
     (first_id <= last_id).then_some(())?;
-    let (ts_trade, side) = trade_end(cursor)?;
-    let (stream, ts_event) = (TradeStream::AggTrade, nanos_of(time)?);
+    let stream = if shape == Shape::Trade { TradeStream::Trade } else { TradeStream::AggTrade };
+    let (ts_event, ts_trade) = (nanos_of(time)?, nanos_of(time_of_trade)?);
+    let px = px(scale, px_units)?;
+    let qty = qty(scale, qty_units).filter(|&qty| qty != Qty::ZERO)?;
     Some(Trade { stream, ts_event, ts_trade, id, first_id, last_id, px, qty, side })
 }
 
-/// From the best bid on.
+/// From the best bid on, in the usual shape.
 #[inline(always)]
-fn quote(scales: &Scales, update_id: u64, cursor: &mut Cursor<'_>) -> Option<Quote> {
-    let bid_px = scales.px(cursor.decimal()?)?;
+fn quote<L: Lanes>(text: Text<'_, L>, opening: &Opening) -> Option<Quote> {
+    let bytes = text.bytes();
+    let Decimals { units, ends } = text.decimals(opening.end, [0, 7, 7, 7])?;
+    let is_usual = is_at(bytes, ends[0], b"\",\"B\":\"")
+        && is_at(bytes, ends[1], b"\",\"a\":\"")
+        && is_at(bytes, ends[2], b"\",\"A\":\"")
+        && is_at(bytes, ends[3], b"\"")
+        && is_end(bytes, ends[3] + 1, opening.is_combined);
+    is_usual.then_some(())?;
+    new_quote(opening, units)
+}
+
+/// From the best bid on, with decimals of any length.
+#[cold]
+fn any_quote(bytes: &[u8], opening: &Opening) -> Option<Quote> {
+    let mut cursor = Cursor::new(bytes, opening.end);
+    let bid_px = cursor.decimal()?;
     cursor.literal(b",\"B\":\"")?;
-    let bid_qty = scales.qty(cursor.decimal()?)?;
+    let bid_qty = cursor.decimal()?;
     cursor.literal(b",\"a\":\"")?;
-    let ask_px = scales.px(cursor.decimal()?)?;
+    let ask_px = cursor.decimal()?;
     cursor.literal(b",\"A\":\"")?;
-    let ask_qty = scales.qty(cursor.decimal()?)?;
-    Some(Quote { update_id, bid_px, bid_qty, ask_px, ask_qty })
+    let ask_qty = cursor.decimal()?;
+    is_end(bytes, cursor.at(), opening.is_combined).then_some(())?;
+    new_quote(opening, [bid_px, bid_qty, ask_px, ask_qty])
 }
 
-/// `p` and `q` of a trade, neither of them 0.
+/// Prices are not 0.
 #[inline(always)]
-fn px_and_qty(scales: &Scales, cursor: &mut Cursor<'_>) -> Option<(Px, Qty)> {
-    cursor.literal(b",\"p\":\"")?;
-    let px = scales.px(cursor.decimal()?)?;
-    cursor.literal(b",\"q\":\"")?;
-    let qty = scales.qty(cursor.decimal()?).filter(|&qty| qty != Qty::ZERO)?;
-    Some((px, qty))
+fn new_quote(opening: &Opening, units: [u64; 4]) -> Option<Quote> {
+    let Opening { ref scale, numbers: [update_id, ..], .. } = *opening;
+    let [bid_px, bid_qty, ask_px, ask_qty] = units;
+    Some(Quote {
+        update_id,
+        bid_px: px(scale, bid_px)?,
+        bid_qty: qty(scale, bid_qty)?,
+        ask_px: px(scale, ask_px)?,
+        ask_qty: qty(scale, ask_qty)?,
+    })
 }
 
-/// `T`, `m` and, passed over, `M`.
+/// Whether exactly these bytes stand there.
 #[inline(always)]
-fn trade_end(cursor: &mut Cursor<'_>) -> Option<(Nanos, Side)> {
-    cursor.literal(b",\"T\":")?;
-    let ts_trade = nanos_of(cursor.uint()?)?;
-    cursor.literal(b",\"m\":")?;
-    let side = if cursor.optional(b"true") {
-        Side::Sell
-    } else {
-        cursor.literal(b"false")?;
-        Side::Buy
-    };
-    if cursor.optional(b",\"M\":") && !cursor.optional(b"true") {
-        cursor.literal(b"false")?;
+fn is_at<const N: usize>(bytes: &[u8], at: usize, literal: &[u8; N]) -> bool {
+    bytes.get(at..at + N).is_some_and(|found| is_same(found, literal))
+}
+
+/// Whether an event ends there, and the message with it.
+#[inline(always)]
+fn is_end(bytes: &[u8], at: usize, is_combined: bool) -> bool {
+    match bytes.get(at..) {
+        Some([b'}', b'}']) => is_combined,
+        Some([b'}']) => !is_combined,
+        _ => false,
     }
-    Some((ts_trade, side))
 }
