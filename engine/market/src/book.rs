@@ -94,7 +94,7 @@ impl Book {
         };
         let mut dropped = 0;
         for (ladder, levels) in [(&mut self.bids, snapshot.bids), (&mut self.asks, snapshot.asks)] {
-            ladder.load(levels, is_whole(levels), |_| dropped += 1);
+            dropped += ladder.load(levels, is_whole(levels));
         }
         self.levels_dropped += dropped;
         self.settle();
@@ -108,22 +108,17 @@ impl Book {
         // Without sums every level is beyond.
         let floor = near.bid_floor.unwrap_or(Px(i64::MAX));
         let ceiling = near.ask_ceiling.unwrap_or(Px(i64::MIN));
-        let (mut near_bid, mut near_ask, mut dropped) = (0, 0, 0);
-        for &level in bids {
-            dropped += apply_level(&mut self.bids, level, |px, difference| {
-                buckets.add(Side::Buy, px, difference);
-                near_bid += i128::from(if px >= floor { difference } else { 0 });
-            });
-        }
-        for &level in asks {
-            dropped += apply_level(&mut self.asks, level, |px, difference| {
-                buckets.add(Side::Sell, px, difference);
-                near_ask += i128::from(if px <= ceiling { difference } else { 0 });
-            });
-        }
+        let (mut near_bid, mut near_ask) = (0, 0);
+        self.levels_dropped += self.bids.apply(bids.iter().copied(), |px, difference| {
+            buckets.add(Side::Buy, px, difference);
+            near_bid += i128::from(if px >= floor { difference } else { 0 });
+        });
+        self.levels_dropped += self.asks.apply(asks.iter().copied(), |px, difference| {
+            buckets.add(Side::Sell, px, difference);
+            near_ask += i128::from(if px <= ceiling { difference } else { 0 });
+        });
         near.bid += near_bid;
         near.ask += near_ask;
-        self.levels_dropped += dropped;
         self.settle();
     }
 
@@ -237,7 +232,7 @@ impl Book {
     pub fn sums_within(&self, radius: i64) -> (i128, i128) {
         let Some(centre) = self.centre_bucket() else { return (0, 0) };
         let buckets = self.buckets.range(centre - radius, centre + radius);
-        buckets.iter().fold((0, 0), |sum, (bid, ask)| (sum.0 + bid, sum.1 + ask))
+        buckets.iter().fold((0, 0), |sum, bucket| (sum.0 + bucket.bid, sum.1 + bucket.ask))
     }
 
     /// (bid, ask) quantity within range of the mid.
@@ -257,17 +252,6 @@ impl Book {
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
         self.bids.agrees_with(&other.bids) && self.asks.agrees_with(&other.asks)
     }
-}
-
-/// Sets a level and accounts what that changed; tells how many levels gave way.
-#[inline(always)]
-fn apply_level(ladder: &mut Ladder, level: Level, mut account: impl FnMut(Px, i64)) -> u64 {
-    let change = ladder.set(level);
-    // Quantities are not negative, so that the difference fits.
-    account(level.px, level.qty.0 - change.before.0);
-    let Some(dropped) = change.dropped else { return 0 };
-    account(dropped.px, -dropped.qty.0);
-    1
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Guarantees: exact sums for every bucket within reach of the centre. The array covers twice the reach on
 //! either side, so that it is rebuilt only after the price has moved by the whole reach.
 
+use std::ops::Range;
+
 use cobring_types::{Px, Side};
 use serde::{Deserialize, Serialize};
 
@@ -20,10 +22,16 @@ pub struct Buckets {
     span_ticks: u64,
     /// floor(2^63 / `bucket_ticks`) + 1: with it a multiplication divides.
     reciprocal: u64,
-    /// (bid, ask) quantity by bucket.
-    sums: Vec<(i128, i128)>,
-    /// A bit for each element that changed since [`Self::take_touched`].
-    touched: Vec<u64>,
+    sums: Vec<BucketSums>,
+}
+
+/// The quantities of one bucket.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct BucketSums {
+    pub(crate) bid: i128,
+    pub(crate) ask: i128,
+    /// Since it was shown.
+    is_changed: bool,
 }
 
 impl Buckets {
@@ -40,8 +48,7 @@ impl Buckets {
             first_px: Px(0),
             span_ticks: 0,
             reciprocal,
-            sums: vec![(0, 0); width],
-            touched: vec![0; width.div_ceil(64)],
+            sums: vec![BucketSums::default(); width],
         }
     }
 
@@ -63,15 +70,11 @@ impl Buckets {
             return;
         }
         let at = self.bucket_of_ticks(ticks);
-        let (Some((bid, ask)), Some(touched)) =
-            (self.sums.get_mut(at), self.touched.get_mut(at / 64))
-        else {
-            return;
-        };
-        *touched |= 1 << (at % 64);
+        let Some(bucket) = self.sums.get_mut(at) else { return };
+        bucket.is_changed = true;
         match side {
-            Side::Buy => *bid += i128::from(difference),
-            Side::Sell => *ask += i128::from(difference),
+            Side::Buy => bucket.bid += i128::from(difference),
+            Side::Sell => bucket.ask += i128::from(difference),
         }
     }
 
@@ -95,8 +98,7 @@ impl Buckets {
     pub(crate) fn rebuild(&mut self, centre: i64, bids: &Ladder, asks: &Ladder) {
         let first = centre - 2 * self.reach;
         self.first = Some(first);
-        self.sums.fill((0, 0));
-        self.touched.fill(u64::MAX);
+        self.sums.fill(BucketSums { is_changed: true, ..BucketSums::default() });
         let first_px = i128::from(first) * i128::from(self.bucket_ticks);
         let last_px =
             first_px + i128::from(self.bucket_ticks) * (4 * i128::from(self.reach) + 1) - 1;
@@ -114,26 +116,31 @@ impl Buckets {
         }
     }
 
-    /// (bid, ask) quantity of each bucket from `first` to `last`, which are within reach of the centre.
-    #[must_use]
-    pub(crate) fn range(&self, first: i64, last: i64) -> &[(i128, i128)] {
+    fn places(&self, first: i64, last: i64) -> Range<usize> {
         match (self.position(first), self.position(last)) {
-            (Some(first), Some(last)) => self.sums.get(first..=last).unwrap_or_default(),
-            _ => &[],
+            (Some(first), Some(last)) if first <= last => first..last + 1,
+            _ => 0..0,
         }
     }
 
-    /// Hands out the quantities of those from `first` on that changed since the last call, by their place from there.
-    pub(crate) fn take_touched(&mut self, first: i64, mut show: impl FnMut(usize, (i128, i128))) {
-        let first = self.position(first).unwrap_or(self.sums.len());
-        for (word, touched) in self.touched.iter_mut().enumerate() {
-            let mut bits = std::mem::take(touched);
-            while bits != 0 {
-                let at = 64 * word + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if let (Some(place), Some(&sums)) = (at.checked_sub(first), self.sums.get(at)) {
-                    show(place, sums);
-                }
+    /// The buckets from `first` to `last`, which are within reach of the centre.
+    #[must_use]
+    pub(crate) fn range(&self, first: i64, last: i64) -> &[BucketSums] {
+        &self.sums[self.places(first, last)]
+    }
+
+    /// Shows those from `first` to `last` that changed since they were shown, or all of them, by their place from `first`.
+    pub(crate) fn show(
+        &mut self,
+        first: i64,
+        last: i64,
+        all: bool,
+        mut show: impl FnMut(usize, &BucketSums),
+    ) {
+        let places = self.places(first, last);
+        for (at, bucket) in self.sums[places].iter_mut().enumerate() {
+            if std::mem::take(&mut bucket.is_changed) || all {
+                show(at, bucket);
             }
         }
     }
@@ -141,7 +148,7 @@ impl Buckets {
     /// (bid, ask) quantity of a bucket within reach of the centre; nothing beyond.
     #[must_use]
     pub fn get(&self, bucket: i64) -> (i128, i128) {
-        self.position(bucket).map_or((0, 0), |at| self.sums[at])
+        self.position(bucket).map_or((0, 0), |at| (self.sums[at].bid, self.sums[at].ask))
     }
 }
 

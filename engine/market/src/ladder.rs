@@ -36,15 +36,6 @@ pub(crate) struct Ladder {
     known_len: usize,
 }
 
-/// What a change did to a ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Change {
-    /// The level's quantity before; 0 where there was none.
-    pub(crate) before: Qty,
-    /// A level that gave way because the ladder was full.
-    pub(crate) dropped: Option<Level>,
-}
-
 impl Ladder {
     /// An empty side that holds at most `capacity` levels, all of which are known.
     #[must_use]
@@ -94,21 +85,41 @@ impl Ladder {
         std::hint::black_box(touched);
     }
 
-    /// Sets a level's quantity; 0 removes it, and removing an unknown level is normal.
+    /// Sets levels' quantities; 0 removes one, and removing an unknown level is normal. `account` is told each change of a
+    /// quantity, also of those levels that give way because the ladder is full; how many did.
     #[inline(always)]
-    pub(crate) fn set(&mut self, level: Level) -> Change {
-        let rank = self.rank(level.px);
-        let before = if self.near.covers(rank) {
-            self.near.set(rank, level.qty.0)
-        } else {
-            self.set_far(rank, level)
-        };
-        let (was, is) = (usize::from(before != 0), usize::from(level.qty.0 != 0));
-        let is_known = usize::from(rank >= self.known_to);
-        self.len = self.len + is - was;
-        self.known_len = self.known_len + (is & is_known) - (was & is_known);
-        let dropped = if self.len > self.capacity { self.drop_worst() } else { None };
-        Change { before: Qty(before), dropped }
+    pub(crate) fn apply(
+        &mut self,
+        levels: impl Iterator<Item = Level>,
+        mut account: impl FnMut(Px, i64),
+    ) -> u64 {
+        let sign = self.sign();
+        let (mut len, mut known_len, mut known_to) = (self.len, self.known_len, self.known_to);
+        let mut dropped = 0;
+        for level in levels {
+            let rank = level.px.0.wrapping_mul(sign);
+            let before = if self.near.covers(rank) {
+                self.near.set(rank, level.qty.0)
+            } else {
+                self.set_far(rank, level)
+            };
+            // Quantities are not negative, so that the difference fits.
+            account(level.px, level.qty.0 - before);
+            let (was, is) = (usize::from(before != 0), usize::from(level.qty.0 != 0));
+            let is_known = usize::from(rank >= known_to);
+            len = len + is - was;
+            known_len = known_len + (is & is_known) - (was & is_known);
+            if len > self.capacity {
+                (self.len, self.known_len) = (len, known_len);
+                if let Some(worst) = self.drop_worst() {
+                    account(worst.px, -worst.qty.0);
+                    dropped += 1;
+                }
+                (len, known_len, known_to) = (self.len, self.known_len, self.known_to);
+            }
+        }
+        (self.len, self.known_len) = (len, known_len);
+        dropped
     }
 
     #[cold]
@@ -206,13 +217,9 @@ impl Ladder {
         self.known_len = 0;
     }
 
-    /// Becomes these levels, best first. With `is_whole` there are no others; else nothing is known behind the last one.
-    pub(crate) fn load(
-        &mut self,
-        levels: &[Level],
-        is_whole: bool,
-        mut dropped: impl FnMut(Level),
-    ) {
+    /// Becomes these levels, best first; how many there was no room for. With `is_whole` there are no others; else nothing
+    /// is known behind the last one.
+    pub(crate) fn load(&mut self, levels: &[Level], is_whole: bool) -> u64 {
         self.clear();
         if let Some(best) = levels.first() {
             self.near.begin_at(self.rank(best.px).saturating_sub(BEST_AT));
@@ -221,9 +228,7 @@ impl Ladder {
             self.known_to = self.rank(last.px);
         }
         // Worst first: each of the far ones then goes to the end of the list.
-        for &level in levels.iter().rev() {
-            self.set(level).dropped.into_iter().for_each(&mut dropped);
-        }
+        self.apply(levels.iter().rev().copied(), |_, _| {})
     }
 
     /// The best level.
@@ -386,7 +391,7 @@ impl<'de> Deserialize<'de> for Ladder {
         // The capacity is reserved once the settings are seen to be this symbol's.
         let mut ladder = Self::new(side, 0);
         ladder.capacity = capacity;
-        ladder.load(&levels, true, |_| {});
+        ladder.load(&levels, true);
         ladder.known_to = known_to;
         let known = ladder.iter().take_while(|level| ladder.rank(level.px) >= known_to);
         ladder.known_len = known.count();

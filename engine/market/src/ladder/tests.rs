@@ -14,14 +14,14 @@ struct Naive {
 }
 
 impl Naive {
-    fn set(&mut self, rank: i64, qty: i64, capacity: usize) -> (i64, Option<i64>) {
+    fn set(&mut self, rank: i64, qty: i64, capacity: usize) -> (i64, Option<(i64, i64)>) {
         let before = self.levels.remove(&rank).unwrap_or(0);
         if qty > 0 {
             self.levels.insert(rank, qty);
         }
-        let dropped = (self.levels.len() > capacity).then(|| *self.levels.keys().next().unwrap());
-        if let Some(rank) = dropped {
-            self.levels.remove(&rank);
+        let is_full = self.levels.len() > capacity;
+        let dropped = if is_full { self.levels.pop_first() } else { None };
+        if let Some((rank, _)) = dropped {
             self.known_to = self.known_to.max(Some(rank + 1));
         }
         (before, dropped)
@@ -56,10 +56,14 @@ proptest! {
             base = (base + drift).max(1);
             for (distance, qty) in changes {
                 let px = base.saturating_add(distance);
-                let change = ladder.set(Level { px: Px(px), qty: Qty(qty) });
+                let mut told = Vec::new();
+                let level = Level { px: Px(px), qty: Qty(qty) };
+                let gave_way = ladder.apply(std::iter::once(level), |px, by| told.push((sign * px.0, by)));
                 let (before, dropped) = model.set(sign * px, qty, capacity);
-                prop_assert_eq!(change.before.0, before);
-                prop_assert_eq!(change.dropped.map(|level| sign * level.px.0), dropped);
+                let mut expected = vec![(sign * px, qty - before)];
+                expected.extend(dropped.map(|(rank, qty)| (rank, -qty)));
+                prop_assert_eq!(told, expected);
+                prop_assert_eq!(gave_way, u64::from(dropped.is_some()));
                 prop_assert_eq!(ladder.qty_at(Px(px)).0, model.levels.get(&(sign * px)).copied().unwrap_or(0));
                 prop_assert_eq!(ladder.best().map(|l| sign * l.px.0), model.levels.keys().next_back().copied());
             }
@@ -91,22 +95,26 @@ proptest! {
     }
 }
 
+fn set(ladder: &mut Ladder, px: i64, qty: i64) {
+    ladder.apply(std::iter::once(Level { px: Px(px), qty: Qty(qty) }), |_, _| {});
+}
+
 #[test]
 fn a_jump_of_the_price_takes_all_levels_along() {
     let mut ladder = Ladder::new(Side::Buy, 10_000);
     let levels: Vec<Level> =
         (0..5_000).map(|at| Level { px: Px(1_000_000 - 7 * at), qty: Qty(at + 1) }).collect();
-    ladder.load(&levels, false, |_| {});
+    ladder.load(&levels, false);
     assert_eq!((ladder.known_len(), ladder.known_to()), (5_000, Some(Px(1_000_000 - 7 * 4_999))));
     for px in [9_000_000, 20, 1_030_000] {
-        ladder.set(Level { px: Px(px), qty: Qty(1) });
+        set(&mut ladder, px, 1);
         ladder.follow();
         let before: Vec<Level> = ladder.iter().collect();
         assert!(before.is_sorted_by(|a, b| a.px > b.px));
         assert!(levels.iter().all(|level| ladder.qty_at(level.px) == level.qty));
         if px != 20 {
             assert_eq!(before[0].px, Px(px));
-            ladder.set(Level { px: Px(px), qty: Qty(0) });
+            set(&mut ladder, px, 0);
             ladder.follow();
         }
     }

@@ -7,6 +7,7 @@ use super::{
     BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, PIVOT_LEVELS, Px, Quote,
     STUDIED_INTERVALS, Side, SymbolMarket, Trigger, UNBOUNDED, best_of, imbalance, place,
 };
+use crate::buckets::BucketSums;
 use crate::config::RequiredRows;
 use crate::ladder::Ladder;
 use crate::pivot_bounds::BoundsTracker;
@@ -131,38 +132,27 @@ impl SymbolMarket {
             known_first <= centre - imbalance_radius && centre + imbalance_radius <= known_last,
         );
         let arrays = self.image.arrays_mut();
-        let mut show = |at: usize, (bid, ask): (i128, i128)| {
-            if let (Some(bid_qty), Some(ask_qty)) =
-                (arrays.bid_qty.get_mut(at), arrays.ask_qty.get_mut(at))
-            {
-                *bid_qty = instrument.qty_sum_f64(bid);
-                *ask_qty = instrument.qty_sum_f64(ask);
-            }
-        };
-        let is_in_place = shown == centre;
-        book.buckets_mut().take_touched(centre - radius, |at, sums| {
-            if is_in_place {
-                show(at, sums);
-            }
+        let is_elsewhere = shown != centre;
+        book.buckets_mut().show(centre - radius, centre + radius, is_elsewhere, |at, bucket| {
+            arrays.bid_qty[at] = instrument.qty_sum_f64(bucket.bid);
+            arrays.ask_qty[at] = instrument.qty_sum_f64(bucket.ask);
         });
-        let buckets = book.buckets().range(centre - radius, centre + radius);
-        if !is_in_place {
-            buckets.iter().enumerate().for_each(|(at, &sums)| show(at, sums));
-        }
         arrays.valid.fill(0);
         for (at, bucket) in (centre - radius..=centre + radius).enumerate() {
             let is_known = known_first <= bucket && bucket <= known_last;
             arrays.valid[at / 64] |= u64::from(is_known) << (at % 64);
         }
         // From the centre outwards.
+        let buckets = book.buckets().range(centre - radius, centre + radius);
         let (below, from_centre) = buckets.split_at(buckets.len() / 2);
+        let none = BucketSums::default();
+        let below = std::iter::once(&none).chain(below.iter().rev());
         let (mut bid, mut ask) = (0, 0);
-        let below = std::iter::once(&(0, 0)).chain(below.iter().rev());
         for ((within, below), above) in
             arrays.imbalance_within.iter_mut().zip(below).zip(from_centre)
         {
-            bid += below.0 + above.0;
-            ask += below.1 + above.1;
+            bid += below.bid + above.bid;
+            ask += below.ask + above.ask;
             *within = imbalance(bid, ask);
         }
     }
