@@ -2,14 +2,17 @@
 //!
 //! Each peer does at least what its figure's name says and no more; answers are compared before anything is timed.
 
+pub(crate) mod iceoryx2;
 mod json;
 
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
+
+use crate::{hop, ipc, replay, wire};
 
 /// Times that both sides go over the input.
 const ROUNDS: usize = 9;
@@ -108,7 +111,11 @@ fn elapsed_ns(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// All comparisons.
-pub(crate) fn run(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
-    json::run(files)
+/// All comparisons. Without an interpreter the peers in Python are left out.
+pub(crate) fn run(files: &[PathBuf], python: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    json::run(files)?;
+    hop::run(files, false, true)?;
+    ipc::compare(python, true)?;
+    wire::one_in_flight(files, false, true)?;
+    replay::compare(files, python, true)
 }

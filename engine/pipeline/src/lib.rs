@@ -8,7 +8,7 @@ pub mod bounds_file;
 pub mod clock;
 pub mod config;
 pub mod cores;
-mod events;
+pub mod events;
 pub mod fold;
 mod frame_hash;
 pub mod idle;
