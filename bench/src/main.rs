@@ -1,12 +1,20 @@
 //! Latency of the engine on real input. Every bench checks its answer before it times.
-#![forbid(unsafe_code)]
 
+mod hop;
+mod ipc;
 mod path;
 #[cfg(feature = "peers")]
 mod peers;
+mod player;
 mod publish;
 mod readers;
+mod replay;
+mod report;
+mod scale;
+mod shared;
+mod stages;
 mod stamps;
+mod wire;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -64,6 +72,94 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Real events from one thread to another, through the ring that joins two stages, beside two bare atomics.
+    #[command(after_help = "Example:
+  cargo run --release -p bench -- hop ethusdt.gz btcusdt.gz")]
+    Hop {
+        /// Recordings.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Publish → every byte read by another process that polls: the frame ring with 0, 1 and cores − 1 readers, then
+    /// beside bare seqlocks, a reader in Python and, with `--features peers`, iceoryx2.
+    #[command(after_help = "Example:
+  cargo run --release -p bench --features peers -- ipc --python target/venv/bin/python")]
+    Ipc {
+        /// An interpreter with the package `cobring`.
+        #[arg(long, value_name = "FILE")]
+        python: Option<PathBuf>,
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Each stage alone, on made messages: its time and, where valgrind is installed, its instructions.
+    #[command(after_help = "Example:
+  cargo run --release -p bench -- stages")]
+    Stages {
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+        /// Only run this stage: what callgrind counts.
+        #[arg(long, hide = true, requires = "count")]
+        stage: Option<String>,
+        /// So many messages, with --stage.
+        #[arg(long, hide = true, default_value_t = 1)]
+        count: usize,
+    },
+    /// Counts the instructions of each stage and fails where one takes more than bench/gate.toml allows; needs valgrind.
+    #[command(after_help = "Example:
+  cargo run --profile gate -p bench -- gate")]
+    Gate {
+        /// Write what is counted into bench/gate.toml instead.
+        #[arg(long)]
+        accept: bool,
+    },
+    /// Replay, frames published: times real time from our own log and from a recording; a depth message beside cryptofeed.
+    #[command(after_help = "Example:
+  cargo run --release -p bench -- replay --python target/venv/bin/python ethusdt.gz btcusdt.gz")]
+    Replay {
+        /// Recordings.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// An interpreter with bench/peers/requirements.txt.
+        #[arg(long, value_name = "FILE")]
+        python: Option<PathBuf>,
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cost of a message with 2, 20 and 200 symbols, which are copies of the recorded ones.
+    #[command(after_help = "Example:
+  cargo run --release -p bench -- scale ethusdt.gz btcusdt.gz")]
+    Scale {
+        /// Recordings.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Server → socket → engine → reading process: one message in flight beside a bare receive; with four cores or more
+    /// also at stated rates, with an HDR log and a picture.
+    #[command(after_help = "Example:
+  cargo run --release -p bench -- wire ethusdt.gz btcusdt.gz")]
+    Wire {
+        /// Recordings.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Messages a second, open loop alone and even with fewer cores; may be given more than once.
+        #[arg(long = "rate", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        rates: Vec<u32>,
+        /// Where the log and the picture go.
+        #[arg(long, value_name = "DIR", default_value = "target/bench")]
+        out: PathBuf,
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// The same input through the engine and through others, interleaved; needs `--features peers`.
     #[command(after_help = "Example:
   cargo run --release -p bench --features peers -- peers --jsonl ethusdt.gz btcusdt.gz")]
@@ -72,6 +168,9 @@ enum Command {
         /// Recordings.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// An interpreter with bench/peers/requirements.txt and the package `cobring`.
+        #[arg(long, value_name = "FILE")]
+        python: Option<PathBuf>,
         /// A JSON object a line, which is the only way.
         #[arg(long)]
         jsonl: bool,
@@ -79,7 +178,31 @@ enum Command {
         #[arg(long, default_value = "", value_name = "PREFIX")]
         only: String,
     },
-    /// What a reader of the bench does.
+    /// The engine of `wire`.
+    #[command(hide = true)]
+    WireEngine {
+        /// Its configuration.
+        config: PathBuf,
+    },
+    /// The bare receiver of `wire`.
+    #[command(hide = true)]
+    WireRaw {
+        /// The page that it is told by.
+        control: PathBuf,
+        /// Where it connects to.
+        port: u16,
+    },
+    /// What a reader of `ipc` does.
+    #[command(hide = true)]
+    ReadIpc {
+        /// Its number.
+        number: usize,
+        /// Where the writer's files are.
+        dir: PathBuf,
+        /// What it reads.
+        media: Vec<String>,
+    },
+    /// What a reader of `publish` does.
     #[command(hide = true)]
     Read {
         /// The engine's directory.
@@ -99,7 +222,21 @@ fn main() -> ExitCode {
         }
         Command::Stamps { json } => stamps::run(json),
         #[cfg(feature = "peers")]
-        Command::Peers { files, jsonl: _, only } => peers::run(&files, &only),
+        Command::Peers { files, python, jsonl: _, only } => {
+            peers::run(&files, python.as_deref(), &only)
+        }
+        Command::Hop { files, json } => hop::run(&files, true, json),
+        Command::Ipc { python, json } => ipc::run(python.as_deref(), json),
+        Command::Wire { files, rates, out, json } => wire::run(&files, &rates, &out, json),
+        Command::Stages { stage: Some(stage), count, .. } => stages::run_counted(&stage, count),
+        Command::Stages { stage: None, json, .. } => stages::run(json),
+        Command::Gate { accept: true } => stages::accept(),
+        Command::Gate { accept: false } => stages::check(),
+        Command::Replay { files, python, json } => replay::run(&files, python.as_deref(), json),
+        Command::Scale { files, json } => scale::run(&files, json),
+        Command::WireEngine { config } => wire::engine(&config),
+        Command::WireRaw { control, port } => wire::raw(&control, port),
+        Command::ReadIpc { number, dir, media } => ipc::read(&dir, number, &media),
         Command::Read { dir, until } => readers::read(&dir, until),
     };
     match result {

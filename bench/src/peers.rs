@@ -4,14 +4,17 @@
 
 mod book;
 mod frame;
+pub(crate) mod iceoryx2;
 mod json;
 
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
+
+use crate::{hop, ipc, replay, wire};
 
 /// Times that both sides go over the input.
 const ROUNDS: usize = 9;
@@ -169,9 +172,27 @@ fn elapsed_ns(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// All comparisons.
-pub(crate) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
+/// All comparisons whose figures' names begin with `only`. Without an interpreter the peers in Python are left out.
+pub(crate) fn run(
+    files: &[PathBuf],
+    python: Option<&Path>,
+    only: &str,
+) -> Result<(), Box<dyn Error>> {
     json::run(files, only)?;
     book::run(files, only)?;
-    frame::run(files, only)
+    frame::run(files, only)?;
+    let is_wanted = |group: &str| group.starts_with(only) || only.starts_with(group);
+    if is_wanted("hop") {
+        hop::run(files, false, true)?;
+    }
+    if is_wanted("ipc") {
+        ipc::compare(python, true)?;
+    }
+    if is_wanted("wire") {
+        wire::one_in_flight(files, false, true)?;
+    }
+    if is_wanted("replay") {
+        replay::compare(files, python, true)?;
+    }
+    Ok(())
 }

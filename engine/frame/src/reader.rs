@@ -32,6 +32,9 @@ const LOOK_NS: u64 = 100_000_000;
 const LOOK_RETIRED_NS: u64 = 1_000_000;
 /// How often a reader without right to the bell looks.
 const POLL_NS: u64 = 100_000;
+/// Empty polls between two looks at the count of frames and at the clock, which cost more than all the rest of a poll.
+/// A segment that is replaced is retired, and that is looked at each time.
+const POLLS_A_LOOK: u32 = 16;
 /// Each failure of a copy means that the writer went round the whole ring meanwhile: this many in a row
 /// are no race.
 const ATTEMPTS: u32 = 100_000;
@@ -197,6 +200,8 @@ pub struct Reader {
     looked_ns: u64,
     /// When `wait` last asked whether the writer lives.
     asked_ns: u64,
+    /// Times that `next` found nothing.
+    empty_polls: u32,
     /// Of a reader with a name.
     subscriber: Option<Arc<Subscriber>>,
 }
@@ -223,7 +228,7 @@ impl Reader {
     fn new(dir: PathBuf, opened: Opened) -> Self {
         let seen = opened.published();
         let now = mono_ns();
-        Self { dir, opened, seen, looked_ns: now, asked_ns: now, subscriber: None }
+        Self { dir, opened, seen, looked_ns: now, asked_ns: now, empty_polls: 0, subscriber: None }
     }
 
     /// As [`Reader::open`], and listed by name with what it has read, missed and refused
@@ -267,13 +272,14 @@ impl Reader {
     /// Another reader of the same mapping, at the same place and without a name: to wait with in another thread.
     #[must_use]
     pub fn twin(&self) -> Self {
-        let Self { dir, opened, seen, looked_ns, asked_ns, subscriber: _ } = self;
+        let Self { dir, opened, seen, looked_ns, asked_ns, empty_polls: _, subscriber: _ } = self;
         Self {
             dir: dir.clone(),
             opened: opened.clone(),
             seen: *seen,
             looked_ns: *looked_ns,
             asked_ns: *asked_ns,
+            empty_polls: 0,
             subscriber: None,
         }
     }
@@ -370,7 +376,12 @@ impl Reader {
 
     /// Lets `next` begin with the next frame published.
     pub fn seek_newest(&mut self) {
-        self.seen = self.opened.published();
+        self.seen = self.published_or_seen();
+    }
+
+    /// Frames published, those among them that `next` saw before the count told of them.
+    fn published_or_seen(&self) -> u64 {
+        self.opened.published().max(self.seen)
     }
 
     /// Copies the newest frame, whole; returns its number, or None before the first. What lies before it is
@@ -382,7 +393,7 @@ impl Reader {
     pub fn latest(&mut self, out: &mut [u64]) -> Result<Option<u64>, FrameError> {
         self.check_buffer(out)?;
         let retired = self.opened.retired();
-        let mut published = self.opened.published();
+        let mut published = self.published_or_seen();
         if retired || published == self.seen {
             self.look(retired)?;
         }
@@ -397,7 +408,7 @@ impl Reader {
                 Slot::Overwritten => std::hint::spin_loop(),
                 Slot::NotYet => break,
             }
-            published = self.opened.published();
+            published = self.published_or_seen();
         }
         Err(self.opened.damaged(published.saturating_sub(1), published))
     }
@@ -410,31 +421,41 @@ impl Reader {
     /// [`FrameError::BufferSize`], [`FrameError::Damaged`].
     pub fn next(&mut self, out: &mut [u64]) -> Result<Next, FrameError> {
         self.check_buffer(out)?;
-        let retired = self.opened.retired();
-        let published = self.opened.published();
-        if self.seen >= published {
-            self.look(retired)?;
-            return Ok(Next::Empty);
-        }
         let seq = self.seen;
         let slots = &self.opened.layout.slots;
-        match slots.read(&self.opened.memory, seq, out) {
-            Slot::Whole => {
-                self.saw(seq);
-                Ok(Next::Frame { seq })
+        // The slot alone first: who polls is spared the line of `published`, which is being written too.
+        let mut found = slots.read(&self.opened.memory, seq, out);
+        if found != Slot::Whole {
+            let retired = self.opened.retired();
+            self.empty_polls = self.empty_polls.wrapping_add(1);
+            if found == Slot::NotYet && !retired && !self.empty_polls.is_multiple_of(POLLS_A_LOOK) {
+                return Ok(Next::Empty);
             }
-            Slot::Overwritten => {
-                // The count may lag behind the slot that was seen; this frame is lost in any case.
-                let oldest =
-                    slots.oldest(&self.opened.memory, self.opened.published()).max(seq + 1);
-                self.seen = oldest;
-                if let Some(subscriber) = &self.subscriber {
-                    subscriber.lapped(oldest - seq);
-                }
-                Ok(Next::Lapped { lost: oldest - seq })
+            let published = self.opened.published();
+            if seq >= published {
+                self.look(retired)?;
+                return Ok(Next::Empty);
             }
-            Slot::NotYet => Err(self.opened.damaged(seq, published)),
+            if found == Slot::NotYet {
+                // Published between the two looks.
+                found = slots.read(&self.opened.memory, seq, out);
+            }
+            if found == Slot::NotYet {
+                return Err(self.opened.damaged(seq, published));
+            }
         }
+        if found == Slot::Whole {
+            self.saw(seq);
+            return Ok(Next::Frame { seq });
+        }
+        // The count may lag behind the slot that was seen; this frame is lost in any case.
+        let slots = &self.opened.layout.slots;
+        let oldest = slots.oldest(&self.opened.memory, self.opened.published()).max(seq + 1);
+        self.seen = oldest;
+        if let Some(subscriber) = &self.subscriber {
+            subscriber.lapped(oldest - seq);
+        }
+        Ok(Next::Lapped { lost: oldest - seq })
     }
 
     /// Copies frame `seq`, if it is published and still there; what `next` reads stays as it is.

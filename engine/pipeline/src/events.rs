@@ -69,7 +69,7 @@ pub(crate) fn push_watermark(ring: &mut RecordProducer, t: Nanos) -> Result<(), 
 ///
 /// # Errors
 /// [`Full`] where the ring has no room now: the event is still the caller's.
-pub(crate) fn push_event(
+pub fn push_event(
     ring: &mut RecordProducer,
     stamp: &Stamp,
     symbol: SymbolIndex,

@@ -9,7 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod cores;
 pub mod counters;
-mod events;
+pub mod events;
 pub mod fold;
 mod frame_hash;
 pub mod idle;

@@ -1,0 +1,244 @@
+//! Replay, frames published: how many times faster than it was, from our own log and from a recording as it is stored; and
+//! what a depth message takes beside cryptofeed, which reads the same file in turns. Both are one thread, whose time on the
+//! processor counts.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use cobring_frame::{FrameImage, FrameLayout};
+use cobring_pipeline::config::Config;
+use cobring_pipeline::fold::{FoldState, Observer, SymbolFold};
+use cobring_pipeline::recording::Recording;
+use cobring_pipeline::replay::{self, ReplayReport, ReplaySetup};
+use cobring_pipeline::stages::Layout;
+use cobring_types::Nanos;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde::Deserialize;
+
+use crate::path::is_of_stream;
+use crate::player::staged_setup;
+use crate::report::{Figure, cpu_ns, median, progress};
+
+/// Times that each is replayed; the middle one counts.
+const ROUNDS: usize = 7;
+const LOG_GOAL: f64 = 6_000.0;
+const RECORDING_GOAL: f64 = 2_500.0;
+const CRYPTOFEED_GOAL: f64 = 60.0;
+/// The symbol whose depth messages both read.
+const SYMBOL: &str = "BTCUSDT";
+
+fn setup(symbol: Option<&str>, hash: bool) -> ReplaySetup {
+    let config = Config::built_in();
+    let mut symbols = config.symbol_configs();
+    symbols.retain(|held| symbol.is_none_or(|name| held.instrument.symbol.as_str() == name));
+    ReplaySetup {
+        symbols,
+        settings: config.fold_digest_text(),
+        layout: Layout::Fused,
+        staged: staged_setup(&config),
+        hash,
+        log_dir: None,
+    }
+}
+
+fn timed(files: &[PathBuf], setup: &ReplaySetup) -> Result<(u64, ReplayReport), Box<dyn Error>> {
+    let began = cpu_ns();
+    let (report, ()) = replay::replay(replay::open(files)?, setup, (), |_, _| {})?;
+    Ok((cpu_ns() - began, report))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+pub(crate) fn run(
+    files: &[PathBuf],
+    python: Option<&Path>,
+    json: bool,
+) -> Result<(), Box<dyn Error>> {
+    progress("replay");
+    let dir = OwnDir(std::env::temp_dir().join(format!("cobring-bench-{}", std::process::id())));
+    fs::create_dir_all(&dir.0)?;
+    // First whether both are the same frames.
+    let hashed = ReplaySetup { log_dir: Some(dir.0.join("log")), ..setup(None, true) };
+    let (_, wanted) = timed(files, &hashed)?;
+    let log = vec![wanted.log.clone().ok_or("no log was written")?];
+    let (_, found) = timed(&log, &setup(None, true))?;
+    for (found, wanted) in found.symbols.iter().zip(&wanted.symbols) {
+        if found.digest != wanted.digest || found.frames == 0 {
+            return Err(
+                format!("{}: the log's frames are not the recording's", found.symbol).into()
+            );
+        }
+    }
+    let (first, last) = wanted.span.ok_or("nothing was replayed")?;
+    let span_ns = (last.0 - first.0) as f64;
+    let inputs = wanted.inputs as f64;
+
+    let setup = setup(None, false);
+    let mut took = [const { Vec::new() }; 2];
+    for _ in 0..ROUNDS {
+        for (files, took) in [&log[..], files].into_iter().zip(&mut took) {
+            took.push(timed(files, &setup)?.0 as f64);
+        }
+    }
+    let [log_ns, recording_ns] = took.map(median);
+    for (figure, ours_ns, goal) in
+        [("replay_log", log_ns, LOG_GOAL), ("replay_recording", recording_ns, RECORDING_GOAL)]
+    {
+        Figure { figure, peer: "real time", ours_ns, peer_ns: span_ns, goal: Some(goal) }
+            .print(json)?;
+    }
+    progress(&format!("replay: {:.0} ns an input from the log", log_ns / inputs));
+    compare(files, python, json)
+}
+
+/// A depth message in whole programs: file, decompression, parsing, book; ours publishes frames too.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+pub(crate) fn compare(
+    files: &[PathBuf],
+    python: Option<&Path>,
+    json: bool,
+) -> Result<(), Box<dyn Error>> {
+    let Some(python) = python else {
+        progress("no cryptofeed: name an interpreter that has it by --python");
+        return Ok(());
+    };
+    progress("replay beside cryptofeed");
+    let dir = OwnDir(std::env::temp_dir().join(format!("cobring-depth-{}", std::process::id())));
+    fs::create_dir_all(&dir.0)?;
+    let path = dir.0.join("depth.gz");
+    let messages = write_depth(files, &path)?;
+    let inputs = [path.clone()];
+    let setup = setup(Some(SYMBOL), false);
+    let (_, last) = replay::replay(replay::open(&inputs)?, &setup, Last::default(), |_, _| {})?;
+    let mut cryptofeed = Cryptofeed::start(python, &path)?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(timed(&inputs, &setup)?.0 as f64 / messages as f64);
+        let pass = cryptofeed.pass()?;
+        // Both say the nearest double of the same decimal.
+        let bits = |best: [f64; 2]| best.map(f64::to_bits);
+        let is_same = pass.update_id == last.update_id && bits(pass.best) == bits(last.best);
+        if pass.messages != messages || !is_same {
+            return Err(
+                format!("cryptofeed ends with {pass:?}, we with {last:?} of {messages}").into()
+            );
+        }
+        theirs.push(pass.message_ns);
+    }
+    let (figure, peer, goal) = ("replay_depth", "cryptofeed", Some(CRYPTOFEED_GOAL));
+    Figure { figure, peer, ours_ns: median(ours), peer_ns: median(theirs), goal }.print(json)?;
+    Ok(())
+}
+
+/// The symbol's snapshot and depth messages as a recording of their own; how many messages.
+fn write_depth(files: &[PathBuf], path: &Path) -> Result<u64, Box<dyn Error>> {
+    let mut to = BufWriter::new(GzEncoder::new(File::create(path)?, Compression::default()));
+    let (mut recording, mut messages) = (Recording::open(files)?, 0);
+    while let Some(line) = recording.next()? {
+        let is_depth = is_of_stream(line.bytes, b"@depth");
+        if line.symbol == Some(SYMBOL) && (line.snapshot || is_depth) {
+            write!(to, "{} ", line.ts_recv.0)?;
+            to.write_all(line.bytes)?;
+            to.write_all(b"\n")?;
+            messages += u64::from(is_depth);
+        }
+    }
+    to.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
+    Ok(messages)
+}
+
+/// The book of the newest frame.
+#[derive(Debug, Default)]
+struct Last {
+    update_id: u64,
+    /// Best bid and ask.
+    best: [f64; 2],
+    words: Vec<u64>,
+}
+
+impl Observer for Last {
+    fn after_timer(&mut self, _: Nanos, _: &[SymbolFold]) {}
+
+    fn after_frame(&mut self, at: usize, symbols: &[SymbolFold]) {
+        let reader = symbols[at].reader();
+        self.words.resize(reader.frame_size_bytes() / 8, 0);
+        let radius = Config::built_in().symbol_defaults.radius;
+        let read = reader.frame_at(symbols[at].frames().saturating_sub(1), &mut self.words);
+        let Ok(layout) = FrameLayout::new(radius, 0) else { return };
+        let image = FrameImage::from_words(self.words.clone().into_boxed_slice(), layout);
+        if let (Ok(true), Some(image)) = (read, image) {
+            let book = &image.head().book;
+            self.update_id = book.update_id;
+            self.best = [book.bids[0][0], book.asks[0][0]];
+        }
+    }
+
+    fn at_checkpoint(&mut self, _: u64, _: FoldState<'_>) {}
+}
+
+/// cryptofeed's Binance handler in a process of its own (`bench/peers/cryptofeed_book.py`).
+struct Cryptofeed {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+/// What it says of one pass over the file.
+#[derive(Debug, Deserialize)]
+struct Pass {
+    message_ns: f64,
+    messages: u64,
+    update_id: u64,
+    best: [f64; 2],
+}
+
+impl Cryptofeed {
+    fn start(python: &Path, file: &Path) -> Result<Self, Box<dyn Error>> {
+        let mut child = Command::new(python)
+            .args(["-c", include_str!("../peers/cryptofeed_book.py")])
+            .arg(file)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let stdin = stdin.ok_or("a process without an input")?;
+        let stdout = BufReader::new(stdout.ok_or("a process without an output")?);
+        let mut cryptofeed = Self { child, stdin, stdout };
+        match cryptofeed.hear()?.trim_end() {
+            "ready" => Ok(cryptofeed),
+            other => Err(format!("cryptofeed said {other:?}, wanted \"ready\"").into()),
+        }
+    }
+
+    fn hear(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        Ok(line)
+    }
+
+    fn pass(&mut self) -> Result<Pass, Box<dyn Error>> {
+        writeln!(self.stdin, "once more")?;
+        Ok(serde_json::from_str(&self.hear()?)?)
+    }
+}
+
+impl Drop for Cryptofeed {
+    fn drop(&mut self) {
+        // Both fail where it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Removed with its handle.
+struct OwnDir(PathBuf);
+
+impl Drop for OwnDir {
+    fn drop(&mut self) {
+        // Nothing can be done where it cannot be removed.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
