@@ -89,12 +89,12 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Every medium in turn.
+    /// Every medium in turn; `measured` has one for each.
     fn round(&mut self, measured: &mut [Measured]) -> Result<(), Box<dyn Error>> {
-        for at in 0..self.senders.len() {
+        for (at, measured) in measured.iter_mut().enumerate() {
             let (read, publish) = self.take_turn(at)?;
-            measured[at].read.push(read);
-            measured[at].publish.push(publish);
+            measured.read.push(read);
+            measured.publish.push(publish);
         }
         Ok(())
     }

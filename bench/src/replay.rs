@@ -118,7 +118,10 @@ pub(crate) fn compare(
     for _ in 0..ROUNDS {
         ours.push(timed(&inputs, &setup)?.0 as f64 / messages as f64);
         let pass = cryptofeed.pass()?;
-        if pass.messages != messages || pass.update_id != last.update_id || pass.best != last.best {
+        if pass.messages != messages
+            || pass.update_id != last.update_id
+            || pass.best.map(f64::to_bits) != last.best.map(f64::to_bits)
+        {
             return Err(
                 format!("cryptofeed ends with {pass:?}, we with {last:?} of {messages}").into()
             );
