@@ -98,16 +98,47 @@ const POWERS_OF_TEN_F64: [f64; 23] = [
 /// The double nearest to `value` / 10^`decimals`.
 ///
 /// Up to 2^53 both operands of one IEEE division are exact, so its result is the nearest double
-/// (multiplying by 0.01 is not). Above, the decimal digits go through the standard library's
-/// correctly rounded parser; neither way allocates.
+/// (multiplying by 0.01 is not). Above, whole numbers are divided, and beyond what 128 bits hold the decimal digits go
+/// through the standard library's correctly rounded parser; no way allocates.
 #[must_use]
 pub fn nearest_f64(value: i128, decimals: u8) -> f64 {
-    const EXACT: i128 = 1 << 53;
-    if (-EXACT..=EXACT).contains(&value) && usize::from(decimals) < POWERS_OF_TEN_F64.len() {
+    const EXACT: i64 = 1 << 53;
+    // As 64 bits: the conversion is then one instruction.
+    if let Ok(small) = i64::try_from(value)
+        && (-EXACT..=EXACT).contains(&small)
+        && usize::from(decimals) < POWERS_OF_TEN_F64.len()
+    {
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-        return value as f64 / POWERS_OF_TEN_F64[usize::from(decimals)];
+        return small as f64 / POWERS_OF_TEN_F64[usize::from(decimals)];
+    }
+    if decimals <= DIVIDED_DECIMALS_MAX && value != 0 {
+        let nearest = nearest_quotient(value.unsigned_abs(), 10u128.pow(decimals.into()));
+        return if value < 0 { -nearest } else { nearest };
     }
     nearest_f64_of_digits(value, decimals)
+}
+
+/// With so many decimals a quotient's numerator still fits 128 bits.
+const DIVIDED_DECIMALS_MAX: u8 = 20;
+
+/// The double nearest to a quotient, from 55 or 56 bits of it and a last one that says whether anything is left: with two
+/// bits or more behind the double's 53, the conversion rounds as if it saw all of them.
+fn nearest_quotient(numerator: u128, denominator: u128) -> f64 {
+    const QUOTIENT_BITS: i32 = 55;
+    let bits = |value: u128| 128 - value.leading_zeros().cast_signed();
+    let shift = QUOTIENT_BITS + bits(denominator) - bits(numerator);
+    let (numerator, denominator) = if shift >= 0 {
+        (numerator << shift, denominator)
+    } else {
+        (numerator, denominator << -shift)
+    };
+    let quotient = numerator / denominator;
+    let is_inexact = quotient * denominator != numerator;
+    let mantissa = u64::try_from(quotient).expect("invariant: 56 bits at most") << 1;
+    #[expect(clippy::cast_precision_loss, reason = "this is the rounding")]
+    let rounded = (mantissa | u64::from(is_inexact)) as f64;
+    // A power of two, well within a double's range: exact.
+    rounded * 2f64.powi(-shift - 1)
 }
 
 #[cold]
@@ -181,7 +212,7 @@ mod tests {
         }
 
         #[test]
-        fn a_double_is_the_nearest_one(value in any::<i128>(), small in -(1i128 << 54)..(1i128 << 54), decimals in 0u8..20) {
+        fn a_double_is_the_nearest_one(value in any::<i128>(), small in -(1i128 << 54)..(1i128 << 54), decimals in 0u8..22) {
             for value in [value, small] {
                 let expected: f64 = format!("{value}e-{decimals}").parse().unwrap();
                 prop_assert_eq!(nearest_f64(value, decimals).to_bits(), expected.to_bits());
