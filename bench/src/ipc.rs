@@ -89,7 +89,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Every medium in turn.
+    /// Every medium in turn; `measured` has one for each.
     fn round(&mut self, measured: &mut [Measured]) -> Result<(), Box<dyn Error>> {
         for (at, measured) in measured.iter_mut().enumerate() {
             let (read, publish) = self.take_turn(at)?;
