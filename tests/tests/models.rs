@@ -155,7 +155,9 @@ fn check(layout: &str) {
     assert!(taken > 5 && taken <= 5 + 400, "{}", report["models"]);
     // Every output is accounted for, but for those that the end left in the file's 64 slots.
     let counted = counts(&report, "policy");
-    let counted = counted.iter().filter(|(name, _)| name != "processes_total");
+    // A model that was silent for too long, as on a busy host, and one that came are no outputs.
+    let is_of_outputs = |name: &str| !["processes_total", "stalled_total"].contains(&name);
+    let counted = counted.iter().filter(|(name, _)| is_of_outputs(name));
     let counted: u64 = counted.map(|(_, count)| count).sum();
     let left = policy.published() - counted;
     assert!(left <= 64, "{left} of {}: {}", policy.published(), report["models"]);
