@@ -8,9 +8,9 @@ pub(crate) mod medium;
 mod reader;
 
 use std::error::Error;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use cobring_frame::EngineDir;
 
 use self::medium::{Medium, Sender};
 pub(crate) use self::reader::read;
+use crate::child::{OwnDir, Process};
 use crate::report::{Figure, Latency, Rounds, Table, latency, mono_ns, progress};
 use crate::shared::SharedWords;
 
@@ -64,7 +65,7 @@ struct Measured {
 struct Stage {
     dir: OwnDir,
     control: SharedWords,
-    readers: Vec<Reader>,
+    readers: Vec<Process>,
     /// Of each medium; `None` where it is no way for these readers.
     senders: Vec<(Medium, Box<dyn Sender>)>,
     turn: u64,
@@ -73,7 +74,7 @@ struct Stage {
 
 impl Stage {
     fn new(media: &[Medium], readers: &[Kind<'_>]) -> Result<Self, Box<dyn Error>> {
-        let dir = OwnDir(PathBuf::from(format!("/dev/shm/cobring-bench-{}", std::process::id())));
+        let dir = OwnDir::in_memory("bench");
         let engine_dir = EngineDir::lock(&dir.0)?;
         let words = control::READERS + readers.len().max(1) * control::READER_WORDS;
         let control = SharedWords::create(&dir.0.join("control"), words)?;
@@ -83,7 +84,7 @@ impl Stage {
         }
         let mut stage = Self { dir, control, readers: Vec::new(), senders, turn: 0, sent: 0 };
         for (number, kind) in readers.iter().enumerate() {
-            let reader = Reader::start(&stage.dir.0, number, *kind, media)?;
+            let reader = start_reader(&stage.dir.0, number, *kind, media)?;
             stage.readers.push(reader);
         }
         Ok(stage)
@@ -156,7 +157,7 @@ impl Stage {
     fn end(mut self) -> Result<(), Box<dyn Error>> {
         self.announce(control::END, control::ALL);
         for reader in &mut self.readers {
-            if !reader.child.wait()?.success() {
+            if !reader.wait()?.success() {
                 return Err("a reader has failed; its message is above".into());
             }
         }
@@ -195,62 +196,29 @@ enum Kind<'a> {
     Python(&'a Path),
 }
 
-/// A process that reads.
-struct Reader {
-    child: Child,
-}
-
 /// What reads in Python.
 const PYTHON_READER: &str = include_str!("../peers/ipc_reader.py");
 
-impl Reader {
-    fn start(
-        dir: &Path,
-        number: usize,
-        kind: Kind<'_>,
-        media: &[Medium],
-    ) -> Result<Self, Box<dyn Error>> {
-        let mut command = match kind {
-            Kind::Rust => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["read-ipc", &number.to_string()]);
-                command
-            }
-            Kind::Python(python) => {
-                let mut command = Command::new(python);
-                command.args(["-c", PYTHON_READER, &number.to_string()]);
-                command
-            }
-        };
-        command.arg(dir).args(media.iter().map(Medium::name));
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let stdout = child.stdout.take().ok_or("a reader without an output")?;
-        let reader = Self { child };
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        match line.trim_end() {
-            "ready" => Ok(reader),
-            other => Err(format!("a reader said {other:?}, wanted \"ready\"").into()),
+fn start_reader(
+    dir: &Path,
+    number: usize,
+    kind: Kind<'_>,
+    media: &[Medium],
+) -> Result<Process, Box<dyn Error>> {
+    let mut command = match kind {
+        Kind::Rust => {
+            let mut command = Process::this_program()?;
+            command.arg("read-ipc");
+            command
         }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        // Both fail where it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The engine's directory in memory, removed with its handle.
-struct OwnDir(PathBuf);
-
-impl Drop for OwnDir {
-    fn drop(&mut self) {
-        // Nothing can be done where it cannot be removed.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+        Kind::Python(python) => {
+            let mut command = Command::new(python);
+            command.args(["-c", PYTHON_READER]);
+            command
+        }
+    };
+    command.arg(number.to_string()).arg(dir).args(media.iter().map(Medium::name));
+    Process::start(command)
 }
 
 fn measure(media: &[Medium], readers: &[Kind<'_>]) -> Result<Vec<Measured>, Box<dyn Error>> {

@@ -1,5 +1,6 @@
 //! Latency of the engine on real input. Every bench checks its answer before it times.
 
+mod child;
 mod hop;
 mod ipc;
 mod path;

@@ -8,12 +8,10 @@ pub(crate) mod iceoryx2;
 mod json;
 
 use std::error::Error;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::json;
-
+use crate::report::Figure;
 use crate::{hop, ipc, replay, wire};
 
 /// Times that both sides go over the input.
@@ -94,14 +92,8 @@ fn print_figure(
     goal: Option<f64>,
     [mean, p99]: [(f64, f64); 2],
 ) -> Result<(), Box<dyn Error>> {
-    let mut out = io::stdout().lock();
     for (name, (ours_ns, peer_ns)) in [(figure.to_owned(), mean), (format!("{figure}_p99"), p99)] {
-        let rounded = |value: f64| (value * 100.0).round() / 100.0;
-        let line = json!({
-            "figure": name, "peer": peer, "ours_ns": rounded(ours_ns), "peer_ns": rounded(peer_ns),
-            "ratio": rounded(peer_ns / ours_ns), "goal": goal,
-        });
-        writeln!(out, "{line}")?;
+        Figure { figure: &name, peer, ours_ns, peer_ns, goal }.print(true)?;
     }
     Ok(())
 }

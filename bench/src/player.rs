@@ -2,17 +2,21 @@
 
 use std::error::Error;
 
+#[cfg(feature = "peers")]
+use cobring_frame::FrameImage;
+use cobring_frame::{FrameError, Segment};
+use cobring_market::SymbolConfig;
 use cobring_pipeline::config::Config;
-use cobring_pipeline::fold::{Fold, SymbolSummary};
+use cobring_pipeline::fold::{Fold, SymbolFold, SymbolSummary};
 use cobring_pipeline::idle::Idle;
-use cobring_pipeline::replay::private_folds;
+use cobring_pipeline::replay::segment_spec;
 use cobring_pipeline::sequencer::Sequencer;
-use cobring_pipeline::stages::{Layout, StagedSetup, Stages};
+use cobring_pipeline::stages::{Fused, StagedSetup};
 use cobring_types::{Input, InputKind, Nanos, SymbolIndex};
 use cobring_venue::binance::Decoder;
 
 pub(crate) struct Player {
-    stages: Stages<()>,
+    stages: Fused<()>,
     sequencer: Sequencer,
 }
 
@@ -27,16 +31,26 @@ pub(crate) fn staged_setup(config: &Config) -> StagedSetup {
 }
 
 impl Player {
-    pub(crate) fn new(config: &Config) -> Result<Self, Box<dyn Error>> {
-        let symbols = config.symbol_configs();
-        let fold = Fold::new(private_folds(&symbols, 0, false)?, None, ());
-        let instruments = symbols.into_iter().map(|symbol| symbol.instrument).collect();
-        let decoder = Decoder::new(instruments);
-        let stages = Stages::new(Layout::Fused, &staged_setup(config), decoder, fold, None);
+    /// Over memory that is there already, as a live run begins; with the frames' hash or without.
+    pub(crate) fn new(symbols: &[SymbolConfig], hash: bool) -> Result<Self, Box<dyn Error>> {
+        let fold = |config: &SymbolConfig| -> Result<SymbolFold, FrameError> {
+            let (spec, schema) = segment_spec(config, 0);
+            let mut segment = Segment::private(&spec)?;
+            segment.touch();
+            Ok(SymbolFold::new(config.clone(), 0, schema.id(), segment, hash))
+        };
+        let folds = symbols.iter().map(fold).collect::<Result<Vec<_>, _>>()?;
+        let instruments = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
+        let stages = Fused::new(Decoder::new(instruments), Fold::new(folds, None, ()), None);
         Ok(Self { stages, sequencer: Sequencer::default() })
     }
 
-    /// A message; `snapshot` names the symbol of a REST depth reply.
+    /// Folds the timers up to `ts`. A live run does so when they are due, not when the next message comes.
+    pub(crate) fn advance(&mut self, ts: Nanos) {
+        self.stages.fold_mut().advance(ts);
+    }
+
+    /// A message; `snapshot` names the symbol of a REST depth reply: no other says whose it is.
     pub(crate) fn play(&mut self, ts_recv: Nanos, snapshot: Option<SymbolIndex>, bytes: &[u8]) {
         let kind = if snapshot.is_some() { InputKind::RestDepth } else { InputKind::Text };
         let input = Input {
@@ -48,18 +62,25 @@ impl Player {
             ts_aux: Nanos::UNDEF,
             bytes,
         };
-        self.stages.try_input(&input, |_| {}).expect("invariant: fused stages are never full");
+        self.stages.on_input(&input);
+    }
+
+    fn symbol(&mut self, symbol: SymbolIndex) -> &SymbolFold {
+        &self.stages.fold_mut().symbols()[symbol.at()]
     }
 
     /// Frames that a symbol has published.
     pub(crate) fn frames(&mut self, symbol: SymbolIndex) -> u64 {
-        match &mut self.stages {
-            Stages::Fused(fused) => fused.fold_mut().symbols()[symbol.at()].frames(),
-            Stages::Staged(_) => unreachable!("fused: made in `new`"),
-        }
+        self.symbol(symbol).frames()
+    }
+
+    /// What a symbol's newest frame was published from.
+    #[cfg(feature = "peers")]
+    pub(crate) fn image(&mut self, symbol: SymbolIndex) -> &FrameImage {
+        self.symbol(symbol).market().image()
     }
 
     pub(crate) fn finish(self) -> Vec<SymbolSummary> {
-        self.stages.finish().fold.summary()
+        self.stages.into_fold().summary()
     }
 }

@@ -117,8 +117,8 @@ pub(crate) fn run(json: bool) -> Result<(), Box<dyn Error>> {
     let mut copied = [histogram()?, histogram()?];
     for _ in 0..BATCHES {
         for (at, stand) in stands.iter_mut().enumerate() {
-            published[at].saturating_record(per_call_ps(|| stand.publish())?);
-            copied[at].saturating_record(per_call_ps(|| stand.copy())?);
+            published[at].saturating_record(per_call_ps(BATCH, || stand.publish())?);
+            copied[at].saturating_record(per_call_ps(BATCH, || stand.copy())?);
         }
     }
     let mut out = io::stdout().lock();
@@ -145,12 +145,13 @@ pub(crate) fn run(json: bool) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn per_call_ps(mut call: impl FnMut()) -> Result<u64, Box<dyn Error>> {
+/// Picoseconds of one of so many calls between two looks at the clock.
+pub(crate) fn per_call_ps(calls: u32, mut call: impl FnMut()) -> Result<u64, Box<dyn Error>> {
     let began = Instant::now();
-    for _ in 0..BATCH {
+    for _ in 0..calls {
         call();
     }
-    Ok(u64::try_from(began.elapsed().as_nanos() * 1_000 / u128::from(BATCH))?)
+    Ok(u64::try_from(began.elapsed().as_nanos() * 1_000 / u128::from(calls))?)
 }
 
 /// Instructions of one publishing: what callgrind counts more for twice as many. `None` without valgrind.

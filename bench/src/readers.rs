@@ -2,16 +2,15 @@
 //! SIGSTOP: one after the other in each round, so that a noisy host shows in all three.
 
 use std::error::Error;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cobring_frame::{EngineDir, Next, Reader};
 use hdrhistogram::Histogram;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 
+use crate::child::{OwnDir, Process};
 use crate::publish::{SLOT_COUNT, SYMBOL, Stand};
 
 const READERS: usize = 3;
@@ -26,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every round is checked: what readers took and what they missed are all frames, and the first is not timed.
 pub(crate) fn run(rounds: u32, json: bool) -> Result<(), Box<dyn Error>> {
-    let dir = OwnDir::new();
+    let dir = OwnDir::in_memory("bench");
     let mut stand = Stand::in_directory(ROWS, &EngineDir::lock(&dir.0)?)?;
     round(&mut stand, &dir.0, |_, _| {})?;
     let histogram = || Histogram::<u64>::new_with_bounds(1, 1_000_000_000, 3);
@@ -50,7 +49,7 @@ fn round(
     let until = stand.published() + 2 * FRAMES;
     let mut readers = Vec::new();
     for _ in 0..READERS {
-        readers.push(ReaderProcess::start(dir, until)?);
+        readers.push(start_reader(dir, until)?);
     }
     publish(stand, |ns| record(1, ns))?;
     for reader in &readers {
@@ -60,7 +59,7 @@ fn round(
     publish(stand, |ns| record(2, ns))?;
     let stopped_for = began.elapsed();
     for reader in &mut readers {
-        let [taken, lost] = reader.go_on()?;
+        let [taken, lost] = finish(reader)?;
         // What the ring still held when it went on was not missed.
         let missed_min = FRAMES - u64::from(SLOT_COUNT);
         if taken + lost != 2 * FRAMES || lost < missed_min {
@@ -86,80 +85,21 @@ fn publish(stand: &mut Stand, mut record: impl FnMut(u64)) -> Result<(), Box<dyn
     Ok(())
 }
 
-/// This program again, as a reader.
-struct ReaderProcess {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
+/// This program again, as a reader of every frame up to one.
+fn start_reader(dir: &Path, until: u64) -> Result<Process, Box<dyn Error>> {
+    let mut command = Process::this_program()?;
+    command.args(["read", "--until", &until.to_string()]).arg(dir);
+    Process::start(command)
 }
 
-impl ReaderProcess {
-    fn start(dir: &Path, until: u64) -> Result<Self, Box<dyn Error>> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["read", "--until", &until.to_string()])
-            .arg(dir)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().ok_or("a reader without an output")?;
-        let mut reader = Self { child, stdout: BufReader::new(stdout) };
-        match reader.hear()?.as_str() {
-            "ready" => Ok(reader),
-            other => Err(format!("a reader said {other:?}").into()),
-        }
-    }
-
-    fn hear(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
-    }
-
-    fn pid(&self) -> Result<Pid, Box<dyn Error>> {
-        Ok(Pid::from_raw(i32::try_from(self.child.id())?).ok_or("a process without an id")?)
-    }
-
-    /// Stops it, and waits until it is.
-    fn stop(&self) -> Result<(), Box<dyn Error>> {
-        kill_process(self.pid()?, Signal::STOP)?;
-        match waitpid(Some(self.pid()?), WaitOptions::UNTRACED)? {
-            Some((_, status)) if status.stopped() => Ok(()),
-            status => Err(format!("a reader that was stopped is {status:?}").into()),
-        }
-    }
-
-    /// Lets it go on to its end; returns the frames that it took and those that it missed.
-    fn go_on(&mut self) -> Result<[u64; 2], Box<dyn Error>> {
-        kill_process(self.pid()?, Signal::CONT)?;
-        let said = self.hear()?;
-        let (taken, lost) =
-            said.split_once(' ').ok_or_else(|| format!("a reader said {said:?}"))?;
-        let counts = [taken.parse()?, lost.parse()?];
-        self.child.wait()?;
-        Ok(counts)
-    }
-}
-
-impl Drop for ReaderProcess {
-    fn drop(&mut self) {
-        // Both fail where it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The engine's directory in memory, removed with its handle.
-pub(crate) struct OwnDir(pub(crate) PathBuf);
-
-impl OwnDir {
-    pub(crate) fn new() -> Self {
-        Self(PathBuf::from(format!("/dev/shm/cobring-bench-{}", std::process::id())))
-    }
-}
-
-impl Drop for OwnDir {
-    fn drop(&mut self) {
-        // Nothing can be done where it cannot be removed.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// Lets a reader go on to its end; returns the frames that it took and those that it missed.
+fn finish(reader: &mut Process) -> Result<[u64; 2], Box<dyn Error>> {
+    reader.go_on()?;
+    let said = reader.hear()?;
+    let (taken, lost) = said.split_once(' ').ok_or_else(|| format!("a reader said {said:?}"))?;
+    let counts = [taken.parse()?, lost.parse()?];
+    reader.wait()?;
+    Ok(counts)
 }
 
 /// What each reader process does: every frame up to one, asleep on the bell between them.

@@ -3,10 +3,10 @@
 //! processor counts.
 
 use std::error::Error;
-use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use cobring_frame::{FrameImage, FrameLayout};
 use cobring_pipeline::config::Config;
@@ -19,6 +19,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
 
+use crate::child::{OwnDir, Process};
 use crate::path::is_of_stream;
 use crate::player::staged_setup;
 use crate::report::{Figure, cpu_ns, median, progress};
@@ -58,8 +59,7 @@ pub(crate) fn run(
     json: bool,
 ) -> Result<(), Box<dyn Error>> {
     progress("replay");
-    let dir = OwnDir(std::env::temp_dir().join(format!("cobring-bench-{}", std::process::id())));
-    fs::create_dir_all(&dir.0)?;
+    let dir = OwnDir::on_disk("bench")?;
     // First whether both are the same frames.
     let hashed = ReplaySetup { log_dir: Some(dir.0.join("log")), ..setup(None, true) };
     let (_, wanted) = timed(files, &hashed)?;
@@ -106,18 +106,17 @@ pub(crate) fn compare(
         return Ok(());
     };
     progress("replay beside cryptofeed");
-    let dir = OwnDir(std::env::temp_dir().join(format!("cobring-depth-{}", std::process::id())));
-    fs::create_dir_all(&dir.0)?;
+    let dir = OwnDir::on_disk("depth")?;
     let path = dir.0.join("depth.gz");
     let messages = write_depth(files, &path)?;
     let inputs = [path.clone()];
     let setup = setup(Some(SYMBOL), false);
     let (_, last) = replay::replay(replay::open(&inputs)?, &setup, Last::default(), |_, _| {})?;
-    let mut cryptofeed = Cryptofeed::start(python, &path)?;
+    let mut cryptofeed = start_cryptofeed(python, &path)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(timed(&inputs, &setup)?.0 as f64 / messages as f64);
-        let pass = cryptofeed.pass()?;
+        let pass = pass(&mut cryptofeed)?;
         // Both say the nearest double of the same decimal.
         let bits = |best: [f64; 2]| best.map(f64::to_bits);
         let is_same = pass.update_id == last.update_id && bits(pass.best) == bits(last.best);
@@ -179,14 +178,7 @@ impl Observer for Last {
     fn at_checkpoint(&mut self, _: u64, _: FoldState<'_>) {}
 }
 
-/// cryptofeed's Binance handler in a process of its own (`bench/peers/cryptofeed_book.py`).
-struct Cryptofeed {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-}
-
-/// What it says of one pass over the file.
+/// What cryptofeed says of one pass over the file.
 #[derive(Debug, Deserialize)]
 struct Pass {
     message_ns: f64,
@@ -195,50 +187,14 @@ struct Pass {
     best: [f64; 2],
 }
 
-impl Cryptofeed {
-    fn start(python: &Path, file: &Path) -> Result<Self, Box<dyn Error>> {
-        let mut child = Command::new(python)
-            .args(["-c", include_str!("../peers/cryptofeed_book.py")])
-            .arg(file)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let stdin = stdin.ok_or("a process without an input")?;
-        let stdout = BufReader::new(stdout.ok_or("a process without an output")?);
-        let mut cryptofeed = Self { child, stdin, stdout };
-        match cryptofeed.hear()?.trim_end() {
-            "ready" => Ok(cryptofeed),
-            other => Err(format!("cryptofeed said {other:?}, wanted \"ready\"").into()),
-        }
-    }
-
-    fn hear(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line)?;
-        Ok(line)
-    }
-
-    fn pass(&mut self) -> Result<Pass, Box<dyn Error>> {
-        writeln!(self.stdin, "once more")?;
-        Ok(serde_json::from_str(&self.hear()?)?)
-    }
+/// cryptofeed's Binance handler in a process of its own (`bench/peers/cryptofeed_book.py`).
+fn start_cryptofeed(python: &Path, file: &Path) -> Result<Process, Box<dyn Error>> {
+    let mut command = Command::new(python);
+    command.args(["-c", include_str!("../peers/cryptofeed_book.py")]).arg(file);
+    Process::start(command)
 }
 
-impl Drop for Cryptofeed {
-    fn drop(&mut self) {
-        // Both fail where it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Removed with its handle.
-struct OwnDir(PathBuf);
-
-impl Drop for OwnDir {
-    fn drop(&mut self) {
-        // Nothing can be done where it cannot be removed.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn pass(cryptofeed: &mut Process) -> Result<Pass, Box<dyn Error>> {
+    cryptofeed.say("once more")?;
+    Ok(serde_json::from_str(&cryptofeed.hear()?)?)
 }

@@ -83,7 +83,7 @@ fn config(copies: usize) -> Result<Config, Box<dyn Error>> {
 
 /// Plays everything for so many copies: ns a message, and the frames of each recorded symbol's copies.
 fn play(messages: &mut [Message], copies: usize) -> Result<(f64, [u64; 2]), Box<dyn Error>> {
-    let mut player = Player::new(&config(copies)?)?;
+    let mut player = Player::new(&config(copies)?.symbol_configs(), false)?;
     let mut names: [Vec<(String, String)>; 2] = Default::default();
     for (recorded, names) in names.iter_mut().enumerate() {
         for copy in 0..copies {

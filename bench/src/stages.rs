@@ -160,7 +160,7 @@ struct Framing {
 
 impl Framing {
     fn new(kind: Kind, count: usize) -> Result<Self, Box<dyn Error>> {
-        let mut player = Player::new(&Config::built_in())?;
+        let mut player = Player::new(&Config::built_in().symbol_configs(), false)?;
         let mut sample = Sample::new();
         player.play(sample::BEGIN, Some(sample::SYMBOL), &sample.snapshot());
         // Some of each kind before, so that all that a frame shows has been there.

@@ -3,24 +3,24 @@
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{self, Write as _};
-use std::time::Instant;
 
 use cobring_frame::{CounterTable, EngineDir, STAGES, create_counters};
 use cobring_pipeline::clock::EngineClock;
 use hdrhistogram::Histogram;
 use serde_json::json;
 
-use crate::readers::OwnDir;
+use crate::child::OwnDir;
+use crate::publish::per_call_ps;
 
 /// Calls between two looks at the clock: one alone is shorter than the clock's own cost.
-const BATCH: u64 = 64;
+const BATCH: u32 = 64;
 const BATCHES: usize = 20_000;
 /// As many as a symbol has, or some more.
 const COUNTERS: usize = 50;
 
 /// Times them in turns, so that a noisy host shows in all.
 pub(crate) fn run(json: bool) -> Result<(), Box<dyn Error>> {
-    let own = OwnDir::new();
+    let own = OwnDir::in_memory("bench");
     let dir = EngineDir::lock(&own.0)?;
     let table = CounterTable {
         name: "symbol".to_owned(),
@@ -38,20 +38,20 @@ pub(crate) fn run(json: bool) -> Result<(), Box<dyn Error>> {
     // Spans as they come: a few hundred ns to a few µs, never twice the same.
     let mut span = 0;
     for _ in 0..BATCHES {
-        let spans = per_call_ps(|| {
+        let spans = per_call_ps(BATCH, || {
             span = (span + 977) % 4_096;
             for stage in 0..STAGES.len() {
                 row.record(stage, black_box(200 + (span << stage)));
             }
         })?;
-        let store = per_call_ps(|| row.store((0..COUNTERS as u64).map(black_box)))?;
-        let now = per_call_ps(|| _ = black_box(clock.now()))?;
+        let store = per_call_ps(BATCH, || row.store((0..COUNTERS as u64).map(black_box)))?;
+        let now = per_call_ps(BATCH, || _ = black_box(clock.now()))?;
         for (times, ps) in times.iter_mut().zip([spans, store, now]) {
             times.saturating_record(ps);
         }
     }
     let counted = row.histogram(0).count();
-    assert_eq!(counted, BATCHES as u64 * BATCH, "spans counted");
+    assert_eq!(counted, BATCHES as u64 * u64::from(BATCH), "spans counted");
     let mut out = io::stdout().lock();
     for (what, times) in ["five spans of a frame", "a row of 50 counters", "one look at the clock"]
         .iter()
@@ -67,12 +67,4 @@ pub(crate) fn run(json: bool) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
-}
-
-fn per_call_ps(mut call: impl FnMut()) -> Result<u64, Box<dyn Error>> {
-    let began = Instant::now();
-    for _ in 0..BATCH {
-        call();
-    }
-    Ok(u64::try_from(began.elapsed().as_nanos() * 1_000 / u128::from(BATCH))?)
 }

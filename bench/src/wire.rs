@@ -9,10 +9,9 @@ mod venue;
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,11 +20,10 @@ use std::time::{Duration, Instant};
 use cobring_frame::{FrameHead, FrameImage, FrameLayout, Next, Reader, Times, Trigger};
 use cobring_pipeline::config::Config;
 use cobring_pipeline::live;
-use rustix::process::{
-    Pid, Signal, WaitOptions, kill_process, set_parent_process_death_signal, waitpid,
-};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use self::venue::{Message, Tape};
+use crate::child::{OwnDir, Process};
 use crate::report::{Figure, Latency, Rounds, Table, latency, mono_ns, progress};
 use crate::shared::SharedWords;
 
@@ -111,7 +109,7 @@ impl Frames {
 
 impl Engine {
     fn start(tape: &Tape) -> Result<Self, Box<dyn Error>> {
-        let dir = OwnDir(PathBuf::from(format!("/dev/shm/cobring-bench-{}", std::process::id())));
+        let dir = OwnDir::in_memory("bench");
         fs::create_dir_all(&dir.0)?;
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let websocket_port = listener.local_addr()?.port();
@@ -130,7 +128,7 @@ impl Engine {
         );
         let path = dir.0.join("bench.toml");
         fs::write(&path, config)?;
-        let process = Process::start(&["wire-engine", &path.to_string_lossy()])?;
+        let process = start(&["wire-engine", &path.to_string_lossy()])?;
         let socket = venue::accept(&listener)?;
         let layout = FrameLayout::new(Config::built_in().symbol_defaults.radius, 0)
             .map_err(|bytes| format!("a frame of {bytes} bytes"))?;
@@ -230,13 +228,13 @@ struct Raw {
 
 impl Raw {
     fn start() -> Result<Self, Box<dyn Error>> {
-        let dir = OwnDir(PathBuf::from(format!("/dev/shm/cobring-raw-{}", std::process::id())));
+        let dir = OwnDir::in_memory("raw");
         fs::create_dir_all(&dir.0)?;
         let path = dir.0.join("control");
         let control = SharedWords::create(&path, control::WORDS)?;
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port().to_string();
-        let process = Process::start(&["wire-raw", &path.to_string_lossy(), &port])?;
+        let process = start(&["wire-raw", &path.to_string_lossy(), &port])?;
         let (socket, _) = listener.accept()?;
         socket.set_nodelay(true)?;
         Ok(Self { _process: process, socket, control, turn: 0, sent: 0, _dir: dir })
@@ -312,59 +310,10 @@ pub(crate) fn engine(config: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// This program again, with other arguments.
-struct Process {
-    child: Child,
-}
-
-impl Process {
-    /// Starts it and waits until it says that it is ready.
-    fn start(arguments: &[&str]) -> Result<Self, Box<dyn Error>> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn()?;
-        let stdout = child.stdout.take().ok_or("a process without an output")?;
-        let process = Self { child };
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        match line.trim_end() {
-            "ready" => Ok(process),
-            other => Err(format!("{arguments:?} said {other:?}, wanted \"ready\"").into()),
-        }
-    }
-
-    fn pid(&self) -> Result<Pid, Box<dyn Error>> {
-        Ok(Pid::from_raw(i32::try_from(self.child.id())?).ok_or("a process without an id")?)
-    }
-
-    /// Stops it, and waits until it is: on two cores it would spin on that of the others.
-    fn stop(&self) -> Result<(), Box<dyn Error>> {
-        kill_process(self.pid()?, Signal::STOP)?;
-        match waitpid(Some(self.pid()?), WaitOptions::UNTRACED)? {
-            Some((_, status)) if status.stopped() => Ok(()),
-            status => Err(format!("a process that was stopped is {status:?}").into()),
-        }
-    }
-
-    fn go_on(&self) -> Result<(), Box<dyn Error>> {
-        Ok(kill_process(self.pid()?, Signal::CONT)?)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail where it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A directory in memory, removed with its handle.
-struct OwnDir(PathBuf);
-
-impl Drop for OwnDir {
-    fn drop(&mut self) {
-        // Nothing can be done where it cannot be removed.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn start(arguments: &[&str]) -> Result<Process, Box<dyn Error>> {
+    let mut command = Process::this_program()?;
+    command.args(arguments);
+    Process::start(command)
 }
 
 fn pause(time: Duration) {

@@ -12,17 +12,14 @@ use std::time::Instant;
 use cobring_frame::{FrameImage, FrameRing, Segment};
 use cobring_market::SymbolConfig;
 use cobring_pipeline::config::Config;
-use cobring_pipeline::fold::Fold;
 use cobring_pipeline::replay::segment_spec;
-use cobring_pipeline::sequencer::Sequencer;
-use cobring_pipeline::stages::Fused;
-use cobring_types::{Nanos, Px, Side};
-use cobring_venue::binance::Decoder;
+use cobring_types::{Px, Side};
 use serde::Deserialize;
 
 use super::json::{TICK_UNITS, TapeWalk, units};
 use super::{BLOCK, Pass, ROUNDS, clock_ns, elapsed_ns, print_figure, summary};
-use crate::path::{Kind, Message, load, touched_folds};
+use crate::path::{Kind, load};
+use crate::player::Player;
 
 /// Levels are compared and shown in ticks and in units of 10^-8, as everywhere here.
 type Levels = BTreeMap<i64, i64>;
@@ -222,35 +219,6 @@ fn words_of_book(image: &FrameImage) -> Vec<u64> {
     words
 }
 
-/// The engine, fused, as a live run without its sockets.
-struct Ours {
-    fused: Fused<()>,
-    sequencer: Sequencer,
-}
-
-impl Ours {
-    fn new(symbols: &[SymbolConfig]) -> Result<Self, Box<dyn Error>> {
-        let instruments = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
-        let fold = Fold::new(touched_folds(symbols, false)?, None, ());
-        let fused = Fused::new(Decoder::new(instruments), fold, None);
-        Ok(Self { fused, sequencer: Sequencer::default() })
-    }
-
-    /// Folds the timers before the message, then the message; tells how long that took.
-    fn take(&mut self, message: &Message) -> u64 {
-        self.fused.fold_mut().advance(message.ts_recv);
-        let began = Instant::now();
-        let stamp = self.sequencer.stamp(message.ts_recv, Nanos::UNDEF);
-        let input = message.input(stamp);
-        self.fused.on_input(&input);
-        elapsed_ns(began)
-    }
-
-    fn image(&mut self, at: usize) -> &FrameImage {
-        self.fused.fold_mut().symbols()[at].market().image()
-    }
-}
-
 pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     const FIGURE: &str = "bytes_to_frame";
     if !FIGURE.starts_with(only) {
@@ -263,7 +231,7 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     let mut count = 0;
     for round in 0..=ROUNDS {
         let is_check = round == 0;
-        let mut ours = Ours::new(&symbols)?;
+        let mut ours = Player::new(&symbols, false)?;
         let mut twins = symbols.iter().map(Twin::new).collect::<Result<Vec<_>, _>>()?;
         let mut begun = vec![false; symbols.len()];
         let mut before: Vec<Vec<&[u8]>> = vec![Vec::new(); symbols.len()];
@@ -274,7 +242,10 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
             let mut each: [Vec<u64>; 2] = Default::default();
             for message in block {
                 let at = message.symbol.at();
-                let elapsed = ours.take(message);
+                ours.advance(message.ts_recv);
+                let began = Instant::now();
+                message.play(&mut ours);
+                let elapsed = elapsed_ns(began);
                 match message.kind {
                     Kind::Depth if begun[at] => {
                         each[0].push(elapsed);
@@ -293,7 +264,9 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
                 let began = Instant::now();
                 twins[at].publish(&message.bytes);
                 each[1].push(elapsed_ns(began));
-                if is_check && words_of_book(ours.image(at)) != words_of_book(&twins[at].image) {
+                if is_check
+                    && words_of_book(ours.image(message.symbol)) != words_of_book(&twins[at].image)
+                {
                     let id = twins[at].update_id;
                     return Err(format!("{FIGURE}: at update id {id} the frames differ").into());
                 }
