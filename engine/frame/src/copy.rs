@@ -56,7 +56,7 @@ impl Body {
 /// # Safety
 /// The words are inside a mapping.
 #[inline]
-pub(crate) unsafe fn expect(words: *const u64, count: usize) {
+pub(crate) unsafe fn prefetch(words: *const u64, count: usize) {
     const LINE_WORDS: usize = 8;
     #[cfg(target_arch = "x86_64")]
     for at in (0..count).step_by(LINE_WORDS) {

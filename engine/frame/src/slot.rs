@@ -58,8 +58,8 @@ impl Slots {
 
     /// Frame n is published soon.
     #[inline]
-    pub(crate) fn expect<M: MemoryMut>(&self, memory: &M, n: u64) {
-        memory.expect(self.slot_at(n), SLOT_HEADER_WORDS + self.frame_words);
+    pub(crate) fn prefetch<M: MemoryMut>(&self, memory: &M, n: u64) {
+        memory.prefetch(self.slot_at(n), SLOT_HEADER_WORDS + self.frame_words);
     }
 
     /// How many frames are published; what they hold may be read after it.

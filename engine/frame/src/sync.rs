@@ -63,7 +63,7 @@ pub(crate) trait MemoryMut: Memory {
     fn store_release(&self, at: usize, word: u64);
 
     /// These words are about to be written: their cache lines may be fetched meanwhile. Changes nothing.
-    fn expect(&self, _at: usize, _words: usize) {}
+    fn prefetch(&self, _at: usize, _words: usize) {}
 
     /// Copies words into shared memory, between a mark and its [`Fence::Marked`] before and a
     /// `store_release` after.

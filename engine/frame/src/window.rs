@@ -49,10 +49,10 @@ impl Rows {
 
     /// Row n is appended soon.
     #[inline]
-    pub(crate) fn expect<M: MemoryMut>(&self, memory: &M, n: u64) {
+    pub(crate) fn prefetch<M: MemoryMut>(&self, memory: &M, n: u64) {
         let at = self.row_at(n);
-        memory.expect(at, self.row_words);
-        memory.expect(at + crate::words::index(self.capacity) * self.row_words, self.row_words);
+        memory.prefetch(at, self.row_words);
+        memory.prefetch(at + crate::words::index(self.capacity) * self.row_words, self.row_words);
     }
 
     /// Appends row n.

@@ -190,10 +190,10 @@ impl MemoryMut for WordsMut {
     }
 
     #[inline]
-    fn expect(&self, at: usize, words: usize) {
+    fn prefetch(&self, at: usize, words: usize) {
         self.0.check(at, words);
         // SAFETY: a hint, and within the mapping besides.
-        unsafe { copy::expect(self.0.base.add(at), words) }
+        unsafe { copy::prefetch(self.0.base.add(at), words) }
     }
 
     #[inline]

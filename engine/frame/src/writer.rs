@@ -80,8 +80,8 @@ impl FrameRing {
     /// A frame is published soon: its slot's cache lines are fetched meanwhile. The ring is larger than the nearer caches,
     /// and the fence behind a frame waits for all of its lines.
     #[inline]
-    pub fn expect(&self) {
-        self.layout.slots.expect(&self.memory, self.published);
+    pub fn prefetch_next(&self) {
+        self.layout.slots.prefetch(&self.memory, self.published);
     }
 
     /// Frames published in this epoch.
@@ -180,8 +180,8 @@ impl RawWindow {
 
     /// A row is appended soon: its cache lines are fetched meanwhile.
     #[inline]
-    pub fn expect(&self) {
-        self.rows.expect(&self.memory, self.done);
+    pub fn prefetch_next(&self) {
+        self.rows.prefetch(&self.memory, self.done);
     }
 
     /// Appends `count` rows, each made by `fill(index, row)`, which sets all of `row`; returns the index of

@@ -177,7 +177,7 @@ impl Book {
 
     /// Best bid plus best ask: twice the mid, in ticks.
     #[must_use]
-    pub fn mid_half_ticks(&self) -> Option<i64> {
+    pub(crate) fn mid_half_ticks(&self) -> Option<i64> {
         let [bid, ask] = self.best;
         bid?.px.0.checked_add(ask?.px.0)
     }
@@ -188,13 +188,13 @@ impl Book {
 
     /// The bucket that holds the mid.
     #[must_use]
-    pub fn centre_bucket(&self) -> Option<i64> {
+    pub(crate) fn centre_bucket(&self) -> Option<i64> {
         self.mid_half_ticks().map(|half_ticks| self.bucket_of_half_ticks(half_ticks))
     }
 
     /// Bucket quantities around the centre.
     #[must_use]
-    pub fn buckets(&self) -> &Buckets {
+    pub(crate) fn buckets(&self) -> &Buckets {
         &self.buckets
     }
 

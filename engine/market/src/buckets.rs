@@ -12,7 +12,7 @@ use crate::ladder::Ladder;
 
 /// Bucket quantities around the centre.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Buckets {
+pub(crate) struct Buckets {
     bucket_ticks: i64,
     reach: i64,
     /// Bucket of element 0; `None` until the first centre is known.
@@ -147,7 +147,7 @@ impl Buckets {
 
     /// (bid, ask) quantity of a bucket within reach of the centre; nothing beyond.
     #[must_use]
-    pub fn get(&self, bucket: i64) -> (i128, i128) {
+    pub(crate) fn get(&self, bucket: i64) -> (i128, i128) {
         self.position(bucket).map_or((0, 0), |at| (self.sums[at].bid, self.sums[at].ask))
     }
 }

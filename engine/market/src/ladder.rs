@@ -12,9 +12,8 @@ mod window;
 use cobring_types::{Level, Px, Qty, Side};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use self::window::{TickWindow, WINDOW_TICKS};
+use self::window::{TICKS, TickWindow};
 
-const TICKS: i64 = WINDOW_TICKS as i64;
 /// Where in the window the best price is put: most of the changes are behind it.
 const BEST_AT: i64 = TICKS / 4 * 3;
 /// Where it may be without the window moving: 82 USD further and 164 back at a tick of 0.01.
@@ -43,7 +42,8 @@ impl Ladder {
         Self {
             side,
             near: TickWindow::new(),
-            far: Vec::with_capacity(capacity),
+            // One more than the capacity is held for a moment.
+            far: Vec::with_capacity(capacity + 1),
             len: 0,
             capacity,
             known_to: i64::MIN,

@@ -32,7 +32,6 @@ mod watchdog;
 
 pub use backfill::{BACKFILL_ATTEMPTS_MAX, TradesWanted};
 pub use book::{Book, BookShape};
-pub use buckets::Buckets;
 pub use config::{RequiredRows, SymbolConfig};
 pub use counters::MarketCounters;
 pub use history::KlinesWanted;

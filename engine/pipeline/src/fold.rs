@@ -311,7 +311,7 @@ impl<O: Observer> Fold<O> {
         if let Event::Bounds { bytes } = event {
             symbol.import_bounds(stamp.ts_recv, bytes);
         }
-        symbol.ring.expect();
+        symbol.ring.prefetch_next();
         if symbol.market.on_event(stamp, event).is_some() {
             let ts_applied = self.now();
             let symbol = &mut self.symbols[at];

@@ -7,9 +7,10 @@ use std::ops::RangeInclusive;
 
 /// Ranks that a window covers: 512 KiB of quantities, of which a book touches the lines around its price. At a tick of
 /// 0.01, 655 USD; 19 of 20 updates of the BTCUSDT recording fall into them.
-pub(super) const WINDOW_TICKS: usize = 1 << 16;
+const WINDOW_TICKS: usize = 1 << 16;
 
-const TICKS: i64 = WINDOW_TICKS as i64;
+/// The same as a distance of ranks.
+pub(super) const TICKS: i64 = WINDOW_TICKS as i64;
 /// A first rank beyond would overflow the last one.
 const FIRST_MAX: i64 = i64::MAX - 2 * TICKS;
 

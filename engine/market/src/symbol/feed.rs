@@ -74,7 +74,7 @@ impl SymbolMarket {
 
     /// Applies an update to the book, and what it means for the second one; then checks the whole event.
     fn apply(&mut self, ts_recv: Nanos, update: &DepthUpdate<'_>, audit: Audit, dirty: &mut Dirty) {
-        self.windows.book_states.raw().expect();
+        self.windows.book_states.raw().prefetch_next();
         let state = &mut self.state;
         state.counters.depth_applied += 1;
         state.last_book_recv = ts_recv;
@@ -305,6 +305,7 @@ impl SymbolMarket {
         // Bars that began before the first trade may lack trades that no id tells of.
         if self.state.last_trade.is_none() && self.state.history.is_running() {
             self.state.candles[0].suspect_all();
+            // Nobody knows since when: since ever.
             lost_since = self.state.first_trade_unproven.then_some(Nanos(0));
         }
         let mut ids_since = trade.ts_trade;
