@@ -3,9 +3,9 @@
 //! valid. Needs: rows as the schema describes them. Does not: invent cells; [`Heatmap::filled`] is explicit.
 
 use crate::error::FrameError;
-use crate::reader::WindowReader;
 use crate::rows::UNDEF;
 use crate::schema::{Field, RecordSchema, Schema};
+use crate::window_reader::WindowReader;
 
 /// What a cell holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod slot;
 mod subscriber;
 mod sync;
 mod window;
+mod window_reader;
 mod words;
 mod writer;
 
@@ -33,7 +34,7 @@ pub use histogram::{Histogram, SpanSummary};
 pub use layout::{FRAME_SIZE_BYTES_MAX, LAYOUT_VERSION, SegmentSpec, WindowSpec};
 pub use model_file::is_model_name;
 pub use model_writer::ModelWriter;
-pub use reader::{Cursor, Liveness, Next, Reader, WindowReader, WindowView};
+pub use reader::{Liveness, Next, Reader};
 pub use segment::Segment;
 pub use subscriber::{SubscriberInfo, sweep_subscribers};
 pub use writer::{FrameRing, RawWindow, Retire};
@@ -75,6 +76,7 @@ pub use schema::{Field, FieldDef, Names, Record, RecordSchema, Scalar, Schema, W
 pub use stage::{STAGES, Stage};
 pub use typed::Window;
 pub use validate::{Finding, MIN_QUALITY, Require, Severity};
+pub use window_reader::{Cursor, WindowReader, WindowView};
 pub use windows::{
     AnyWindow, BAR_INTERVALS, BAR_INTERVALS_NS, BOOK_STATES_PROMISED, CANDLES_PROMISED,
     COB_ROWS_PROMISED, MODELS_MAX, PIVOT_LEVELS, STUDIED_INTERVALS, TICKS_PROMISED, WINDOWS,
