@@ -31,10 +31,10 @@ def main() -> None:
             time.sleep(0.0001)
         if control[MEDIUM] == END:
             return
-        if control[READER] != number:
-            continue
-        first, count = int(control[FIRST]), int(control[COUNT])
+        reader_of_turn, first, count = int(control[READER]), int(control[FIRST]), int(control[COUNT])
         line[READY] = turn
+        if reader_of_turn != number:
+            continue
         for message in range(first, first + count):
             while (frame := next_frame(0.0, min_quality=0.0)) is None:
                 pass

@@ -41,7 +41,7 @@ mod control {
     /// The reader whose turn it is; [`ALL`] for all of them.
     pub(super) const READER: usize = 4;
     pub(super) const ALL: u64 = u64::MAX;
-    /// Of each reader: the turn that it is ready for; then messages read, when the last one was, and its sum.
+    /// Of each reader: the turn that it has seen; then messages read, when the last one was, and its sum.
     pub(super) const READERS: usize = 16;
     pub(super) const READER_WORDS: usize = 32;
     pub(super) const READY: usize = 0;
@@ -104,7 +104,7 @@ impl Stage {
         let only = self.senders[at].0.reader();
         let readers = only.map_or(0..self.readers.len(), |reader| reader..reader + 1);
         self.announce(at as u64, only.map_or(control::ALL, |reader| reader as u64));
-        for reader in readers.clone() {
+        for reader in 0..self.readers.len() {
             let ready = control::READERS + reader * control::READER_WORDS + control::READY;
             wait_until(|| self.control.word(ready).load(Ordering::Acquire) == self.turn)?;
         }

@@ -40,11 +40,13 @@ pub(crate) fn read(dir: &Path, number: usize, media: &[String]) -> Result<(), Bo
         if medium == control::END {
             return Ok(());
         }
-        if ![control::ALL, number as u64].contains(&word(control::READER)) {
+        let is_ours = [control::ALL, number as u64].contains(&word(control::READER));
+        // Also of others' turns: the writer goes on to no other before every reader has seen this one.
+        control.word(line + control::READY).store(turn, Ordering::Release); // to the writer's Acquire
+        if !is_ours {
             continue;
         }
         let receiver = &mut receivers[usize::try_from(medium)?];
-        control.word(line + control::READY).store(turn, Ordering::Release); // to the writer's Acquire
         for message in first..first + count {
             let sum = loop {
                 if let Some(sum) = receiver.poll()? {
