@@ -171,7 +171,9 @@ fn draw(path: &Path, measured: &[(String, Duration, Latency)]) -> Result<(), Box
         .configure_mesh()
         .x_desc("percentile")
         .x_label_formatter(&|rareness| {
-            format!("{:.5}", 100.0 * (1.0 - 1.0 / rareness)).trim_end_matches(['0', '.']).to_owned()
+            let percentile = format!("{:.5}", 100.0 * (1.0 - 1.0 / rareness));
+            // First the zeros behind the point alone: 90 is no 9.
+            percentile.trim_end_matches('0').trim_end_matches('.').to_owned()
         })
         .y_desc("µs")
         .draw()?;
