@@ -57,21 +57,31 @@ impl Body {
 /// The words are inside a mapping.
 #[inline]
 pub(crate) unsafe fn prefetch(words: *const u64, count: usize) {
+    /// Of 64 bytes each.
     const LINE_WORDS: usize = 8;
+    /// A round of the loop.
+    const ROUND_LINES: usize = 4;
     #[cfg(target_arch = "x86_64")]
-    for at in (0..count).step_by(LINE_WORDS) {
-        // SAFETY: a prefetch changes nothing that the program sees and cannot fault; where the processor has none for
-        // writing, it does nothing.
-        unsafe {
-            std::arch::asm!(
-                "prefetchw [{}]",
-                in(reg) words.wrapping_add(at),
-                options(nostack, preserves_flags, readonly)
-            );
+    {
+        let mut at = words;
+        for _ in 0..count.div_ceil(LINE_WORDS * ROUND_LINES) {
+            // SAFETY: a prefetch changes nothing that the program sees and cannot fault, be it beyond the words; where
+            // the processor has none for writing, it does nothing.
+            unsafe {
+                std::arch::asm!(
+                    "prefetchw [{at}]",
+                    "prefetchw [{at} + 64]",
+                    "prefetchw [{at} + 128]",
+                    "prefetchw [{at} + 192]",
+                    at = in(reg) at,
+                    options(nostack, preserves_flags, readonly)
+                );
+            }
+            at = at.wrapping_add(LINE_WORDS * ROUND_LINES);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (words, count, LINE_WORDS);
+    let _ = (words, count, LINE_WORDS, ROUND_LINES);
 }
 
 /// # Safety

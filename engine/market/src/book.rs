@@ -29,8 +29,10 @@ pub struct Book {
     shape: BookShape,
     bids: Ladder,
     asks: Ladder,
-    /// After the last whole event.
+    /// After the last whole event, as all below.
     best: [Option<Level>; 2],
+    centre_bucket: Option<i64>,
+    known: Known,
     buckets: Buckets,
     near: NearSums,
     /// Levels that gave way because a side was full.
@@ -51,6 +53,26 @@ struct NearSums {
     ask: i128,
 }
 
+/// What of the book is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    bid_to: Px,
+    ask_to: Px,
+    /// First and last bucket of which every level is known.
+    buckets: (i64, i64),
+}
+
+impl Known {
+    fn new(bid_to: Px, ask_to: Px, bucket_ticks: i64) -> Self {
+        let first = -((-bid_to.0).div_euclid(bucket_ticks));
+        let last = match ask_to {
+            UNBOUNDED => i64::MAX,
+            Px(ticks) => (ticks + 1).div_euclid(bucket_ticks) - 1,
+        };
+        Self { bid_to, ask_to, buckets: (first, last) }
+    }
+}
+
 impl Book {
     /// An empty book.
     #[must_use]
@@ -60,6 +82,8 @@ impl Book {
             bids: Ladder::new(Side::Buy, shape.max_levels),
             asks: Ladder::new(Side::Sell, shape.max_levels),
             best: [None; 2],
+            centre_bucket: None,
+            known: Known::new(Px(0), UNBOUNDED, shape.bucket_ticks),
             buckets: Buckets::new(shape.bucket_ticks, shape.reach),
             near: NearSums::default(),
             levels_dropped: 0,
@@ -81,9 +105,9 @@ impl Book {
     pub(crate) fn clear(&mut self) {
         self.bids.clear();
         self.asks.clear();
-        self.best = [None; 2];
         self.near = NearSums::default();
         self.buckets.clear();
+        self.settle();
     }
 
     /// Becomes the snapshot. A side with fewer levels than were asked for is known to its end.
@@ -125,8 +149,16 @@ impl Book {
     /// Moves buckets and sums along with the mid, after a whole event.
     fn settle(&mut self) {
         self.best = [self.bids.follow(), self.asks.follow()];
-        let Some(mid_half_ticks) = self.mid_half_ticks() else { return };
-        let centre = self.bucket_of_half_ticks(mid_half_ticks);
+        let (bid_to, ask_to) = (self.bid_known_to(), self.ask_known_to());
+        // It rarely changes, and a division takes longer than a level.
+        if (bid_to, ask_to) != (self.known.bid_to, self.known.ask_to) {
+            self.known = Known::new(bid_to, ask_to, self.shape.bucket_ticks);
+        }
+        let mid_half_ticks = self.mid_half_ticks();
+        self.centre_bucket = mid_half_ticks.map(|half_ticks| self.bucket_of_half_ticks(half_ticks));
+        let (Some(mid_half_ticks), Some(centre)) = (mid_half_ticks, self.centre_bucket) else {
+            return;
+        };
         if !self.buckets.covers(centre) {
             self.buckets.rebuild(centre, &self.bids, &self.asks);
         }
@@ -189,7 +221,7 @@ impl Book {
     /// The bucket that holds the mid.
     #[must_use]
     pub(crate) fn centre_bucket(&self) -> Option<i64> {
-        self.mid_half_ticks().map(|half_ticks| self.bucket_of_half_ticks(half_ticks))
+        self.centre_bucket
     }
 
     /// Bucket quantities around the centre.
@@ -206,13 +238,7 @@ impl Book {
     /// First and last bucket of which every level is known; empty where first > last.
     #[must_use]
     pub(crate) fn known_buckets(&self) -> (i64, i64) {
-        let size = self.shape.bucket_ticks;
-        let first = -((-self.bid_known_to().0).div_euclid(size));
-        let last = match self.ask_known_to() {
-            UNBOUNDED => i64::MAX,
-            Px(ticks) => (ticks + 1).div_euclid(size) - 1,
-        };
-        (first, last)
+        self.known.buckets
     }
 
     /// Every bid at or above this is known; 0 where all are.

@@ -23,6 +23,8 @@ pub(crate) struct Buckets {
     /// floor(2^63 / `bucket_ticks`) + 1: with it a multiplication divides.
     reciprocal: u64,
     sums: Vec<BucketSums>,
+    /// Since they were shown.
+    changed: Vec<bool>,
 }
 
 /// The quantities of one bucket.
@@ -30,8 +32,6 @@ pub(crate) struct Buckets {
 pub(crate) struct BucketSums {
     pub(crate) bid: i128,
     pub(crate) ask: i128,
-    /// Since it was shown.
-    is_changed: bool,
 }
 
 impl Buckets {
@@ -49,6 +49,7 @@ impl Buckets {
             span_ticks: 0,
             reciprocal,
             sums: vec![BucketSums::default(); width],
+            changed: vec![false; width],
         }
     }
 
@@ -70,8 +71,11 @@ impl Buckets {
             return;
         }
         let at = self.bucket_of_ticks(ticks);
-        let Some(bucket) = self.sums.get_mut(at) else { return };
-        bucket.is_changed = true;
+        let (Some(bucket), Some(is_changed)) = (self.sums.get_mut(at), self.changed.get_mut(at))
+        else {
+            return;
+        };
+        *is_changed = true;
         match side {
             Side::Buy => bucket.bid += i128::from(difference),
             Side::Sell => bucket.ask += i128::from(difference),
@@ -98,7 +102,8 @@ impl Buckets {
     pub(crate) fn rebuild(&mut self, centre: i64, bids: &Ladder, asks: &Ladder) {
         let first = centre - 2 * self.reach;
         self.first = Some(first);
-        self.sums.fill(BucketSums { is_changed: true, ..BucketSums::default() });
+        self.sums.fill(BucketSums::default());
+        self.changed.fill(true);
         let first_px = i128::from(first) * i128::from(self.bucket_ticks);
         let last_px =
             first_px + i128::from(self.bucket_ticks) * (4 * i128::from(self.reach) + 1) - 1;
@@ -138,8 +143,9 @@ impl Buckets {
         mut show: impl FnMut(usize, &BucketSums),
     ) {
         let places = self.places(first, last);
-        for (at, bucket) in self.sums[places].iter_mut().enumerate() {
-            if std::mem::take(&mut bucket.is_changed) || all {
+        let changed = &mut self.changed[places.clone()];
+        for (at, (bucket, is_changed)) in self.sums[places].iter().zip(changed).enumerate() {
+            if std::mem::take(is_changed) || all {
                 show(at, bucket);
             }
         }

@@ -104,6 +104,14 @@ impl Candles {
         lost_since: Option<Nanos>,
         out: &mut BarOutput<'_>,
     ) -> TradeEffect {
+        if let Some(open) = &mut self.open
+            && (0..self.interval.0).contains(&(trade.ts_trade.0.saturating_sub(open.open_time.0)))
+            && lost_since.is_none()
+            && !self.broken
+        {
+            open.add(trade);
+            return TradeEffect::Current;
+        }
         let bar_time = trade.ts_trade.floor_to(self.interval);
         let Some(open) = &mut self.open else {
             let mut bar = Bar::flat(bar_time, trade.px);

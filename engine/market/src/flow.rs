@@ -24,6 +24,18 @@ struct Sliding<E, S> {
     truncated: Nanos,
     /// Since the block was written.
     changed: bool,
+    /// No entry leaves a window before this. A checkpoint need not have it: it is found again.
+    #[serde(skip, default = "long_ago")]
+    due: Nanos,
+}
+
+fn long_ago() -> Nanos {
+    Nanos(i64::MIN)
+}
+
+/// When an entry leaves a window.
+fn leaves_at(ts: Nanos, seconds: i64) -> Nanos {
+    Nanos(ts.0 + seconds * Nanos::SECOND.0)
 }
 
 /// What a window sums.
@@ -40,6 +52,7 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
             windows: [(0, S::default()); 4],
             truncated: Nanos::UNDEF,
             changed: true,
+            due: long_ago(),
         }
     }
 
@@ -52,6 +65,8 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
             self.drop_front();
         }
         self.changed = true;
+        let [shortest, ..] = FLOW_WINDOWS_S;
+        self.due = self.due.min(leaves_at(ts, shortest));
         self.entries.push_back((ts, entry));
         for (_, sums) in &mut self.windows {
             sums.add(&entry);
@@ -73,12 +88,17 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
 
     /// Entries at or before t − N s leave the window of N seconds.
     fn advance(&mut self, t: Nanos) {
+        if t < self.due {
+            return;
+        }
+        self.due = Nanos(i64::MAX);
         for ((oldest, sums), seconds) in self.windows.iter_mut().zip(FLOW_WINDOWS_S) {
-            let until = t.0 - seconds * Nanos::SECOND.0;
             while let Some((ts, entry)) =
                 usize::try_from(*oldest - self.gone).ok().and_then(|at| self.entries.get(at))
             {
-                if ts.0 > until {
+                let leaves_at = leaves_at(*ts, seconds);
+                if leaves_at > t {
+                    self.due = self.due.min(leaves_at);
                     break;
                 }
                 sums.remove(entry);

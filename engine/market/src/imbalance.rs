@@ -3,6 +3,8 @@
 use cobring_types::{Nanos, whole_f64};
 use serde::{Deserialize, Serialize};
 
+use crate::buckets::BucketSums;
+
 /// Distance of the grid's instants.
 pub const GRID: Nanos = Nanos(100_000_000);
 /// Grid instants that the averages look back on: 60 s.
@@ -14,6 +16,43 @@ const AVERAGED_SLOTS: [usize; 4] = [10, 50, 150, 600];
 #[must_use]
 pub(crate) fn imbalance(bid: i128, ask: i128) -> f64 {
     if bid + ask == 0 { 0.0 } else { whole_f64(bid - ask) / whole_f64(bid + ask) }
+}
+
+/// The imbalances of a centre bucket with the nearest 0, 1, 2 … buckets on each side of it, of buckets whose middle one is
+/// the centre.
+pub(crate) fn write_imbalances(buckets: &[BucketSums], out: &mut [f64]) {
+    const EXACT: u128 = 1 << 53;
+    let (below, from_centre) = buckets.split_at(buckets.len() / 2);
+    let none = BucketSums::default();
+    let below = std::iter::once(&none).chain(below.iter().rev());
+    let pairs = out.iter_mut().zip(below.zip(from_centre));
+    // Not above any of them, and no more than twice the greatest.
+    let bits = |or: u128, sums: &BucketSums| or | (sums.bid | sums.ask).cast_unsigned();
+    let greatest = buckets.iter().fold(0, bits);
+    if greatest.saturating_mul(4 * buckets.len() as u128) < EXACT {
+        // Doubles hold all of their sums.
+        let (mut bid, mut ask) = (0.0, 0.0);
+        for (within, (below, above)) in pairs {
+            bid += exact_f64(below.bid) + exact_f64(above.bid);
+            ask += exact_f64(below.ask) + exact_f64(above.ask);
+            let all: f64 = bid + ask;
+            *within = if all == 0.0 { 0.0 } else { (bid - ask) / all };
+        }
+        return;
+    }
+    let (mut bid, mut ask) = (0, 0);
+    for (within, (below, above)) in pairs {
+        bid += below.bid + above.bid;
+        ask += below.ask + above.ask;
+        *within = imbalance(bid, ask);
+    }
+}
+
+/// A whole number of less than 2^53.
+#[inline]
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "it is that small")]
+fn exact_f64(value: i128) -> f64 {
+    value as i64 as f64
 }
 
 /// What is sampled at a grid instant while the book is live.
@@ -137,6 +176,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn imbalances_around_the_centre_are_those_of_their_sums(
+            radius in 0usize..30,
+            sums in proptest::collection::vec((0i64.., 0i64..), 61),
+            shift in 0u32..64,
+        ) {
+            let sums = sums.iter().map(|&(bid, ask)| (i128::from(bid >> shift), i128::from(ask >> shift)));
+            let buckets: Vec<BucketSums> =
+                sums.take(2 * radius + 1).map(|(bid, ask)| BucketSums { bid, ask }).collect();
+            let mut found = vec![f64::NAN; radius + 1];
+            write_imbalances(&buckets, &mut found);
+            for (distance, found) in found.into_iter().enumerate() {
+                let within = &buckets[radius - distance..=radius + distance];
+                let (bid, ask) = within.iter().fold((0, 0), |sum, b| (sum.0 + b.bid, sum.1 + b.ask));
+                prop_assert_eq!(found.to_bits(), imbalance(bid, ask).to_bits());
+            }
+        }
+
         #[test]
         fn averages_equal_those_from_scratch(
             history in proptest::collection::vec(proptest::option::weighted(0.8, -1.0f64..1.0), 0..1_500),

@@ -26,13 +26,18 @@ pub(crate) struct Ladder {
     near: TickWindow,
     /// Levels whose ranks the window does not cover, lowest rank first.
     far: Vec<Level>,
-    /// In both.
-    len: usize,
     capacity: usize,
     /// Every level of this rank or a higher one is known.
     known_to: i64,
-    /// Levels of this rank or a higher one.
-    known_len: usize,
+    counts: Counts,
+}
+
+/// Levels in the window and in the list.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    held: usize,
+    /// Those of a lower rank than all are known of.
+    unknown: usize,
 }
 
 impl Ladder {
@@ -44,10 +49,9 @@ impl Ladder {
             near: TickWindow::new(),
             // One more than the capacity is held for a moment.
             far: Vec::with_capacity(capacity + 1),
-            len: 0,
             capacity,
             known_to: i64::MIN,
-            known_len: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -90,36 +94,48 @@ impl Ladder {
     #[inline(always)]
     pub(crate) fn apply(
         &mut self,
-        levels: impl Iterator<Item = Level>,
+        levels: impl ExactSizeIterator<Item = Level>,
         mut account: impl FnMut(Px, i64),
     ) -> u64 {
-        let sign = self.sign();
-        let (mut len, mut known_len, mut known_to) = (self.len, self.known_len, self.known_to);
+        let mut counts = self.counts;
         let mut dropped = 0;
+        if counts.held + levels.len() <= self.capacity {
+            for level in levels {
+                self.set(level, &mut counts, &mut account);
+            }
+            self.counts = counts;
+            return dropped;
+        }
         for level in levels {
-            let rank = level.px.0.wrapping_mul(sign);
-            let before = if self.near.covers(rank) {
-                self.near.set(rank, level.qty.0)
-            } else {
-                self.set_far(rank, level)
-            };
-            // Quantities are not negative, so that the difference fits.
-            account(level.px, level.qty.0 - before);
-            let (was, is) = (usize::from(before != 0), usize::from(level.qty.0 != 0));
-            let is_known = usize::from(rank >= known_to);
-            len = len + is - was;
-            known_len = known_len + (is & is_known) - (was & is_known);
-            if len > self.capacity {
-                (self.len, self.known_len) = (len, known_len);
-                if let Some(worst) = self.drop_worst() {
-                    account(worst.px, -worst.qty.0);
-                    dropped += 1;
-                }
-                (len, known_len, known_to) = (self.len, self.known_len, self.known_to);
+            self.set(level, &mut counts, &mut account);
+            self.counts = counts;
+            if counts.held > self.capacity
+                && let Some(worst) = self.drop_worst()
+            {
+                account(worst.px, -worst.qty.0);
+                dropped += 1;
+                counts = self.counts;
             }
         }
-        (self.len, self.known_len) = (len, known_len);
         dropped
+    }
+
+    /// Without a branch but for what lies far: whether a level comes or goes is nothing that a processor can foresee.
+    #[inline(always)]
+    fn set(&mut self, level: Level, counts: &mut Counts, account: &mut impl FnMut(Px, i64)) {
+        let rank = self.rank(level.px);
+        let before = if self.near.covers(rank) {
+            self.near.set(rank, level.qty.0)
+        } else {
+            self.set_far(rank, level)
+        };
+        // Quantities are not negative, so that the difference fits.
+        account(level.px, level.qty.0 - before);
+        let (was, is) = (usize::from(before != 0), usize::from(level.qty.0 != 0));
+        let more = is.wrapping_sub(was);
+        counts.held = counts.held.wrapping_add(more);
+        let unknown = usize::from(rank < self.known_to).wrapping_neg();
+        counts.unknown = counts.unknown.wrapping_add(more & unknown);
     }
 
     #[cold]
@@ -163,8 +179,9 @@ impl Ladder {
             }
             (None, None) => return None,
         };
-        self.len -= 1;
-        self.known_len -= usize::from(rank >= self.known_to);
+        self.counts.held -= 1;
+        self.counts.unknown -= usize::from(rank < self.known_to);
+        // There is no other one as far out.
         self.known_to = self.known_to.max(rank.saturating_add(1));
         Some(dropped)
     }
@@ -212,9 +229,8 @@ impl Ladder {
     pub(crate) fn clear(&mut self) {
         self.near.take(self.near.first()..=self.near.last(), |_, _| {});
         self.far.clear();
-        self.len = 0;
         self.known_to = i64::MIN;
-        self.known_len = 0;
+        self.counts = Counts::default();
     }
 
     /// Becomes these levels, best first; how many there was no room for. With `is_whole` there are no others; else nothing
@@ -291,13 +307,13 @@ impl Ladder {
     /// Whether there is no level.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.counts.held == 0
     }
 
     /// Levels held.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.counts.held
     }
 
     /// Every level as near as this price is known; `None` where all are.
@@ -309,7 +325,7 @@ impl Ladder {
     /// Levels as near as [`Self::known_to`].
     #[must_use]
     pub(crate) fn known_len(&self) -> usize {
-        self.known_len
+        self.counts.held - self.counts.unknown
     }
 
     /// Levels from the best as far as `px`, inclusive, best first.
@@ -394,7 +410,7 @@ impl<'de> Deserialize<'de> for Ladder {
         ladder.load(&levels, true);
         ladder.known_to = known_to;
         let known = ladder.iter().take_while(|level| ladder.rank(level.px) >= known_to);
-        ladder.known_len = known.count();
+        ladder.counts.unknown = ladder.counts.held - known.count();
         Ok(ladder)
     }
 }

@@ -11,6 +11,7 @@ mod recursion;
 mod tests;
 
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use cobring_types::{Nanos, Px};
 use serde::{Deserialize, Serialize};
@@ -130,7 +131,7 @@ impl Structure {
     /// Where `level` is none of 1 … [`LEVELS`].
     #[must_use]
     pub fn support(&self, level: u8, doubled_mid: i64) -> Option<Px> {
-        self.lows.nearest(index(level), doubled_mid)
+        self.lows.nearest(index(level), doubled_mid).0
     }
 
     /// The nearest such high above the mid.
@@ -139,7 +140,18 @@ impl Structure {
     /// Where `level` is none of 1 … [`LEVELS`].
     #[must_use]
     pub fn resistance(&self, level: u8, doubled_mid: i64) -> Option<Px> {
-        self.highs.nearest(index(level), doubled_mid)
+        self.highs.nearest(index(level), doubled_mid).0
+    }
+
+    /// Mids around this one for which no level has another support or resistance, until the next bar.
+    #[must_use]
+    pub(crate) fn mids_alike(&self, doubled_mid: i64) -> RangeInclusive<i64> {
+        let both = [&self.lows, &self.highs].into_iter();
+        let ranges =
+            both.flat_map(|side| (0..LEVELS).map(|level| side.nearest(level, doubled_mid).1));
+        ranges.fold(i64::MIN..=i64::MAX, |all, range| {
+            *all.start().max(range.start())..=*all.end().min(range.end())
+        })
     }
 
     /// Open time of the first bar; undefined before it.

@@ -49,7 +49,12 @@ mod reason {
 /// 1 up to the limit, then falling to 0 at twice the limit; 0 where nothing ever came.
 #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^53 ns; a ratio is a float")]
 fn fresh(age: Nanos, limit: Nanos) -> f64 {
-    age.get().map_or(0.0, |age| (2.0 - age as f64 / limit.0 as f64).clamp(0.0, 1.0))
+    match age.get() {
+        None => 0.0,
+        // Nearly always, and without a division.
+        Some(age) if age <= limit.0 => 1.0,
+        Some(age) => (2.0 - age as f64 / limit.0 as f64).clamp(0.0, 1.0),
+    }
 }
 
 impl Facts {
@@ -60,10 +65,10 @@ impl Facts {
         // Trades count only when the watchdog calls them stalled.
         block.freshness = if self.trades_stalled { 0.0 } else { depth.min(quote) };
         block.completeness = self.completeness;
-        block.consistency = if self.crossed || self.audit_mismatch {
-            0.0
-        } else {
-            (1.0 - f64::from(self.repaired_bars) / 30.0).clamp(0.0, 1.0)
+        block.consistency = match self.repaired_bars {
+            _ if self.crossed || self.audit_mismatch => 0.0,
+            0 => 1.0,
+            bars => (1.0 - f64::from(bars) / 30.0).clamp(0.0, 1.0),
         };
         block.coverage = if self.live { ratio(self.known_buckets) } else { 0.0 };
         block.score =
@@ -86,8 +91,7 @@ impl Facts {
             (reason::ROWS_MISSING, self.completeness < 1.0),
         ]
         .into_iter()
-        .map(|(bit, holds)| if holds { bit } else { 0 })
-        .sum();
+        .fold(0, |reasons, (bit, holds)| reasons | if holds { bit } else { 0 });
         block.age_depth = self.age_depth.0;
         block.age_quote = self.age_quote.0;
         block.age_trade = self.age_trade.0;
@@ -96,7 +100,7 @@ impl Facts {
 
 #[expect(clippy::cast_precision_loss, reason = "small counts")]
 fn ratio((known, all): (i64, i64)) -> f64 {
-    known as f64 / all as f64
+    if known == all { 1.0 } else { known as f64 / all as f64 }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ mod merge;
 mod resume;
 mod show;
 
+use std::ops::RangeInclusive;
+
 use cobring_frame::{
     BAR_INTERVALS_NS, BOOK_LEVELS, FrameImage, PIVOT_LEVELS, STUDIED_INTERVALS, TickRow, Trigger,
     Windows, place,
@@ -71,7 +73,14 @@ pub struct SymbolMarket {
     /// What frames are copied from.
     image: FrameImage,
     windows: Windows,
+    /// Sums of best bid and ask for which the image's supports and resistances are right, until the next bar.
+    mids_of_pivots: RangeInclusive<i64>,
+    /// Others than `book_states` and `ticks` may have got rows since the last frame.
+    has_other_rows: bool,
 }
+
+/// No mid at all.
+const NO_MIDS: RangeInclusive<i64> = 1..=0;
 
 /// What of a trade the next one is held against.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -227,7 +236,7 @@ impl State {
 }
 
 /// Raised with whatever a state holds: a state of another version is refused, not misread.
-const STATE_VERSION: u32 = 7;
+const STATE_VERSION: u32 = 8;
 
 /// What a checkpoint holds of a symbol.
 #[derive(Serialize)]
@@ -269,7 +278,8 @@ struct Dirty {
     book: bool,
     /// The image has the best levels already.
     levels_shown: bool,
-    top: bool,
+    /// What hangs on the best prices; those themselves are shown where they change.
+    pivots: bool,
     candles: bool,
 }
 
@@ -283,15 +293,19 @@ impl SymbolMarket {
         identity.symbol = config.instrument.symbol.to_bytes();
         identity.epoch = epoch;
         identity.schema_id = schema_id;
-        let mut market = Self { state: State::new(shape), config, image, windows };
+        let (state, mids_of_pivots) = (State::new(shape), NO_MIDS);
+        let mut market =
+            Self { state, config, image, windows, mids_of_pivots, has_other_rows: true };
         market.write_samples();
-        market.write_dirty(Dirty { book: true, top: true, candles: true, ..Dirty::default() });
+        market.write_top();
+        market.write_dirty(Dirty { book: true, pivots: true, candles: true, ..Dirty::default() });
         market
     }
 
     /// Folds one event. `Some` names the frame to publish from [`SymbolMarket::image_mut`].
     pub fn on_event(&mut self, stamp: &Stamp, event: &Event<'_>) -> Publish {
         let mut dirty = Dirty::default();
+        self.has_other_rows |= !matches!(event, Event::Quote(_) | Event::Depth(_));
         let ts_recv = stamp.ts_recv;
         let mut ts_event = Nanos::UNDEF;
         let publish = match event {
@@ -343,6 +357,7 @@ impl SymbolMarket {
     /// Folds the grid's instant `g`, before any input received at or after it; always shown.
     pub fn on_timer(&mut self, g: Nanos) -> Trigger {
         let mut dirty = Dirty { candles: true, ..Dirty::default() };
+        self.has_other_rows = true;
         self.state.offset.on_timer();
         if self.release_due(g, &mut dirty).is_some() {
             self.track_best(g, Nanos::UNDEF, &mut dirty);
@@ -474,6 +489,8 @@ impl SymbolMarket {
         }
         self.state = state;
         self.state.reserve();
+        self.mids_of_pivots = NO_MIDS;
+        self.has_other_rows = true;
         for (window, [done, revision]) in self.windows.iter_mut().zip(cursors) {
             let rows = rows(window.raw().name());
             if !window.raw().can_restore(done, revision, rows) {
@@ -596,7 +613,7 @@ mod tests {
         let found = (STATE_VERSION, state.len(), digest(&state));
         assert_eq!(
             found,
-            (7, 29_096, 8_088_429_241_641_325_946),
+            (8, 29_146, 17_165_850_121_428_294_696),
             "raise STATE_VERSION where a field came, went or changed"
         );
     }

@@ -19,7 +19,7 @@ pub struct TimerGrid {
 impl TimerGrid {
     /// The next instant at or before `t`, which then is done. To be called until it gives none.
     pub fn pop(&mut self, t: Nanos) -> Option<Nanos> {
-        let next = *self.next.get_or_insert(t.ceil_to(GRID));
+        let next = *self.next.get_or_insert_with(|| t.ceil_to(GRID));
         (next <= t).then(|| {
             self.next = Some(Nanos(next.0 + GRID.0));
             next

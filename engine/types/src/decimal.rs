@@ -95,6 +95,17 @@ const POWERS_OF_TEN_F64: [f64; 23] = [
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
+/// Three times each of them fits a word.
+const POWERS_OF_TEN: [i64; 19] = {
+    let mut powers = [1; 19];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 /// The double nearest to a whole number.
 #[must_use]
 #[inline]
@@ -122,8 +133,9 @@ fn wide_f64(value: i128) -> f64 {
 #[must_use]
 #[inline]
 pub fn nearest_f64(value: i128, decimals: u8) -> f64 {
-    let small = i64::try_from(value).ok().and_then(|value| small_f64(value, decimals));
-    small.unwrap_or_else(|| nearest_f64_of_quotient(value, decimals))
+    let of_word = |value| small_f64(value, decimals).or_else(|| word_f64(value, decimals));
+    let found = i64::try_from(value).ok().and_then(of_word);
+    found.unwrap_or_else(|| nearest_f64_of_quotient(value, decimals))
 }
 
 /// The double nearest to `value` / 10^`decimals`, where one division gives it.
@@ -133,6 +145,34 @@ pub(crate) fn small_f64(value: i64, decimals: u8) -> Option<f64> {
     const EXACT: u64 = 1 << 53;
     let power = POWERS_OF_TEN_F64.get(usize::from(decimals))?;
     (value.unsigned_abs() <= EXACT).then(|| value as f64 / power)
+}
+
+/// The double nearest to `value` / 10^`decimals`, by a division whose operand was rounded before, and then put right: its
+/// result is wrong by less than 1.5 of its last place. `None` where that place differs between the double and its
+/// neighbours, and for more than 18 decimals.
+#[inline]
+#[expect(clippy::cast_precision_loss, reason = "what is lost is found below")]
+fn word_f64(value: i64, decimals: u8) -> Option<f64> {
+    const FRACTION_BITS: u32 = 52;
+    const LEADING_BIT: u64 = 1 << FRACTION_BITS;
+    const FRACTION_BIAS: u64 = 1075;
+    let divisor = *POWERS_OF_TEN.get(usize::from(decimals))?;
+    let magnitude = value.checked_abs()?;
+    // Exact up to 10^22.
+    let bits = (magnitude as f64 / divisor as f64).to_bits();
+    let fraction = (bits & (LEADING_BIT - 1)) | LEADING_BIT;
+    // Places behind the binary point.
+    let places = FRACTION_BIAS.checked_sub(bits >> FRACTION_BITS)?;
+    if places > 63 || fraction == LEADING_BIT || fraction == 2 * LEADING_BIT - 1 {
+        return None;
+    }
+    // What is left in the last place is less than 1.5 divisors, so that the low words of both tell it.
+    let rest = (magnitude << places).wrapping_sub((fraction.cast_signed()).wrapping_mul(divisor));
+    let is_odd = fraction % 2 == 1;
+    let up = u64::from(2 * rest > divisor || 2 * rest == divisor && is_odd);
+    let down = u64::from(-2 * rest > divisor || -2 * rest == divisor && is_odd);
+    let nearest = f64::from_bits(bits + up - down);
+    Some(if value < 0 { -nearest } else { nearest })
 }
 
 #[inline(never)]
@@ -224,8 +264,8 @@ mod tests {
         }
 
         #[test]
-        fn a_double_is_the_nearest_one(value in any::<i128>(), small in -(1i128 << 54)..(1i128 << 54), decimals in 0u8..26) {
-            for value in [value, small] {
+        fn a_double_is_the_nearest_one(value in any::<i128>(), word in any::<i64>(), shift in 0u32..64, decimals in 0u8..26) {
+            for value in [value, i128::from(word), i128::from(word >> shift)] {
                 let expected: f64 = format!("{value}e-{decimals}").parse().unwrap();
                 prop_assert_eq!(nearest_f64(value, decimals).to_bits(), expected.to_bits());
             }

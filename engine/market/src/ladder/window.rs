@@ -23,15 +23,12 @@ pub(super) struct TickWindow {
     occupied: Occupied,
 }
 
-/// A bit for each tick that holds a quantity, one for each word of those bits that is not 0, and one for each word of those.
+/// A bit for each tick that holds a quantity, and one for each word of those bits that is not 0.
 #[derive(Debug, Clone)]
 struct Occupied {
     ticks: Box<[u64; WINDOW_TICKS / 64]>,
     words: [u64; WINDOW_TICKS / 64 / 64],
-    groups: u64,
 }
-
-const _: () = assert!(WINDOW_TICKS / 64 / 64 <= 64, "the highest level is one word");
 
 impl TickWindow {
     /// An empty window.
@@ -44,7 +41,6 @@ impl TickWindow {
             occupied: Occupied {
                 ticks: Box::new([0; WINDOW_TICKS / 64]),
                 words: [0; WINDOW_TICKS / 64 / 64],
-                groups: 0,
             },
         }
     }
@@ -175,7 +171,6 @@ impl Occupied {
         let (word, group) = (tick / 64, tick / 64 / 64);
         put_bit(&mut self.ticks[word], tick % 64, is_there);
         put_bit(&mut self.words[group], word % 64, self.ticks[word] != 0);
-        put_bit(&mut self.groups, group, self.words[group] != 0);
     }
 
     #[inline]
@@ -187,7 +182,7 @@ impl Occupied {
         let word = match highest(self.words[group] & below(word % 64)) {
             Some(bit) => group * 64 + bit,
             None => {
-                let group = highest(self.groups & below(group))?;
+                let group = (0..group).rfind(|&group| self.words[group] != 0)?;
                 group * 64 + highest(self.words[group])?
             }
         };
@@ -203,7 +198,7 @@ impl Occupied {
         let word = match lowest(self.words[group] & !up_to(word % 64)) {
             Some(bit) => group * 64 + bit,
             None => {
-                let group = lowest(self.groups & !up_to(group))?;
+                let group = (group + 1..self.words.len()).find(|&group| self.words[group] != 0)?;
                 group * 64 + lowest(self.words[group])?
             }
         };

@@ -4,6 +4,7 @@
 //! for both, so lows are highs and one recursion serves them.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use cobring_types::{Nanos, Px};
 use serde::{Deserialize, Serialize};
@@ -157,17 +158,26 @@ impl Recursion {
         Some(px(self.kind, last?).cmp(&px(self.kind, before?)))
     }
 
-    /// The nearest untouched pivot of a level beyond half of `doubled_px`.
-    pub(super) fn nearest(&self, level: usize, doubled_px: i64) -> Option<Px> {
+    /// The nearest untouched pivot of a level beyond half of `doubled_px`, and for which other doubled prices it is that
+    /// too, until the next bar.
+    pub(super) fn nearest(&self, level: usize, doubled_px: i64) -> (Option<Px>, RangeInclusive<i64>) {
         let doubled = key(self.kind, Px(doubled_px));
         let untouched = &self.levels[level].untouched;
         let beyond = |key: &i64| 2 * key > doubled;
         // Nearly always the last: it is on the other side only where quotes went beyond the trades.
-        let found = match untouched.back() {
-            Some(last) if beyond(last) => Some(last),
-            _ => untouched.partition_point(beyond).checked_sub(1).map(|at| &untouched[at]),
+        let beyond_len = match untouched.back() {
+            Some(last) if beyond(last) => untouched.len(),
+            _ => untouched.partition_point(beyond),
         };
-        found.map(|&key| px(self.kind, key))
+        let found = beyond_len.checked_sub(1).map(|at| untouched[at]);
+        // From the next nearer one's place to before the found one's.
+        let from = untouched.get(beyond_len).map_or(-i64::MAX, |nearer| 2 * nearer);
+        let to = found.map_or(i64::MAX, |key| 2 * key - 1);
+        let holds = match self.kind {
+            PivotKind::High => from..=to,
+            PivotKind::Low => -to..=-from,
+        };
+        (found.map(|key| px(self.kind, key)), holds)
     }
 
     pub(super) fn dropped(&self) -> u64 {

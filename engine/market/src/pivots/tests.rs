@@ -260,12 +260,23 @@ fn assert_state(structure: &Structure, naive: &Naive, doubled_mids: impl Iterato
     for level in 1..=u8::try_from(LEVELS).unwrap() {
         assert_eq!(structure.trend(level), naive.trend(index(level)), "trend of level {level}");
     }
+    let mut all = Vec::new();
     for mid in doubled_mids {
+        let mut nearest = Vec::new();
         for level in 1..=u8::try_from(LEVELS).unwrap() {
             let found = (structure.support(level, mid), structure.resistance(level, mid));
             let at = index(level);
             let expected = (naive.support(at, mid), naive.resistance(at, mid));
             assert_eq!(found, expected, "level {level}, doubled mid {mid}");
+            nearest.push(expected);
+        }
+        all.push((mid, nearest));
+    }
+    for (mid, nearest) in &all {
+        let alike = structure.mids_alike(*mid);
+        assert!(alike.contains(mid));
+        for (other, others) in all.iter().filter(|(other, _)| alike.contains(other)) {
+            assert_eq!(nearest, others, "{mid} is said to be like {other}");
         }
     }
 }

@@ -25,8 +25,9 @@ impl SymbolMarket {
         if best == state.best {
             return;
         }
-        dirty.top = true;
+        dirty.pivots = true;
         let before = std::mem::replace(&mut state.best, best);
+        self.write_top();
         if let Some(best) = best
             && before.is_none_or(|before| values(&before.quote) != values(&best.quote))
         {
@@ -74,18 +75,15 @@ impl SymbolMarket {
     }
 
     fn tick_at_best(&self, ts_recv: Nanos) -> TickRow {
-        let instrument = &self.config.instrument;
-        let unknown = [f64::NAN; 4];
-        let [bid_px, bid_qty, ask_px, ask_qty] = self.state.best.map_or(unknown, |best| {
-            let quote = best.quote;
-            [
-                instrument.px_f64(quote.bid_px),
-                instrument.qty_f64(quote.bid_qty),
-                instrument.px_f64(quote.ask_px),
-                instrument.qty_f64(quote.ask_qty),
-            ]
-        });
-        TickRow { ts_recv: ts_recv.0, bid_px, bid_qty, ask_px, ask_qty, ..TickRow::NONE }
+        let top = &self.image.head().top;
+        TickRow {
+            ts_recv: ts_recv.0,
+            bid_px: top.bid_px,
+            bid_qty: top.bid_qty,
+            ask_px: top.ask_px,
+            ask_qty: top.ask_qty,
+            ..TickRow::NONE
+        }
     }
 
     /// The best levels after an applied depth message, which left the book `sound` or not; the frame shows the same ones.

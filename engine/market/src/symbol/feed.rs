@@ -548,6 +548,8 @@ impl SymbolMarket {
 
     /// To be called after each published frame.
     pub fn frame_done(&mut self) {
-        self.windows.iter_mut().for_each(|window| window.clear_rewritten());
+        if std::mem::take(&mut self.has_other_rows) {
+            self.windows.iter_mut().for_each(|window| window.clear_rewritten());
+        }
     }
 }

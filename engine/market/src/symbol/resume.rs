@@ -19,6 +19,7 @@ impl SymbolMarket {
         for (window, left) in self.windows.iter_mut().zip(left.windows.iter()) {
             window.raw_mut().take_over(left.raw());
         }
+        self.has_other_rows = true;
         let was = &left.state;
         let ticks = self.windows.ticks.done();
         let backfill = was.backfill.resumed(ticks, has_bars);
@@ -57,7 +58,8 @@ impl SymbolMarket {
         let ts_end = Nanos(left.image.head().times.ts_recv);
         self.append_lost_book(ts_end, Nanos::UNDEF);
         self.write_samples();
-        self.write_dirty(Dirty { book: true, top: true, candles: true, ..Dirty::default() });
+        self.write_top();
+        self.write_dirty(Dirty { book: true, pivots: true, candles: true, ..Dirty::default() });
         Ok(())
     }
 

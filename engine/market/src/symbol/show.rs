@@ -4,11 +4,11 @@ use cobring_frame::{BLOCKS, Price};
 use cobring_types::{Instrument, Level, Qty, whole_f64};
 
 use super::{
-    BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, PIVOT_LEVELS, Px, Quote,
+    BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, NO_MIDS, Nanos, PIVOT_LEVELS, Px, Quote,
     STUDIED_INTERVALS, Side, SymbolMarket, Trigger, UNBOUNDED, best_of, imbalance, place,
 };
-use crate::buckets::BucketSums;
 use crate::config::RequiredRows;
+use crate::imbalance::write_imbalances;
 use crate::ladder::Ladder;
 use crate::pivot_bounds::BoundsTracker;
 use crate::top::TopSource;
@@ -38,11 +38,21 @@ impl SymbolMarket {
         times.offset_low = self.state.offset.low().0;
         times.offset_high = self.state.offset.high().0;
         self.state.flow.write(ts, &self.config.instrument, &mut self.image.head_mut().flow);
+        self.write_cursors();
         self.write_price(ts);
         self.write_quality(ts);
-        let head = self.image.head_mut();
-        head.cursors = self.windows.cursors();
-        head.identity.trigger = trigger as u8;
+        self.image.head_mut().identity.trigger = trigger as u8;
+    }
+
+    fn write_cursors(&mut self) {
+        let cursors = &mut self.image.head_mut().cursors;
+        if !self.has_other_rows {
+            cursors[place::BOOK_STATES] = self.windows.book_states.cursor();
+            cursors[place::TICKS] = self.windows.ticks.cursor();
+            debug_assert_eq!(*cursors, self.windows.cursors());
+            return;
+        }
+        *cursors = self.windows.cursors();
         for (cells, window) in self.image.arrays_mut().models.iter_mut().zip(&self.windows.models) {
             [cells[0], cells[1]] = window.cursor();
             cells[2] = window.done();
@@ -54,14 +64,11 @@ impl SymbolMarket {
             self.write_book(dirty.levels_shown);
             self.write_buckets();
         }
-        if dirty.top {
-            self.write_top();
-        }
         if self.state.studies[0].bounds_changed {
             self.write_bounds();
         }
         let structure_changed = self.state.studies.iter().any(|study| study.changed);
-        if dirty.top || structure_changed {
+        if structure_changed || dirty.pivots && !self.pivots_hold() {
             self.write_pivots();
         }
         if dirty.candles {
@@ -137,24 +144,9 @@ impl SymbolMarket {
             arrays.bid_qty[at] = instrument.qty_sum_f64(bucket.bid);
             arrays.ask_qty[at] = instrument.qty_sum_f64(bucket.ask);
         });
-        arrays.valid.fill(0);
-        for (at, bucket) in (centre - radius..=centre + radius).enumerate() {
-            let is_known = known_first <= bucket && bucket <= known_last;
-            arrays.valid[at / 64] |= u64::from(is_known) << (at % 64);
-        }
-        // From the centre outwards.
-        let buckets = book.buckets().range(centre - radius, centre + radius);
-        let (below, from_centre) = buckets.split_at(buckets.len() / 2);
-        let none = BucketSums::default();
-        let below = std::iter::once(&none).chain(below.iter().rev());
-        let (mut bid, mut ask) = (0, 0);
-        for ((within, below), above) in
-            arrays.imbalance_within.iter_mut().zip(below).zip(from_centre)
-        {
-            bid += below.bid + above.bid;
-            ask += below.ask + above.ask;
-            *within = imbalance(bid, ask);
-        }
+        let (first, last) = (centre - radius, centre + radius);
+        set_bits(arrays.valid, known_first.max(first) - first, known_last.min(last) - first);
+        write_imbalances(book.buckets().range(first, last), arrays.imbalance_within);
     }
 
     pub(super) fn write_samples(&mut self) {
@@ -198,10 +190,28 @@ impl SymbolMarket {
         self.image.head_mut().pivot_bounds = block;
     }
 
+    /// Whether support and resistance at `top`'s mid are the ones that are shown.
+    fn pivots_hold(&self) -> bool {
+        self.doubled_mid().is_some_and(|mid| self.mids_of_pivots.contains(&mid))
+    }
+
+    /// Of `top`.
+    fn doubled_mid(&self) -> Option<i64> {
+        self.state.best.map(|best| best.quote.bid_px.0 + best.quote.ask_px.0)
+    }
+
     /// Trend, and the nearest support and resistance around `top`'s mid.
     fn write_pivots(&mut self) {
+        let doubled_mid = self.doubled_mid();
+        self.mids_of_pivots = match doubled_mid {
+            None => NO_MIDS,
+            Some(mid) => {
+                let [one, other] =
+                    self.state.studies.each_ref().map(|study| study.structure.mids_alike(mid));
+                *one.start().max(other.start())..=*one.end().min(other.end())
+            }
+        };
         let instrument = &self.config.instrument;
-        let doubled_mid = self.state.best.map(|best| best.quote.bid_px.0 + best.quote.ask_px.0);
         let head = self.image.head_mut();
         for (at, study) in self.state.studies.iter_mut().enumerate() {
             study.changed = false;
@@ -218,7 +228,7 @@ impl SymbolMarket {
         }
     }
 
-    fn write_top(&mut self) {
+    pub(super) fn write_top(&mut self) {
         let best = self.state.best;
         let instrument = &self.config.instrument;
         let block = &mut self.image.head_mut().top;
@@ -279,6 +289,7 @@ impl SymbolMarket {
             completeness: self.completeness(),
         };
         let head = self.image.head();
+        let has_rows = |window: usize| head.cursors[window][0] > 0;
         let blocks: [(bool, Nanos); BLOCKS.len()] = [
             (state.best.is_some(), self.age_top(age_depth, age_quote)),
             (head.price.source != Price::NONE.source, Nanos(head.price.age)),
@@ -290,18 +301,16 @@ impl SymbolMarket {
             (state.candles[1].valid_rows() > 0, age_trade),
             (state.candles[2].valid_rows() > 0, age_trade),
             (state.candles[3].valid_rows() > 0, age_trade),
-            (self.windows.pivots[0][0].done() > 0, age(state.candles[0].last_closed())),
-            (self.windows.pivots[1][0].done() > 0, age(state.candles[1].last_closed())),
+            (has_rows(place::PIVOTS), age(state.candles[0].last_closed())),
+            (has_rows(place::PIVOTS + PIVOT_LEVELS), age(state.candles[1].last_closed())),
             (head.pivot_bounds.bar_count > 0, age(Nanos(head.pivot_bounds.period_end))),
             (state.offset.low().is_defined(), younger(age_depth, age_trade)),
         ];
         let head = self.image.head_mut();
         facts.write(&mut head.quality);
-        head.quality.valid = 0;
-        for (bit, (valid, age)) in blocks.into_iter().enumerate() {
-            head.quality.valid |= u64::from(valid) << bit;
-            head.ages[bit] = age.0;
-        }
+        let bits = blocks.iter().rev();
+        head.quality.valid = bits.fold(0, |bits, (valid, _)| bits << 1 | u64::from(*valid));
+        head.ages = blocks.map(|(_, age)| age.0);
     }
 
     /// Age of what `top` shows.
@@ -318,14 +327,18 @@ impl SymbolMarket {
     fn completeness(&self) -> f64 {
         let rows = &self.image.head().valid_rows;
         let share = |required: &RequiredRows| {
+            let found = rows[required.window];
             let mut needed = required.rows;
+            if found >= needed {
+                return 1.0;
+            }
             // A symbol that is listed for fewer bars has all there are.
             if let Some(interval) = bar_interval_of(required.window)
                 && self.state.history.is_whole(interval)
             {
                 needed = needed.min(self.windows.candles[interval].done()).max(1);
             }
-            (rows[required.window] as f64 / needed as f64).min(1.0)
+            (found as f64 / needed as f64).min(1.0)
         };
         self.config.required.iter().map(share).fold(1.0, f64::min)
     }
@@ -389,6 +402,18 @@ fn bar_interval_of(window: usize) -> Option<usize> {
     }
 }
 
+/// Bits `first` to `last` of consecutive words, and no others; none where there are none between.
+fn set_bits(words: &mut [u64], first: i64, last: i64) {
+    // The bits below a place that may lie before or behind the word.
+    let below = |place: i64| match place.clamp(0, 64) {
+        64 => u64::MAX,
+        place => (1 << place) - 1,
+    };
+    for (word, from) in words.iter_mut().zip((0..).step_by(64)) {
+        *word = below(last + 1 - from) & !below(first - from);
+    }
+}
+
 /// The lesser of two ages, of those that are known.
 fn younger(one: Nanos, other: Nanos) -> Nanos {
     match (one.get(), other.get()) {
@@ -421,4 +446,27 @@ fn micro_px(quote: &Quote, instrument: &Instrument) -> f64 {
     }
     let weighted = instrument.ticks_f64(bid_px * ask_qty + ask_px * bid_qty);
     weighted / whole_f64(quantity)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bits_between_two_places_are_set(
+            first in -200i64..200,
+            last in prop_oneof![-200i64..200, Just(i64::MAX - 300)],
+            words in 0usize..4,
+        ) {
+            let mut found = vec![u64::MAX / 3; words];
+            set_bits(&mut found, first, last);
+            for bit in 0..64 * words {
+                let place = i64::try_from(bit).unwrap();
+                prop_assert_eq!(found[bit / 64] >> (bit % 64) & 1 == 1, first <= place && place <= last);
+            }
+        }
+    }
 }
