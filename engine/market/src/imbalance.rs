@@ -50,7 +50,11 @@ pub(crate) fn write_imbalances(buckets: &[BucketSums], out: &mut [f64]) {
 
 /// A whole number of less than 2^53.
 #[inline]
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "it is that small")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "it is that small"
+)]
 fn exact_f64(value: i128) -> f64 {
     value as i64 as f64
 }

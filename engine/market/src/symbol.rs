@@ -73,14 +73,12 @@ pub struct SymbolMarket {
     /// What frames are copied from.
     image: FrameImage,
     windows: Windows,
-    /// Sums of best bid and ask for which the image's supports and resistances are right, until the next bar.
-    mids_of_pivots: RangeInclusive<i64>,
+    /// Sums of best bid and ask for which the image's supports and resistances are right, until the next bar; none
+    /// where they are to be found anew.
+    mids_of_pivots: Option<RangeInclusive<i64>>,
     /// Others than `book_states` and `ticks` may have got rows since the last frame.
     has_other_rows: bool,
 }
-
-/// No mid at all.
-const NO_MIDS: RangeInclusive<i64> = 1..=0;
 
 /// What of a trade the next one is held against.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -293,7 +291,7 @@ impl SymbolMarket {
         identity.symbol = config.instrument.symbol.to_bytes();
         identity.epoch = epoch;
         identity.schema_id = schema_id;
-        let (state, mids_of_pivots) = (State::new(shape), NO_MIDS);
+        let (state, mids_of_pivots) = (State::new(shape), None);
         let mut market =
             Self { state, config, image, windows, mids_of_pivots, has_other_rows: true };
         market.write_samples();
@@ -489,7 +487,7 @@ impl SymbolMarket {
         }
         self.state = state;
         self.state.reserve();
-        self.mids_of_pivots = NO_MIDS;
+        self.mids_of_pivots = None;
         self.has_other_rows = true;
         for (window, [done, revision]) in self.windows.iter_mut().zip(cursors) {
             let rows = rows(window.raw().name());

@@ -160,7 +160,11 @@ impl Recursion {
 
     /// The nearest untouched pivot of a level beyond half of `doubled_px`, and for which other doubled prices it is that
     /// too, until the next bar.
-    pub(super) fn nearest(&self, level: usize, doubled_px: i64) -> (Option<Px>, RangeInclusive<i64>) {
+    pub(super) fn nearest(
+        &self,
+        level: usize,
+        doubled_px: i64,
+    ) -> (Option<Px>, RangeInclusive<i64>) {
         let doubled = key(self.kind, Px(doubled_px));
         let untouched = &self.levels[level].untouched;
         let beyond = |key: &i64| 2 * key > doubled;

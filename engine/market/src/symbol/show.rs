@@ -4,7 +4,7 @@ use cobring_frame::{BLOCKS, Price};
 use cobring_types::{Instrument, Level, Qty, whole_f64};
 
 use super::{
-    BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, NO_MIDS, Nanos, PIVOT_LEVELS, Px, Quote,
+    BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, PIVOT_LEVELS, Px, Quote,
     STUDIED_INTERVALS, Side, SymbolMarket, Trigger, UNBOUNDED, best_of, imbalance, place,
 };
 use crate::config::RequiredRows;
@@ -192,7 +192,8 @@ impl SymbolMarket {
 
     /// Whether support and resistance at `top`'s mid are the ones that are shown.
     fn pivots_hold(&self) -> bool {
-        self.doubled_mid().is_some_and(|mid| self.mids_of_pivots.contains(&mid))
+        let mids = self.mids_of_pivots.as_ref();
+        self.doubled_mid().is_some_and(|mid| mids.is_some_and(|mids| mids.contains(&mid)))
     }
 
     /// Of `top`.
@@ -203,14 +204,11 @@ impl SymbolMarket {
     /// Trend, and the nearest support and resistance around `top`'s mid.
     fn write_pivots(&mut self) {
         let doubled_mid = self.doubled_mid();
-        self.mids_of_pivots = match doubled_mid {
-            None => NO_MIDS,
-            Some(mid) => {
-                let [one, other] =
-                    self.state.studies.each_ref().map(|study| study.structure.mids_alike(mid));
-                *one.start().max(other.start())..=*one.end().min(other.end())
-            }
-        };
+        self.mids_of_pivots = doubled_mid.map(|mid| {
+            let studies = self.state.studies.each_ref();
+            let [one, other] = studies.map(|study| study.structure.mids_alike(mid));
+            *one.start().max(other.start())..=*one.end().min(other.end())
+        });
         let instrument = &self.config.instrument;
         let head = self.image.head_mut();
         for (at, study) in self.state.studies.iter_mut().enumerate() {

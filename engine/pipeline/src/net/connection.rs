@@ -32,7 +32,7 @@ const SPARE_TEXT: usize = 1;
 /// Limits of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionConfig {
-    /// Bytes taken from the socket at once. tungstenite zero-fills as many before each receive.
+    /// Bytes that tungstenite takes at once of those that were received. It zero-fills as many before.
     pub read_buffer_bytes: usize,
     /// Longest message and frame.
     pub message_bytes_max: usize,
@@ -47,7 +47,7 @@ pub struct ConnectionConfig {
 impl Default for ConnectionConfig {
     fn default() -> Self {
         Self {
-            read_buffer_bytes: 16 * 1024,
+            read_buffer_bytes: 4 * 1024,
             message_bytes_max: 8 << 20,
             outgoing_max: 5,
             outgoing_window: Nanos(1100 * Nanos::MILLISECOND.0),
@@ -145,6 +145,8 @@ pub struct Connection {
     /// A message that the callback refused.
     held: Option<(Message, Nanos)>,
     unread: bool,
+    /// All that was received has been looked at, and no whole message is left of it.
+    is_drained: bool,
     counters: Arc<NetCounters>,
 }
 
@@ -158,6 +160,8 @@ impl Connection {
     ) -> Self {
         socket.get_mut().mode = WireMode::Frames;
         socket.get_mut().io.set_patience(None);
+        // No event tells of what came before the registration.
+        socket.get_mut().io.expect_more();
         Self {
             number,
             host,
@@ -168,6 +172,7 @@ impl Connection {
             pong: None,
             held: None,
             unread: true,
+            is_drained: false,
             counters,
         }
     }
@@ -197,8 +202,9 @@ impl Connection {
     }
 
     /// An event of any kind came for it: there may be something to read, if only the end.
-    pub const fn mark_readable(&mut self) {
+    pub fn mark_readable(&mut self) {
         self.unread = true;
+        self.socket.get_mut().io.expect_more();
     }
 
     /// Registers for readable and writable events.
@@ -234,11 +240,17 @@ impl Connection {
         messages_max: usize,
         on: &mut impl FnMut(Received<'_>) -> Verdict,
     ) -> Result<ReadOutcome, NetError> {
+        // So that who polls pays for one system call and nothing else.
+        if self.is_drained && self.is_all_sent() && !self.socket.get_mut().io.has_input() {
+            self.unread = false;
+            return Ok(ReadOutcome::Drained);
+        }
         let mut tally = Tally::default();
         self.unread = true;
         let result = self.read_turn(now, messages_max, on, &mut tally);
         NetCounters::add_single_writer(&self.counters.messages, tally.messages);
         NetCounters::add_single_writer(&self.counters.message_bytes, tally.bytes);
+        self.is_drained = matches!(result, Ok(ReadOutcome::Drained));
         match &result {
             Ok(ReadOutcome::Drained) => self.unread = false,
             Ok(ReadOutcome::Stopped) => NetCounters::count(&self.counters.reads_stopped),
@@ -387,8 +399,12 @@ impl Connection {
         }
     }
 
+    fn is_all_sent(&self) -> bool {
+        self.pong.is_none() && self.queue.is_empty() && self.socket.get_ref().is_flushed()
+    }
+
     fn pump(&mut self, now: Nanos) -> Result<(), NetError> {
-        if self.pong.is_none() && self.queue.is_empty() && self.socket.get_ref().is_flushed() {
+        if self.is_all_sent() {
             return Ok(());
         }
         loop {

@@ -2,7 +2,8 @@
 //! TLS.
 //!
 //! Guarantees: with [`Patience`] every call ends by the deadline, and within a poll step of the stop
-//! flag; without, no call blocks. The kernel's time of the last receive is kept.
+//! flag; without, no call blocks. The kernel's time of the last receive is kept. What is there is received by one system
+//! call, and none is made to hear that nothing more is.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -64,12 +65,57 @@ pub(super) struct Socket {
     stream: TcpStream,
     patience: Option<Patience>,
     ts_kernel: Nanos,
+    /// Received and not read yet: tungstenite and rustls take a few KiB at a time.
+    inbox: Box<[u8; INBOX_BYTES]>,
+    inbox_filled: Range<usize>,
+    /// The last receive took all there was, and no event has come since: the next one need not be tried (epoll(7), "Do
+    /// I need to continuously read/write a file descriptor until EAGAIN").
+    is_drained: bool,
+    /// What a receive failed with that nobody has been told of.
+    failed: Option<io::Error>,
 }
+
+const INBOX_BYTES: usize = 64 * 1024;
 
 impl Socket {
     /// Takes a non-blocking socket.
     pub(super) fn new(stream: TcpStream, patience: Option<Patience>) -> Self {
-        Self { stream, patience, ts_kernel: Nanos::UNDEF }
+        Self {
+            stream,
+            patience,
+            ts_kernel: Nanos::UNDEF,
+            inbox: Box::new([0; INBOX_BYTES]),
+            inbox_filled: 0..0,
+            is_drained: false,
+            failed: None,
+        }
+    }
+
+    /// Receives into the inbox, which is empty; 0 bytes are the connection's end.
+    fn receive(&mut self) -> io::Result<usize> {
+        if std::mem::take(&mut self.is_drained) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (received, ts_kernel) = sys::receive(&self.stream, &mut self.inbox[..])?;
+        self.ts_kernel = ts_kernel;
+        self.inbox_filled = 0..received;
+        self.is_drained = (1..INBOX_BYTES).contains(&received);
+        Ok(received)
+    }
+
+    /// Whether a read would give something, be it an end or an error.
+    fn has_input(&mut self) -> bool {
+        if !self.inbox_filled.is_empty() || self.failed.is_some() {
+            return true;
+        }
+        match self.receive() {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => {
+                self.failed = Some(error);
+                true
+            }
+        }
     }
 }
 
@@ -80,11 +126,18 @@ impl Read for Socket {
                 // Before each receive: a slow drip must not outlive the deadline.
                 patience.step()?;
             }
-            match (sys::receive(&self.stream, buffer), &self.patience) {
-                (Ok((received, ts_kernel)), _) => {
-                    self.ts_kernel = ts_kernel;
-                    return Ok(received);
-                }
+            if !self.inbox_filled.is_empty() {
+                let read = buffer.len().min(self.inbox_filled.len());
+                buffer[..read].copy_from_slice(&self.inbox[self.inbox_filled.clone()][..read]);
+                self.inbox_filled.start += read;
+                return Ok(read);
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
+            match (self.receive(), &self.patience) {
+                (Ok(0), _) => return Ok(0),
+                (Ok(_), _) => {}
                 (Err(error), Some(patience)) if error.kind() == io::ErrorKind::WouldBlock => {
                     patience.wait(&self.stream, Ready::Read)?;
                 }
@@ -120,15 +173,9 @@ impl Write for Socket {
 pub(super) struct TlsSocket {
     tls: ClientConnection,
     socket: Socket,
-    /// Ciphertext received and not yet given to rustls, which takes 4 KiB at a time: one system call
-    /// for all of it.
-    inbox: Box<[u8; INBOX_BYTES]>,
-    inbox_filled: Range<usize>,
     /// Why no further record can be read; what was decrypted before is handed out first.
     broken: Option<rustls::Error>,
 }
-
-const INBOX_BYTES: usize = 16 * 1024;
 
 impl TlsSocket {
     fn flush_tls(&mut self) -> io::Result<()> {
@@ -149,13 +196,7 @@ impl Read for TlsSocket {
             if let Some(error) = &self.broken {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, error.clone()));
             }
-            if self.inbox_filled.is_empty() {
-                let received = self.socket.read(&mut self.inbox[..])?;
-                self.inbox_filled = 0..received;
-            }
-            // An empty inbox here is the connection's end, and read_tls takes it so.
-            let taken = self.tls.read_tls(&mut &self.inbox[self.inbox_filled.clone()])?;
-            self.inbox_filled.start += taken;
+            self.tls.read_tls(&mut self.socket)?;
             if let Err(error) = self.tls.process_new_packets() {
                 self.broken = Some(error);
                 // The alert that tells the peer why: best effort, the connection is over.
@@ -209,13 +250,7 @@ impl Io {
             // An EOF is an error of complete_io, so this ends.
             tls.complete_io(&mut socket)?;
         }
-        Ok(Self::Tls(Box::new(TlsSocket {
-            tls,
-            socket,
-            inbox: Box::new([0; INBOX_BYTES]),
-            inbox_filled: 0..0,
-            broken: None,
-        })))
+        Ok(Self::Tls(Box::new(TlsSocket { tls, socket, broken: None })))
     }
 
     fn socket(&self) -> &Socket {
@@ -225,11 +260,15 @@ impl Io {
         }
     }
 
-    pub(super) fn set_patience(&mut self, patience: Option<Patience>) {
+    fn socket_mut(&mut self) -> &mut Socket {
         match self {
-            Self::Plain(socket) => socket.patience = patience,
-            Self::Tls(tls) => tls.socket.patience = patience,
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => &mut tls.socket,
         }
+    }
+
+    pub(super) fn set_patience(&mut self, patience: Option<Patience>) {
+        self.socket_mut().patience = patience;
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -251,8 +290,20 @@ impl Io {
 
     /// Whether an idle connection can still be used: nothing to read, not even its end.
     pub(super) fn is_idle(&self) -> bool {
-        let peeked = self.socket().stream.peek(&mut [0]);
-        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let Socket { stream, inbox_filled, .. } = self.socket();
+        let peeked = stream.peek(&mut [0]);
+        inbox_filled.is_empty()
+            && matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Something may have come since the last receive.
+    pub(super) fn expect_more(&mut self) {
+        self.socket_mut().is_drained = false;
+    }
+
+    /// Whether something came since a read last found nothing.
+    pub(super) fn has_input(&mut self) -> bool {
+        self.socket_mut().has_input()
     }
 }
 
@@ -435,6 +486,30 @@ mod tests {
         socket.patience = Some(patience(LONG));
         socket.patience.as_ref().unwrap().stop.store(true, Ordering::Relaxed);
         assert_eq!(socket.read(&mut [0; 4]).unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[test]
+    fn who_has_taken_all_asks_again_only_when_told_of_more() {
+        let (ours, mut theirs) = pair();
+        let mut io = Io::plain(Socket::new(ours, Some(patience(LONG))));
+        let mut buffer = [0; 2];
+        theirs.write_all(b"one").unwrap();
+        assert_eq!(io.read(&mut buffer).unwrap(), 2);
+        assert!(io.has_input(), "a byte is left");
+        io.set_patience(None);
+        assert_eq!(io.read(&mut buffer).unwrap(), 1);
+        theirs.write_all(b"two").unwrap();
+        assert_eq!(io.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        io.expect_more();
+        io.set_patience(Some(patience(LONG)));
+        assert_eq!(io.read(&mut buffer).unwrap(), 2);
+        io.set_patience(None);
+        assert!(io.has_input());
+        assert_eq!(io.read(&mut buffer).unwrap(), 1);
+        drop(theirs);
+        io.expect_more();
+        while !io.has_input() {}
+        assert_eq!(io.read(&mut buffer).unwrap(), 0, "the end");
     }
 
     #[test]
