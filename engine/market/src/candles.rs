@@ -351,7 +351,13 @@ impl Candles {
         self.mismatches
     }
 
-    /// The open bar as a row.
+    /// The open bar; none before the first trade.
+    #[must_use]
+    pub(crate) fn open_bar(&self) -> Option<Bar> {
+        self.open
+    }
+
+    /// The same as a row; without values before the first trade.
     #[must_use]
     pub(crate) fn open_row(&self, instrument: &Instrument) -> CandleRow {
         self.open.map_or(CandleRow::NONE, |bar| bar.row(instrument))

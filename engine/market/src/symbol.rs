@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::append::{KeptTimes, book_state_row};
 use crate::backfill::{Backfill, TradesWanted};
+use crate::bar::Bar;
 use crate::book::{Book, BookShape, UNBOUNDED};
 use crate::candles::{Candles, TradeEffect};
 use crate::clock_offset::ClockOffset;
@@ -73,11 +74,18 @@ pub struct SymbolMarket {
     /// What frames are copied from.
     image: FrameImage,
     windows: Windows,
-    /// Sums of best bid and ask for which the image's supports and resistances are right, until the next bar; none
-    /// where they are to be found anew.
-    mids_of_pivots: Option<RangeInclusive<i64>>,
+    shown: Shown,
     /// Others than `book_states` and `ticks` may have got rows since the last frame.
     has_other_rows: bool,
+}
+
+/// What the image was made from, where finding that out takes less than making it anew.
+#[derive(Debug, Default)]
+struct Shown {
+    /// Sums of best bid and ask for which supports and resistances are right, until the next bar.
+    mids_of_pivots: Option<RangeInclusive<i64>>,
+    /// Open bars.
+    bars: [Option<Bar>; BAR_INTERVALS_NS.len()],
 }
 
 /// What of a trade the next one is held against.
@@ -291,9 +299,8 @@ impl SymbolMarket {
         identity.symbol = config.instrument.symbol.to_bytes();
         identity.epoch = epoch;
         identity.schema_id = schema_id;
-        let (state, mids_of_pivots) = (State::new(shape), None);
-        let mut market =
-            Self { state, config, image, windows, mids_of_pivots, has_other_rows: true };
+        let (state, shown) = (State::new(shape), Shown::default());
+        let mut market = Self { state, config, image, windows, shown, has_other_rows: true };
         market.write_samples();
         market.write_top();
         market.write_dirty(Dirty { book: true, pivots: true, candles: true, ..Dirty::default() });
@@ -487,7 +494,7 @@ impl SymbolMarket {
         }
         self.state = state;
         self.state.reserve();
-        self.mids_of_pivots = None;
+        self.shown = Shown::default();
         self.has_other_rows = true;
         for (window, [done, revision]) in self.windows.iter_mut().zip(cursors) {
             let rows = rows(window.raw().name());

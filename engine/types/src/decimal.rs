@@ -142,9 +142,15 @@ pub fn nearest_f64(value: i128, decimals: u8) -> f64 {
 #[inline]
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
 pub(crate) fn small_f64(value: i64, decimals: u8) -> Option<f64> {
+    let power = small_divisor(value.unsigned_abs(), decimals)?;
+    Some(value as f64 / power)
+}
+
+/// By what numbers of at most this magnitude are divided where one division gives the nearest double.
+#[inline]
+pub(crate) fn small_divisor(magnitude: u64, decimals: u8) -> Option<f64> {
     const EXACT: u64 = 1 << 53;
-    let power = POWERS_OF_TEN_F64.get(usize::from(decimals))?;
-    (value.unsigned_abs() <= EXACT).then(|| value as f64 / power)
+    POWERS_OF_TEN_F64.get(usize::from(decimals)).copied().filter(|_| magnitude <= EXACT)
 }
 
 /// The double nearest to `value` / 10^`decimals`, by a division whose operand was rounded before, and then put right: its

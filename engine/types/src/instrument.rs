@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::decimal::small_f64;
-use crate::{DecimalError, KLINE_QUOTE_DECIMALS, Px, Qty, nearest_f64, parse_decimal};
+use crate::decimal::{small_divisor, small_f64};
+use crate::{DecimalError, KLINE_QUOTE_DECIMALS, Level, Px, Qty, nearest_f64, parse_decimal};
 
 /// Longest symbol, in bytes of UTF-8 (venues list symbols beyond ASCII).
 pub const MAX_SYMBOL_BYTES: usize = 24;
@@ -244,6 +244,27 @@ impl Instrument {
         qty.get().map_or(f64::NAN, |units| self.qty_sum_f64(i128::from(units)))
     }
 
+    /// Prices and quantities of levels, as [`Self::px_f64`] and [`Self::qty_f64`] give them.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::cast_precision_loss, reason = "none where both divisors are there")]
+    pub fn levels_f64<const N: usize>(&self, levels: &[Level; N]) -> [[f64; 2]; N] {
+        // None of them is above all of their bits together.
+        let bits = |of: fn(&Level) -> i64| {
+            levels.iter().fold(0, |bits, level| bits | of(level).unsigned_abs())
+        };
+        let units = bits(|level| level.px.0).checked_mul(self.tick_mantissa.unsigned_abs());
+        let px_divisor = units.and_then(|units| small_divisor(units, self.price_decimals));
+        let qty_divisor = small_divisor(bits(|level| level.qty.0), self.qty_decimals);
+        let (Some(px_divisor), Some(qty_divisor)) = (px_divisor, qty_divisor) else {
+            return levels.map(|level| [self.px_f64(level.px), self.qty_f64(level.qty)]);
+        };
+        levels.map(|Level { px, qty }| {
+            let px = (px.0 * self.tick_mantissa) as f64 / px_divisor;
+            [px, qty.0 as f64 / qty_divisor]
+        })
+    }
+
     /// A sum of quantities as the nearest double.
     #[must_use]
     #[inline]
@@ -310,6 +331,21 @@ mod tests {
         assert_eq!(nickel.parse_px(b"1.15").map(|px| nickel.px_f64(px)), Ok(1.15));
         assert!(nickel.parse_px(b"1.16").is_err());
         assert_eq!(eth.parse_px(b"92233720368547758"), Err(DecimalError::TooLarge { decimals: 2 }));
+    }
+
+    #[test]
+    fn levels_are_the_same_doubles_one_by_one_and_together() {
+        let nickel = Instrument::new("X", "0.05", 8).unwrap();
+        let (most, large) = (1 << 53, (1 << 53) + 1);
+        for (px, qty) in [(115, 7), (0, 0), (most / 5, most), (1, large), (large, 1), (-3, 1)] {
+            let level = Level { px: Px(px), qty: Qty(qty) };
+            let levels = [Level { px: Px(20), qty: Qty(100_000_000) }, level];
+            let found = nickel.levels_f64(&levels).map(|cells| cells.map(f64::to_bits));
+            let wanted = [[1.0, 1.0], [nickel.px_f64(level.px), nickel.qty_f64(level.qty)]];
+            assert_eq!(found, wanted.map(|cells| cells.map(f64::to_bits)), "{px} {qty}");
+        }
+        let unknown = Level { px: Px::UNDEF, qty: Qty::UNDEF };
+        assert!(nickel.levels_f64(&[unknown])[0].iter().all(|value| value.is_nan()));
     }
 
     #[test]

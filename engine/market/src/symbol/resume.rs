@@ -1,6 +1,6 @@
 //! A new run goes on from where the one before ended.
 
-use super::{Dirty, LastTrade, MarketCounters, Nanos, RestoreError, State, SymbolMarket};
+use super::{Dirty, LastTrade, MarketCounters, Nanos, RestoreError, Shown, State, SymbolMarket};
 
 impl SymbolMarket {
     /// Goes on from `left`, the same symbol at the end of the run before: rows, bars and what follows from them, and
@@ -20,6 +20,7 @@ impl SymbolMarket {
             window.raw_mut().take_over(left.raw());
         }
         self.has_other_rows = true;
+        self.shown = Shown::default();
         let was = &left.state;
         let ticks = self.windows.ticks.done();
         let backfill = was.backfill.resumed(ticks, has_bars);

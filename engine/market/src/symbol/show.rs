@@ -75,7 +75,12 @@ impl SymbolMarket {
             let instrument = &self.config.instrument;
             let head = self.image.head_mut();
             for (at, candles) in self.state.candles.iter().enumerate() {
-                head.open[at] = candles.open_row(instrument);
+                // At a timer they are mostly what they were.
+                let bar = candles.open_bar();
+                if bar.is_none() || bar != self.shown.bars[at] {
+                    self.shown.bars[at] = bar;
+                    head.open[at] = candles.open_row(instrument);
+                }
                 head.valid_rows[place::CANDLES + at] = candles.valid_rows();
                 // Indicators are rows of the same bars.
                 if at < STUDIED_INTERVALS {
@@ -192,7 +197,7 @@ impl SymbolMarket {
 
     /// Whether support and resistance at `top`'s mid are the ones that are shown.
     fn pivots_hold(&self) -> bool {
-        let mids = self.mids_of_pivots.as_ref();
+        let mids = self.shown.mids_of_pivots.as_ref();
         self.doubled_mid().is_some_and(|mid| mids.is_some_and(|mids| mids.contains(&mid)))
     }
 
@@ -204,7 +209,7 @@ impl SymbolMarket {
     /// Trend, and the nearest support and resistance around `top`'s mid.
     fn write_pivots(&mut self) {
         let doubled_mid = self.doubled_mid();
-        self.mids_of_pivots = doubled_mid.map(|mid| {
+        self.shown.mids_of_pivots = doubled_mid.map(|mid| {
             let studies = self.state.studies.each_ref();
             let [one, other] = studies.map(|study| study.structure.mids_alike(mid));
             *one.start().max(other.start())..=*one.end().min(other.end())
@@ -428,10 +433,8 @@ pub(super) fn write_levels(
 ) {
     let mut levels = [Level { px: Px(0), qty: Qty(0) }; BOOK_LEVELS];
     let len = ladder.top(&mut levels);
-    for (at, (place, level)) in block.iter_mut().zip(levels).enumerate() {
-        let cells = [instrument.px_f64(level.px), instrument.qty_f64(level.qty)];
-        *place = if at < len { cells } else { [f64::NAN; 2] };
-    }
+    *block = instrument.levels_f64(&levels);
+    block[len..].fill([f64::NAN; 2]);
 }
 
 /// (bid_px·ask_qty + ask_px·bid_qty) / (bid_qty + ask_qty), exact but for the last division.
