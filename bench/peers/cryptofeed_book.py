@@ -1,4 +1,4 @@
-"""cryptofeed's Binance handler and book over a recording of one symbol: `cryptofeed_book.py FILE`.
+"""cryptofeed's Binance handler and book over a recording of one symbol: `cryptofeed_book.py FILE`, text or .gz.
 
 Prints "ready", then, for each line that comes in, passes over the whole file once and prints a line of JSON: what a depth
 message took, and the book at the end, to be held against that of others. The handler asks for a snapshot over REST, as it
@@ -35,7 +35,7 @@ async def pass_over(path: str) -> dict:
         seen += 1
 
     began = time.process_time_ns()
-    with gzip.open(path, "rt") as file:
+    with (gzip.open if path.endswith(".gz") else open)(path, "rt") as file:
         snapshot = next(line for line in file if '"lastUpdateId"' in line).split(" ", 1)[1]
         file.seek(0)
         handler = Binance(symbols=[PAIR], channels=[L2_BOOK], callbacks={L2_BOOK: on_book})

@@ -3,6 +3,7 @@
 //! Each peer does at least what its figure's name says and no more; answers are compared before anything is timed.
 
 mod book;
+mod connector;
 mod frame;
 pub(crate) mod iceoryx2;
 mod json;

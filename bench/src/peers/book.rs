@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use cobring_json::scan::Kernel;
@@ -13,9 +14,9 @@ use cobring_types::{
 };
 use cobring_venue::binance::Decoder;
 use hftbacktest::depth::{HashMapMarketDepth, L2MarketDepth, MarketDepth, ROIVectorMarketDepth};
-use serde::Deserialize;
 
-use super::json::{Combined, mix};
+use super::connector::Connector;
+use super::json::mix;
 use super::{Comparison, Message};
 use crate::path::is_of_stream;
 
@@ -26,7 +27,9 @@ const LOT: f64 = 1e-8;
 /// A depth message as it came, and its levels as each side takes them.
 struct Update {
     symbol: usize,
-    bytes: Vec<u8>,
+    text: String,
+    /// Where in the text the event is, without the name of its stream: what who subscribes to one stream alone gets.
+    raw: Range<usize>,
     bids: Vec<Level>,
     asks: Vec<Level>,
     bid_floats: Vec<(f64, f64)>,
@@ -37,7 +40,7 @@ impl Message for Update {
     fn touch(&self) -> u64 {
         let levels = self.bids.iter().chain(&self.asks);
         let floats = self.bid_floats.iter().chain(&self.ask_floats);
-        let bytes = self.bytes.iter().fold(0u64, |sum, &byte| sum.wrapping_add(byte.into()));
+        let bytes = self.text.bytes().fold(0u64, |sum, byte| sum.wrapping_add(byte.into()));
         levels.fold(bytes, |sum, level| sum ^ level.qty.0.cast_unsigned())
             ^ floats.fold(0, |sum, level| sum ^ level.0.to_bits())
     }
@@ -95,6 +98,8 @@ fn load(files: &[PathBuf]) -> Result<Inputs, Box<dyn Error>> {
         let index =
             if line.snapshot { SymbolIndex(u16::try_from(symbol)?) } else { SymbolIndex::NONE };
         let message = input(line.bytes, kind, index);
+        let text = std::str::from_utf8(line.bytes)?;
+        let raw = raw_event(text);
         decoder.decode(&message, &mut |_: &Stamp, index: SymbolIndex, event: &Event<'_>| {
             match event {
                 Event::Snapshot(snapshot) => {
@@ -107,7 +112,8 @@ fn load(files: &[PathBuf]) -> Result<Inputs, Box<dyn Error>> {
                 }
                 Event::Depth(update) => updates.push(Update {
                     symbol: index.at(),
-                    bytes: line.bytes.to_vec(),
+                    text: text.to_owned(),
+                    raw: raw.clone(),
                     bids: update.bids.to_vec(),
                     asks: update.asks.to_vec(),
                     bid_floats: floats(&instruments[index.at()], update.bids),
@@ -123,6 +129,13 @@ fn load(files: &[PathBuf]) -> Result<Inputs, Box<dyn Error>> {
         );
     }
     Ok(Inputs { instruments, shapes, starts, updates })
+}
+
+/// The event in `{"stream":…,"data":EVENT}`.
+fn raw_event(text: &str) -> Range<usize> {
+    const KEY: &str = ",\"data\":";
+    let start = text.find(KEY).map_or(0, |at| at + KEY.len());
+    start..text.len() - usize::from(start > 0)
 }
 
 fn floats(instrument: &Instrument, levels: &[Level]) -> Vec<(f64, f64)> {
@@ -235,17 +248,6 @@ fn apply_floats<D: L2MarketDepth + MarketDepth>(
     of_best([bid, (depth.best_ask_tick(), units(depth.best_ask_qty()))])
 }
 
-/// A depth message as hftbacktest's connector takes it: strings, then floats.
-#[derive(Deserialize)]
-struct Depth {
-    b: Vec<(String, String)>,
-    a: Vec<(String, String)>,
-}
-
-fn parsed(levels: &[(String, String)]) -> Result<Vec<(f64, f64)>, std::num::ParseFloatError> {
-    levels.iter().map(|(px, qty)| Ok((px.parse()?, qty.parse()?))).collect()
-}
-
 pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     let inputs = load(files)?;
     let Inputs { instruments, shapes, starts, updates } = &inputs;
@@ -297,6 +299,7 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     .run(only)?;
     let mut books = ours();
     let mut decoder = Decoder::with_kernel(instruments.clone(), Some(Kernel::best()));
+    let mut connector = Connector::default();
     let mut hash_maps: Vec<HashMapMarketDepth> = Vec::new();
     for [bids, asks] in &started {
         let mut depth = HashMapMarketDepth::new(TICK, LOT);
@@ -311,7 +314,7 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
         messages: updates,
         ours: &mut |update| {
             let mut answer = 0;
-            let message = input(&update.bytes, InputKind::Text, SymbolIndex::NONE);
+            let message = input(update.text.as_bytes(), InputKind::Text, SymbolIndex::NONE);
             let decoded = decoder.decode(
                 &message,
                 &mut |_: &Stamp, index: SymbolIndex, event: &Event<'_>| {
@@ -323,9 +326,8 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
             if decoded.is_ok() { answer } else { u64::MAX }
         },
         theirs: &mut |update| {
-            let read = serde_json::from_slice::<Combined<Depth>>(&update.bytes);
-            let Ok(Combined { data: Depth { b, a } }) = read else { return u64::MAX };
-            let (Ok(bids), Ok(asks)) = (parsed(&b), parsed(&a)) else { return u64::MAX };
+            let levels = connector.levels(&update.text[update.raw.clone()]);
+            let Some([bids, asks]) = levels else { return u64::MAX };
             apply_floats(&mut hash_maps[update.symbol], &bids, &asks)
         },
     }

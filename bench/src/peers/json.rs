@@ -126,8 +126,8 @@ fn walk(nodes: &[Node<'_>], mut level: impl FnMut(Side, i64, i64)) -> u64 {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Combined<T> {
-    pub(super) data: T,
+struct Combined<T> {
+    data: T,
 }
 
 #[derive(Deserialize)]

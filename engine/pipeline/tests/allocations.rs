@@ -4,23 +4,20 @@
 #![allow(clippy::unwrap_used, reason = "test code")]
 #![allow(unsafe_code, reason = "a counting allocator is a GlobalAlloc")]
 
+mod fold_support;
+
 use std::alloc::{GlobalAlloc, Layout as MemoryLayout, System};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cobring_frame::{CounterFile, EngineDir, STAGES};
-use cobring_pipeline::clock::EngineClock;
+use cobring_market::SymbolConfig;
 use cobring_pipeline::config::Config;
-use cobring_pipeline::counters::Counters;
-use cobring_pipeline::fold::{Fold, FoldState, Observer, SymbolFold};
-use cobring_pipeline::idle::{Idle, Waiter};
+use cobring_pipeline::fold::Fold;
 use cobring_pipeline::replay::private_folds;
-use cobring_pipeline::stages::{Layout, ParseMeter, StagedSetup, Stages};
-use cobring_types::{Input, InputKind, Nanos, Stamp, SymbolIndex};
-use cobring_venue::binance::Decoder;
+use cobring_pipeline::stages::Layout;
+use fold_support::{Engine, Message, Progress, WARM_UP, stream};
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -50,170 +47,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const WARM_UP: usize = 20_000;
-const COUNTED: usize = 100_000;
-const START_NS: i64 = 1_723_161_254_000_000_000;
-/// Between two messages.
-const STEP_NS: i64 = 1_300_000;
-
-struct Message {
-    ts_recv: Nanos,
-    kind: InputKind,
-    symbol: SymbolIndex,
-    bytes: Vec<u8>,
-}
-
-/// One symbol of a made-up venue.
-struct Market {
-    name: String,
-    index: SymbolIndex,
-    mid_ticks: i64,
-    update_id: u64,
-    trade_id: u64,
-}
-
-impl Market {
-    fn px(ticks: i64) -> String {
-        format!("{}.{:02}000000", ticks / 100, ticks % 100)
-    }
-
-    fn levels(&self, count: i64, sign: i64, step: i64, salt: i64) -> String {
-        let mut text = String::from("[");
-        for at in 0..count {
-            let ticks = self.mid_ticks + sign * (1 + at * step);
-            let qty =
-                if at > 0 && (at * 7 + salt) % 5 == 0 { 0 } else { 1 + (at * 13 + salt) % 90 };
-            let comma = if at == 0 { "" } else { "," };
-            write!(text, "{comma}[\"{}\",\"{qty}.50000000\"]", Self::px(ticks)).unwrap();
-        }
-        text + "]"
-    }
-
-    fn snapshot(&self) -> String {
-        let (id, bids, asks) =
-            (self.update_id, self.levels(1000, -1, 3, 1), self.levels(1000, 1, 3, 2));
-        format!("{{\"lastUpdateId\":{id},\"bids\":{bids},\"asks\":{asks}}}")
-    }
-
-    fn message(&mut self, number: i64, ts_ms: i64) -> String {
-        let (name, stream) = (&self.name, self.name.to_lowercase());
-        match number % 10 {
-            0 | 5 => {
-                let first = self.update_id + 1;
-                self.update_id += 12;
-                let id = self.update_id;
-                let count = 6 + number % 40;
-                let (bids, asks) =
-                    (self.levels(count, -1, 2, number % 11), self.levels(count, 1, 2, number % 7));
-                format!(
-                    "{{\"stream\":\"{stream}@depth@100ms\",\"data\":{{\"e\":\"depthUpdate\",\"E\":{ts_ms},\"s\":\"{name}\",\"U\":{first},\"u\":{id},\"b\":{bids},\"a\":{asks}}}}}"
-                )
-            }
-            1 | 3 | 8 => {
-                self.trade_id += 1;
-                let (id, px, maker) = (self.trade_id, Self::px(self.mid_ticks), number % 3 == 0);
-                format!(
-                    "{{\"stream\":\"{stream}@trade\",\"data\":{{\"e\":\"trade\",\"E\":{ts_ms},\"s\":\"{name}\",\"t\":{id},\"p\":\"{px}\",\"q\":\"0.02000000\",\"T\":{ts_ms},\"m\":{maker},\"M\":true}}}}"
-                )
-            }
-            _ => {
-                // Within what the next depth message covers, and never its last id: nothing to disagree on.
-                let id = self.update_id + 1 + number.cast_unsigned() % 5;
-                let (bid, ask) = (Self::px(self.mid_ticks - 1), Self::px(self.mid_ticks + 1));
-                let qty = number % 50 + 1;
-                format!(
-                    "{{\"stream\":\"{stream}@bookTicker\",\"data\":{{\"u\":{id},\"s\":\"{name}\",\"b\":\"{bid}\",\"B\":\"{qty}.00000000\",\"a\":\"{ask}\",\"A\":\"2.50000000\"}}}}"
-                )
-            }
-        }
-    }
-}
-
-/// Messages of both symbols; each loses a depth message in the counted part and gets a snapshot later.
-fn stream(names: &[String]) -> Vec<Message> {
-    let mut markets: Vec<Market> = (0..)
-        .zip(names)
-        .map(|(index, name)| Market {
-            name: name.clone(),
-            index: SymbolIndex(index),
-            mid_ticks: 268_381 + 6_000_000 * i64::from(index),
-            update_id: 1_000_000,
-            trade_id: 500,
-        })
-        .collect();
-    let gap_at = i64::try_from((WARM_UP + COUNTED / 2) / markets.len()).unwrap() / 10 * 10;
-    let mut messages: Vec<Message> = Vec::new();
-    for number in 0.. {
-        if messages.len() > WARM_UP + COUNTED {
-            break;
-        }
-        for market in &mut markets {
-            let ts_recv = Nanos(START_NS + i64::try_from(messages.len()).unwrap() * STEP_NS);
-            let mut push = |kind, symbol, text: String| {
-                messages.push(Message { ts_recv, kind, symbol, bytes: text.into_bytes() });
-            };
-            // At the start, and some time after the gap.
-            if number == 12 || number == gap_at + 32 {
-                push(InputKind::RestDepth, market.index, market.snapshot());
-            }
-            let text = market.message(number, ts_recv.0 / 1_000_000 + 1_200);
-            if number != gap_at {
-                push(InputKind::Text, SymbolIndex::NONE, text);
-            }
-        }
-        if number % 200 == 0 {
-            for market in &mut markets {
-                market.mid_ticks += if number % 400 == 0 { 1 } else { -1 };
-            }
-        }
-    }
-    messages
-}
-
-/// Tells how far the fold is.
-struct Progress(Arc<AtomicI64>);
-
-impl Observer for Progress {
-    fn after_timer(&mut self, g: Nanos, _: &[SymbolFold]) {
-        self.0.store(g.0, Ordering::Release);
-    }
-
-    fn at_checkpoint(&mut self, _: u64, _: FoldState<'_>) {}
-}
-
-fn feed(stages: &mut Stages<Progress>, messages: &[Message], first_seq: u64, folded: &AtomicI64) {
-    let mut waiter = Waiter::new(Idle::Yield);
-    for (input_seq, message) in (first_seq..).zip(messages) {
-        let input = Input {
-            stamp: Stamp {
-                input_seq,
-                ts_recv: message.ts_recv,
-                ts_kernel: Nanos::UNDEF,
-                ts_parsed: Nanos::UNDEF,
-            },
-            kind: message.kind,
-            symbol: message.symbol,
-            connection: 0,
-            aux: if message.kind == InputKind::RestDepth { 1000 } else { 0 },
-            ts_aux: Nanos::UNDEF,
-            bytes: &message.bytes,
-        };
-        while stages.try_input(&input, |_| {}).is_err() {
-            waiter.wait();
-        }
-        stages.take_notices(|_| {}, |_, _| {});
-    }
-    // All that was given is folded once the last timer is.
-    let last = messages.last().unwrap().ts_recv;
-    while stages.try_watermark(last).is_err() {
-        waiter.wait();
-    }
-    while folded.load(Ordering::Acquire) < last.0 - 100_000_000 {
-        assert!(!stages.is_broken());
-        waiter.wait();
-    }
-}
-
 /// Other processes see what was counted: each frame of an input with all spans but the kernel's.
 fn assert_shown(dir: &Path, fold: &Fold<Progress>) {
     let file = CounterFile::open(dir).unwrap();
@@ -235,32 +68,17 @@ fn assert_shown(dir: &Path, fold: &Fold<Progress>) {
     }
 }
 
-fn check(layout: Layout, messages: &[Message]) {
-    let symbols = Config::built_in().symbol_configs();
-    let names: Vec<_> = symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
-    let instruments = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
+fn check(layout: Layout, symbols: &[SymbolConfig], messages: &[Message]) {
     let temp = tempfile::tempdir().unwrap();
     let dir = EngineDir::lock(temp.path()).unwrap();
-    let rows = Counters::create(&dir, 1, &names, std::iter::empty()).unwrap();
-    let clock = EngineClock::start();
-    let folded = Arc::new(AtomicI64::new(0));
-    let mut folds = private_folds(&symbols, 1, true).unwrap();
-    folds.iter_mut().zip(rows.symbols).for_each(|(fold, row)| fold.count_in(row));
-    let fold = Fold::new(folds, Some(clock), Progress(Arc::clone(&folded)));
-    let setup = StagedSetup {
-        raw_ring_bytes: 8 << 20,
-        event_ring_bytes: 8 << 20,
-        idle: Idle::Yield,
-        cores: [None, None],
-    };
-    let meter = ParseMeter::new(clock, rows.decode);
-    let mut stages = Stages::new(layout, &setup, Decoder::new(instruments), fold, Some(meter));
+    let folds = private_folds(symbols, 1, true).unwrap();
+    let mut engine = Engine::new(layout, &dir, symbols, folds);
     let (warm_up, counted) = messages.split_at(WARM_UP);
-    feed(&mut stages, warm_up, 0, &folded);
+    engine.feed(warm_up, 0);
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    feed(&mut stages, counted, WARM_UP as u64, &folded);
+    engine.feed(counted, WARM_UP as u64);
     let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    let finished = stages.finish();
+    let finished = engine.stages.finish();
     for summary in finished.fold.summary() {
         let counters = summary.counters;
         assert_eq!(
@@ -279,9 +97,7 @@ fn check(layout: Layout, messages: &[Message]) {
 #[test]
 fn bytes_become_frames_without_an_allocation() {
     let symbols = Config::built_in().symbol_configs();
-    let names: Vec<String> =
-        symbols.iter().map(|symbol| symbol.instrument.symbol.to_string()).collect();
-    let messages = stream(&names);
-    check(Layout::Fused, &messages);
-    check(Layout::Staged, &messages);
+    let messages = stream(&symbols);
+    check(Layout::Fused, &symbols, &messages);
+    check(Layout::Staged, &symbols, &messages);
 }
