@@ -229,6 +229,8 @@ impl SymbolFold {
             hash.frame(self.market.image(), self.market.windows());
         }
         self.market.frame_done();
+        // Until the next message there is time.
+        self.ring.prefetch_next();
     }
 }
 
@@ -311,7 +313,6 @@ impl<O: Observer> Fold<O> {
         if let Event::Bounds { bytes } = event {
             symbol.import_bounds(stamp.ts_recv, bytes);
         }
-        symbol.ring.prefetch_next();
         if symbol.market.on_event(stamp, event).is_some() {
             let ts_applied = self.now();
             let symbol = &mut self.symbols[at];
