@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::thread::futex;
 use rustix::time::Timespec;
 
@@ -25,6 +25,10 @@ const _: () =
     assert!(cfg!(target_endian = "little"), "words are little-endian, futexes sit on low halves");
 
 pub(crate) const WORD_SIZE_BYTES: usize = 8;
+/// Of x86-64, and of others with pages of 4 KiB.
+const HUGE_PAGE_SIZE_BYTES: usize = 2 << 20;
+/// Private memory from this size on is asked for in huge pages. Less is mostly a bell or a test's segment.
+const HUGE_FROM_BYTES: usize = 2 * HUGE_PAGE_SIZE_BYTES;
 
 /// A word index from a word count.
 #[inline]
@@ -140,10 +144,22 @@ impl WordsMut {
         self.0.mapping.guard.as_ref().map_or(0, BellGuard::mended)
     }
 
-    /// Zeroed memory of this process alone.
+    /// Zeroed memory of this process alone. A large one consists of huge pages where the system gives them on request:
+    /// a replay met 5,600 faults of small ones, an eighth of its time (figure `replay_log`). What is never touched still
+    /// takes no memory.
     pub(crate) fn private(size_bytes: usize) -> io::Result<Self> {
-        let raw = MmapOptions::new().len(size_bytes).map_anon()?.into();
-        Ok(Self(Words::new(raw, Vec::new(), None)))
+        if size_bytes < HUGE_FROM_BYTES {
+            let raw = MmapOptions::new().len(size_bytes).map_anon()?.into();
+            return Ok(Self(Words::new(raw, Vec::new(), None)));
+        }
+        // Linux lets a mapping begin at a huge page where it is whole ones.
+        let mapped_bytes = size_bytes.next_multiple_of(HUGE_PAGE_SIZE_BYTES);
+        let raw: MmapRaw = MmapOptions::new().len(mapped_bytes).map_anon()?.into();
+        // Refused by a kernel that has none: then they are small.
+        let _ = raw.advise(Advice::HugePage);
+        let mut words = Words::new(raw, Vec::new(), None);
+        words.count = size_bytes / WORD_SIZE_BYTES;
+        Ok(Self(words))
     }
 
     /// The same words, for reading.

@@ -176,7 +176,8 @@ impl Inputs {
     }
 }
 
-/// A fold of these symbols over private memory.
+/// A fold of these symbols over private memory, as a run makes it but for the frame ring, which is short: nobody reads from
+/// it but who looks on, at each frame.
 ///
 /// # Errors
 /// [`FrameError`] where the memory cannot be had.
@@ -189,7 +190,8 @@ pub fn private_folds(
         .iter()
         .map(|config| {
             let (spec, schema) = segment_spec(config, epoch);
-            let segment = Segment::private(&spec)?;
+            let segment =
+                Segment::private(&SegmentSpec { slot_count: PRIVATE_SLOT_COUNT, ..spec })?;
             Ok(SymbolFold::new(config.clone(), epoch, schema.id(), segment, hash))
         })
         .collect()
@@ -219,6 +221,8 @@ pub fn settings_digest(settings: &str) -> [u8; 32] {
 
 /// Slots of a frame ring.
 const SLOT_COUNT: u32 = 1_024;
+/// Of those that stay in this process: a few stay in the nearest caches too, and frames are written there.
+const PRIVATE_SLOT_COUNT: u32 = 16;
 /// Inputs between two calls of the progress function.
 const PROGRESS_INPUTS: u64 = 4_096;
 
