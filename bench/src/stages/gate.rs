@@ -73,8 +73,8 @@ pub(crate) fn check() -> Result<(), Box<dyn Error>> {
 pub(crate) fn accept() -> Result<(), Box<dyn Error>> {
     let mut text = "# Instructions that a message may take in each stage of the engine (`bench stages`), as callgrind counts them\n\
          # without AVX-512. `cargo run --profile gate -p bench -- gate` checks them, `… gate --accept` writes this file.\n\
-         # One build inlines a little more than another: the ring's count has differed by 8 % with the same source.\n\
-         tolerance_percent = 10\n\n[instructions]\n"
+         # One build inlines a little more than another: decoding a depth message has differed by 13 % with the same source.\n\
+         tolerance_percent = 15\n\n[instructions]\n"
         .to_owned();
     for (stage, key) in STAGES {
         writeln!(text, "{key} = {}", counted(stage)?)?;
