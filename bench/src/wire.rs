@@ -90,18 +90,19 @@ struct Frames {
 }
 
 impl Frames {
-    /// The next frame that a message has brought, if it is there.
-    fn poll(&mut self) -> Result<Option<&FrameHead>, Box<dyn Error>> {
+    /// The next frame that a message has brought, if it is there, and when it was read whole.
+    fn poll(&mut self) -> Result<Option<(u64, &FrameHead)>, Box<dyn Error>> {
         match self.reader.next(&mut self.words)? {
             Next::Empty => Ok(None),
             Next::Lapped { lost } => Err(format!("{lost} frames were missed").into()),
             Next::Frame { .. } => {
+                let read = mono_ns();
                 if !self.image.copy_from_words(&self.words) {
                     return Err("frames of another size".into());
                 }
                 let head = self.image.head();
                 let is_of_a_message = head.identity.trigger <= Trigger::Trade as u8;
-                Ok(is_of_a_message.then_some(head))
+                Ok(is_of_a_message.then_some((read, head)))
             }
         }
     }
@@ -152,8 +153,7 @@ impl Engine {
         self.socket.write_all(&message.frame)?;
         let started = Instant::now();
         loop {
-            if let Some(head) = frames.poll()? {
-                let read = mono_ns();
+            if let Some((read, head)) = frames.poll()? {
                 let shown = message.shown;
                 if head.identity.trigger != shown.trigger() as u8 || !shown.is_in(head) {
                     let found = (head.identity.trigger, head.book.update_id, head.top.update_id);

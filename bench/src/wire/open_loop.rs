@@ -87,8 +87,8 @@ fn at_rate(
             }
             Ok::<_, std::io::Error>(())
         });
-        let read = read(readers, &expected, |number| {
-            times.saturating_record(mono_ns().saturating_sub(due(number)));
+        let read = read(readers, &expected, |number, read| {
+            times.saturating_record(read.saturating_sub(due(number)));
         });
         gave_up.store(true, Ordering::Relaxed);
         let sent = server.join().map_err(|_| "the server panicked")?;
@@ -98,20 +98,20 @@ fn at_rate(
     Ok(times)
 }
 
-/// Reads a frame for each message, and checks that it shows it.
+/// Reads a frame for each message, tells when, and checks that it shows it.
 fn read(
     readers: &mut [Frames],
     expected: &[Vec<(usize, Shown)>],
-    mut on: impl FnMut(usize),
+    mut on: impl FnMut(usize, u64),
 ) -> Result<(), Box<dyn Error>> {
     let mut taken = vec![0; readers.len()];
     let mut left = expected.iter().map(Vec::len).sum::<usize>();
     let mut deadline = mono_ns() + nanos(PATIENCE);
     while left > 0 {
         for ((frames, expected), taken) in readers.iter_mut().zip(expected).zip(&mut taken) {
-            let Some(head) = frames.poll()? else { continue };
+            let Some((read, head)) = frames.poll()? else { continue };
             let (number, shown) = *expected.get(*taken).ok_or("more frames than messages")?;
-            on(number);
+            on(number, read);
             if head.identity.trigger != shown.trigger() as u8 || !shown.is_in(head) {
                 return Err(format!("the frame of message {number} does not show {shown:?}").into());
             }

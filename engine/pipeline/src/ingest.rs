@@ -38,9 +38,11 @@ use crate::sequencer::{Sequencer, own_input};
 use crate::stages::{Finished, Notice, Stages};
 
 /// Turns of the sockets alone between two of everything.
-const SPUN_TURNS: u32 = 32;
-/// With more connections one question for all of them takes less time.
-const SPUN_LINES_MAX: usize = 6;
+const SPUN_TURNS: u32 = 64;
+/// Of these, those without a message between two looks at the timers.
+const TURNS_A_TICK: u32 = 8;
+/// With more connections, each of which may have a second one beside it, one question for all takes less time.
+const SPUN_LINKS_MAX: usize = 3;
 
 cobring_types::counters! {
     /// What a run counts beside the stages and the helpers.
@@ -368,7 +370,7 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
         // The first turn connects and asks: nothing else would end a wait before it.
         let mut timeout = Duration::ZERO;
         while !self.stop.load(Ordering::Relaxed) && !self.outlet.stages.is_broken() {
-            if self.idle == Idle::Spin {
+            if self.spins() {
                 self.spin();
             }
             let links = &mut self.links;
@@ -402,22 +404,25 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
         Ok(self.end())
     }
 
-    /// Serves the connections alone for some turns, on a core of its own: a receive that finds nothing is the fastest
-    /// way to ask, and all else can wait for some microseconds.
+    /// Whether the connections are looked at all the time, on a core of its own: a receive that finds nothing is the
+    /// fastest way to ask. The poll then need not know of them, which saves the kernel a call while it hands on what came.
+    fn spins(&self) -> bool {
+        self.idle == Idle::Spin && self.links.len() <= SPUN_LINKS_MAX
+    }
+
+    /// Looks at the connections alone for some turns; all else can wait for some microseconds.
     fn spin(&mut self) {
-        let lines =
-            || self.links.iter().flat_map(|link| &link.sides).filter(|side| side.line.is_some());
-        if lines().count() > SPUN_LINES_MAX {
-            return;
-        }
-        for _ in 0..SPUN_TURNS {
-            for side in self.links.iter_mut().flat_map(|link| &mut link.sides) {
-                if let Some(line) = &mut side.line {
-                    line.mark_readable();
-                }
+        for turn in 0..SPUN_TURNS {
+            let sides = self.links.iter_mut().flat_map(|link| &mut link.sides);
+            let lines = sides.filter_map(|side| side.line.as_mut());
+            // All are looked at, not only those up to the first that has something.
+            let came = lines.fold(false, |came, line| line.look() | came);
+            if came {
+                self.serve_links();
             }
-            self.serve_links();
-            self.outlet.tick();
+            if came || turn % TURNS_A_TICK == 0 {
+                self.outlet.tick();
+            }
         }
     }
 

@@ -70,6 +70,10 @@ impl Line for VirtualLine {
         self.unread
     }
 
+    fn look(&mut self) -> bool {
+        self.is_unread()
+    }
+
     fn read(
         &mut self,
         now: Nanos,

@@ -148,6 +148,10 @@ impl Line for Connection {
         Self::is_unread(self)
     }
 
+    fn look(&mut self) -> bool {
+        Self::look(self)
+    }
+
     fn read(
         &mut self,
         now: Nanos,

@@ -137,6 +137,7 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
         let number = usize::from(outcome.request.connection);
         let (at, side) = place_of(number);
         let now = self.outlet.time.now();
+        let spins = self.spins();
         let link = &mut self.links[at];
         let place = &mut link.sides[side];
         place.is_connecting = false;
@@ -144,7 +145,8 @@ impl<O: Observer + Send + 'static, W: Outside> Ingest<O, W> {
             // Whatever it was to take over from lives, or has been replaced.
             Ok(mut line) if !link.renewal.wants(side) => line.close(now, 1000),
             Ok(mut line) => {
-                if let Err(error) = self.outside.watch(&line, outcome.request.connection) {
+                if !spins && let Err(error) = self.outside.watch(&line, outcome.request.connection)
+                {
                     let delay = place.backoff.on_failure();
                     place.retry_at = Some(Nanos(now.0 + delay.0));
                     tracing::warn!("the connection could not be polled: {error}");

@@ -101,6 +101,9 @@ pub trait Line {
     /// Whether there may be something that was not read yet.
     fn is_unread(&self) -> bool;
 
+    /// Looks whether something came that nobody has told of, and remembers that it is to be read.
+    fn look(&mut self) -> bool;
+
     /// Hands over what came, at most so many messages.
     ///
     /// # Errors

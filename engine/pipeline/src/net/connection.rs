@@ -207,6 +207,17 @@ impl Connection {
         self.socket.get_mut().io.expect_more();
     }
 
+    /// Looks whether something came, as whoever polls without events does: for one system call. Whether a read is due,
+    /// which sends too what the socket did not take.
+    pub fn look(&mut self) -> bool {
+        if !self.unread {
+            let io = &mut self.socket.get_mut().io;
+            io.expect_more();
+            self.unread = io.has_input() || !self.is_all_sent();
+        }
+        self.unread
+    }
+
     /// Registers for readable and writable events.
     ///
     /// # Errors
