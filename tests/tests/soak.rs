@@ -1,4 +1,4 @@
-//! The shipped binary over a real TLS socket, 100,000 messages and a resync, in both layouts.
+//! The shipped binary over a real TLS socket, 100,000 messages and a resync, in both layouts and on a core of its own.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use cobring_tests::{Market, Setup, Sim, replay_hash, wait_until};
 const MESSAGES: u64 = 100_000;
 const LIMIT: Duration = Duration::from_secs(300);
 
-fn check(layout: &str) {
+fn check(layout: &str, idle: &str) {
     let dir = tempfile::tempdir().unwrap();
     let cert_file = dir.path().join("cert.pem");
     let faults = dir.path().join("faults.toml");
@@ -21,7 +21,8 @@ fn check(layout: &str) {
     let sim = Sim::start_tls(&Market::SeedAt(5, "30", faults), &cert_file);
     let setup = Setup::of(&sim)
         .with("venue.binance.ca_file", cert_file.to_str().unwrap())
-        .with("engine.layout", layout);
+        .with("engine.layout", layout)
+        .with("engine.idle", idle);
     let engine = setup.run();
     let input_seq = || setup.show("ETHUSDT").json()["input_seq"].as_u64().unwrap_or(0);
     wait_until("the engine publishes", LIMIT, || setup.show("ETHUSDT").code == Some(0));
@@ -40,10 +41,15 @@ fn check(layout: &str) {
 
 #[test]
 fn fused_the_log_of_100_000_tls_messages_replays_to_the_hash_of_the_run() {
-    check("fused");
+    check("fused", "yield");
+}
+
+#[test]
+fn spinning_the_log_of_100_000_tls_messages_replays_to_the_hash_of_the_run() {
+    check("fused", "spin");
 }
 
 #[test]
 fn staged_the_log_of_100_000_tls_messages_replays_to_the_hash_of_the_run() {
-    check("staged");
+    check("staged", "yield");
 }
