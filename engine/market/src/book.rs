@@ -29,8 +29,9 @@ pub struct Book {
     shape: BookShape,
     bids: Ladder,
     asks: Ladder,
-    /// After the last whole event, as all below.
+    /// After the last whole event.
     best: [Option<Level>; 2],
+    /// Of that moment too: they are asked for with each frame, and take divisions.
     centre_bucket: Option<i64>,
     known: Known,
     buckets: Buckets,
@@ -150,7 +151,7 @@ impl Book {
     fn settle(&mut self) {
         self.best = [self.bids.follow(), self.asks.follow()];
         let (bid_to, ask_to) = (self.bid_known_to(), self.ask_known_to());
-        // It rarely changes, and a division takes longer than a level.
+        // They rarely change.
         if (bid_to, ask_to) != (self.known.bid_to, self.known.ask_to) {
             self.known = Known::new(bid_to, ask_to, self.shape.bucket_ticks);
         }

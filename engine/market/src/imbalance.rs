@@ -26,11 +26,10 @@ pub(crate) fn write_imbalances(buckets: &[BucketSums], out: &mut [f64]) {
     let none = BucketSums::default();
     let below = std::iter::once(&none).chain(below.iter().rev());
     let pairs = out.iter_mut().zip(below.zip(from_centre));
-    // Not above any of them, and no more than twice the greatest.
-    let bits = |or: u128, sums: &BucketSums| or | (sums.bid | sums.ask).cast_unsigned();
-    let greatest = buckets.iter().fold(0, bits);
-    if greatest.saturating_mul(4 * buckets.len() as u128) < EXACT {
-        // Doubles hold all of their sums.
+    // None of them is above all of their bits together.
+    let bound = buckets.iter().fold(0, |bits, sums| bits | (sums.bid | sums.ask).cast_unsigned());
+    // Of two sums of all of them, and of their difference. Doubles then hold every number on the way.
+    if bound.saturating_mul(4 * buckets.len() as u128) < EXACT {
         let (mut bid, mut ask) = (0.0, 0.0);
         for (within, (below, above)) in pairs {
             bid += exact_f64(below.bid) + exact_f64(above.bid);

@@ -278,6 +278,17 @@ mod tests {
         }
 
         #[test]
+        fn between_two_doubles_the_even_one_is_the_nearest(
+            fraction in 1u64 << 52..1 << 53, places in 0u32..6, decimals in 0u8..6, off in -1i128..=1,
+        ) {
+            // Half-way between two doubles, and one beside it, where that is a whole number of units.
+            let middle = (2 * i128::from(fraction) + 1) * 10i128.pow(decimals.into());
+            let value = (middle >> (places + 1)) + off;
+            let expected: f64 = format!("{value}e-{decimals}").parse().unwrap();
+            prop_assert_eq!(nearest_f64(value, decimals).to_bits(), expected.to_bits());
+        }
+
+        #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40), decimals in 0u8..30) {
             let _ = parse_decimal(&bytes, decimals);
             let _ = parse_uint(&bytes);

@@ -213,25 +213,13 @@ impl Instrument {
     /// A number of ticks in quote units, the nearest double.
     #[must_use]
     pub fn ticks_f64(&self, ticks: i128) -> f64 {
-        let found = i64::try_from(ticks).ok().and_then(|ticks| {
-            small_f64(ticks.checked_mul(self.tick_mantissa)?, self.price_decimals)
-        });
-        found.unwrap_or_else(|| {
-            nearest_f64(ticks * i128::from(self.tick_mantissa), self.price_decimals)
-        })
+        nearest_f64(ticks * i128::from(self.tick_mantissa), self.price_decimals)
     }
 
     /// Half of a number of ticks in quote units (a mid from a sum of two prices), the nearest double.
     #[must_use]
     pub fn half_ticks_f64(&self, half_ticks: i128) -> f64 {
-        let found = i64::try_from(half_ticks).ok().and_then(|half_ticks| {
-            let fives = half_ticks.checked_mul(self.tick_mantissa)?.checked_mul(5)?;
-            small_f64(fives, self.price_decimals + 1)
-        });
-        found.unwrap_or_else(|| {
-            let fives = half_ticks * i128::from(self.tick_mantissa) * 5;
-            nearest_f64(fives, self.price_decimals + 1)
-        })
+        nearest_f64(half_ticks * i128::from(self.tick_mantissa) * 5, self.price_decimals + 1)
     }
 
     /// A quantity as the nearest double of its exact decimal; NaN for [`Qty::UNDEF`].

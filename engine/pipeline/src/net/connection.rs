@@ -145,8 +145,6 @@ pub struct Connection {
     /// A message that the callback refused.
     held: Option<(Message, Nanos)>,
     unread: bool,
-    /// All that was received has been looked at, and no whole message is left of it.
-    is_drained: bool,
     counters: Arc<NetCounters>,
 }
 
@@ -172,7 +170,6 @@ impl Connection {
             pong: None,
             held: None,
             unread: true,
-            is_drained: false,
             counters,
         }
     }
@@ -251,17 +248,11 @@ impl Connection {
         messages_max: usize,
         on: &mut impl FnMut(Received<'_>) -> Verdict,
     ) -> Result<ReadOutcome, NetError> {
-        // So that who polls pays for one system call and nothing else.
-        if self.is_drained && self.is_all_sent() && !self.socket.get_mut().io.has_input() {
-            self.unread = false;
-            return Ok(ReadOutcome::Drained);
-        }
         let mut tally = Tally::default();
         self.unread = true;
         let result = self.read_turn(now, messages_max, on, &mut tally);
         NetCounters::add_single_writer(&self.counters.messages, tally.messages);
         NetCounters::add_single_writer(&self.counters.message_bytes, tally.bytes);
-        self.is_drained = matches!(result, Ok(ReadOutcome::Drained));
         match &result {
             Ok(ReadOutcome::Drained) => self.unread = false,
             Ok(ReadOutcome::Stopped) => NetCounters::count(&self.counters.reads_stopped),
