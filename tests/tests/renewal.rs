@@ -65,8 +65,18 @@ fn renewed_connections_lose_nothing() {
 
 #[test]
 fn a_twin_costs_nothing_when_the_other_is_cut() {
+    cut_twins("yield");
+}
+
+#[test]
+fn a_twin_costs_nothing_when_the_other_is_cut_from_an_engine_that_spins() {
+    cut_twins("spin");
+}
+
+fn cut_twins(idle: &str) {
     let sim = Sim::start(&Market::Seed(52));
-    let setup = Setup::of(&sim).with("venue.binance.twin_connections", true);
+    let setup =
+        Setup::of(&sim).with("venue.binance.twin_connections", true).with("engine.idle", idle);
     let mut cuts = 0;
     let report = live_throughout(&setup, &sim, 6, |sim| {
         let state = sim.state();

@@ -158,8 +158,6 @@ impl Connection {
     ) -> Self {
         socket.get_mut().mode = WireMode::Frames;
         socket.get_mut().io.set_patience(None);
-        // No event tells of what came before the registration.
-        socket.get_mut().io.expect_more();
         Self {
             number,
             host,
@@ -199,18 +197,15 @@ impl Connection {
     }
 
     /// An event of any kind came for it: there may be something to read, if only the end.
-    pub fn mark_readable(&mut self) {
+    pub const fn mark_readable(&mut self) {
         self.unread = true;
-        self.socket.get_mut().io.expect_more();
     }
 
     /// Looks whether something came, as whoever polls without events does: for one system call. Whether a read is due,
     /// which sends too what the socket did not take.
     pub fn look(&mut self) -> bool {
         if !self.unread {
-            let io = &mut self.socket.get_mut().io;
-            io.expect_more();
-            self.unread = io.has_input() || !self.is_all_sent();
+            self.unread = self.socket.get_mut().io.has_input() || !self.is_all_sent();
         }
         self.unread
     }

@@ -3,7 +3,7 @@
 //!
 //! Guarantees: with [`Patience`] every call ends by the deadline, and within a poll step of the stop
 //! flag; without, no call blocks. The kernel's time of the last receive is kept. What is there is received by one system
-//! call, and none is made to hear that nothing more is.
+//! call, and who polls makes no other to hear that nothing more is.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -68,8 +68,8 @@ pub(super) struct Socket {
     /// Received and not read yet: tungstenite and rustls take a few KiB at a time.
     inbox: Box<[u8; INBOX_BYTES]>,
     inbox_filled: Range<usize>,
-    /// The last receive took all there was, and no event has come since: the next one need not be tried (epoll(7), "Do
-    /// I need to continuously read/write a file descriptor until EAGAIN").
+    /// [`Socket::has_input`] took all there was: whoever polls asks again soon. (Who waits for events must receive until
+    /// there is nothing: an end that came together with the last bytes has no event of its own.)
     is_drained: bool,
     /// What a receive failed with that nobody has been told of.
     failed: Option<io::Error>,
@@ -93,13 +93,9 @@ impl Socket {
 
     /// Receives into the inbox, which is empty; 0 bytes are the connection's end.
     fn receive(&mut self) -> io::Result<usize> {
-        if std::mem::take(&mut self.is_drained) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
         let (received, ts_kernel) = sys::receive(&self.stream, &mut self.inbox[..])?;
         self.ts_kernel = ts_kernel;
         self.inbox_filled = 0..received;
-        self.is_drained = (1..INBOX_BYTES).contains(&received);
         Ok(received)
     }
 
@@ -109,7 +105,10 @@ impl Socket {
             return true;
         }
         match self.receive() {
-            Ok(_) => true,
+            Ok(received) => {
+                self.is_drained = (1..INBOX_BYTES).contains(&received);
+                true
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
                 self.failed = Some(error);
@@ -134,6 +133,9 @@ impl Read for Socket {
             }
             if let Some(error) = self.failed.take() {
                 return Err(error);
+            }
+            if std::mem::take(&mut self.is_drained) && self.patience.is_none() {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
             match (self.receive(), &self.patience) {
                 (Ok(0), _) => return Ok(0),
@@ -294,11 +296,6 @@ impl Io {
         let peeked = stream.peek(&mut [0]);
         inbox_filled.is_empty()
             && matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-    }
-
-    /// Something may have come since the last receive.
-    pub(super) fn expect_more(&mut self) {
-        self.socket_mut().is_drained = false;
     }
 
     /// Whether something came since a read last found nothing.
@@ -488,27 +485,48 @@ mod tests {
         assert_eq!(socket.read(&mut [0; 4]).unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 
-    #[test]
-    fn who_has_taken_all_asks_again_only_when_told_of_more() {
-        let (ours, mut theirs) = pair();
-        let mut io = Io::plain(Socket::new(ours, Some(patience(LONG))));
-        let mut buffer = [0; 2];
-        theirs.write_all(b"one").unwrap();
-        assert_eq!(io.read(&mut buffer).unwrap(), 2);
-        assert!(io.has_input(), "a byte is left");
-        io.set_patience(None);
-        assert_eq!(io.read(&mut buffer).unwrap(), 1);
-        theirs.write_all(b"two").unwrap();
-        assert_eq!(io.read(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        io.expect_more();
+    /// Two bytes at most, by a call that may wait.
+    fn read_waiting(io: &mut Io) -> Vec<u8> {
         io.set_patience(Some(patience(LONG)));
-        assert_eq!(io.read(&mut buffer).unwrap(), 2);
+        let mut buffer = [0; 2];
+        let read = io.read(&mut buffer).unwrap();
         io.set_patience(None);
-        assert!(io.has_input());
-        assert_eq!(io.read(&mut buffer).unwrap(), 1);
-        drop(theirs);
-        io.expect_more();
+        buffer[..read].to_vec()
+    }
+
+    #[test]
+    fn who_polls_is_told_of_all_that_came_and_of_the_end() {
+        let (ours, mut theirs) = pair();
+        let mut io = Io::plain(Socket::new(ours, None));
+        assert!(!io.has_input());
+        theirs.write_all(b"one").unwrap();
         while !io.has_input() {}
+        assert_eq!(read_waiting(&mut io), b"on");
+        assert!(io.has_input(), "a byte is left");
+        assert_eq!(read_waiting(&mut io), b"e");
+        theirs.write_all(b"two").unwrap();
+        let error = io.read(&mut [0; 2]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "until it is looked at again");
+        while !io.has_input() {}
+        assert_eq!(read_waiting(&mut io), b"tw");
+        assert_eq!(read_waiting(&mut io), b"o");
+        drop(theirs);
+        while !io.has_input() {}
+        assert_eq!(read_waiting(&mut io), b"", "the end");
+    }
+
+    #[test]
+    fn an_end_that_came_with_the_last_bytes_is_read_without_another_event() {
+        let (ours, mut theirs) = pair();
+        theirs.write_all(b"it").unwrap();
+        drop(theirs);
+        // Both are there: the end's mark on the socket says so.
+        let ended = rustix::event::PollFlags::RDHUP;
+        let mut polled = [rustix::event::PollFd::new(&ours, ended)];
+        rustix::event::poll(&mut polled, None).unwrap();
+        let mut io = Io::plain(Socket::new(ours, None));
+        let mut buffer = [0; 8];
+        assert_eq!(io.read(&mut buffer).unwrap(), 2);
         assert_eq!(io.read(&mut buffer).unwrap(), 0, "the end");
     }
 
