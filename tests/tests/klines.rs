@@ -146,7 +146,8 @@ fn a_restart_goes_on_from_the_run_before_and_its_log_replays() {
     for _ in 0..2 {
         let before = own_rows(&setup, "ETHUSDT");
         let engine = setup.run();
-        assert!(engine.process.stderr().contains(GOES_ON), "{}", engine.process.stderr());
+        // The line behind the one that says that frames are published.
+        wait_until(GOES_ON, Duration::from_secs(5), || engine.process.stderr().contains(GOES_ON));
         wait_until("a frame", Duration::from_secs(5), || closed(&setup, "ETHUSDT").is_some());
         assert!(closed(&setup, "ETHUSDT").unwrap().iter().all(|&rows| rows >= HISTORY));
         // A kill leaves out what was not handed to the system yet: at most 50 ms.
