@@ -9,6 +9,7 @@ use cobring_market::SymbolConfig;
 use cobring_pipeline::config::Config;
 use cobring_pipeline::fold::{Fold, SymbolFold, SymbolSummary};
 use cobring_pipeline::idle::Idle;
+use cobring_pipeline::memory;
 use cobring_pipeline::replay::segment_spec;
 use cobring_pipeline::sequencer::Sequencer;
 use cobring_pipeline::stages::{Fused, StagedSetup};
@@ -40,6 +41,7 @@ impl Player {
             Ok(SymbolFold::new(config.clone(), 0, schema.id(), segment, hash))
         };
         let folds = symbols.iter().map(fold).collect::<Result<Vec<_>, _>>()?;
+        memory::prefer_huge_pages();
         let instruments = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
         let stages = Fused::new(Decoder::new(instruments), Fold::new(folds, None, ()), None);
         Ok(Self { stages, sequencer: Sequencer::default() })

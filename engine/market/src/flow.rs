@@ -3,19 +3,19 @@
 //! Guarantees: exact integer sums over (t − N s, t]. Entries are bounded; where a burst exceeds them the
 //! oldest give way and the block is not valid until 60 s later.
 
-use std::collections::VecDeque;
-
 use cobring_frame::{FLOW_WINDOWS_S, Flow as FlowBlock, SIDE_NONE};
 use cobring_types::{Instrument, Nanos, Quote, Side, Trade};
 use serde::{Deserialize, Serialize};
+
+use crate::queue::Queue;
 
 /// Trades and quotes kept, at most: 60 s at twice the busiest second of the recordings.
 const ENTRIES_MAX: usize = 1 << 17;
 
 /// Sums over sliding windows that share one queue of entries.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Sliding<E, S> {
-    entries: VecDeque<(Nanos, E)>,
+struct Sliding<E: Copy, S> {
+    entries: Queue<(Nanos, E), ENTRIES_MAX>,
     /// Entries that ever left the queue: absolute number of its front.
     gone: u64,
     /// Absolute number of each window's oldest entry, and its sums.
@@ -47,7 +47,7 @@ trait Summed<E>: Copy + Default {
 impl<E: Copy, S: Summed<E>> Sliding<E, S> {
     fn new() -> Self {
         Self {
-            entries: VecDeque::with_capacity(ENTRIES_MAX),
+            entries: Queue::default(),
             gone: 0,
             windows: [(0, S::default()); 4],
             truncated: Nanos::UNDEF,
@@ -57,17 +57,17 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
     }
 
     fn reserve(&mut self) {
-        self.entries.reserve_exact(ENTRIES_MAX.saturating_sub(self.entries.len()));
+        self.entries.reserve();
     }
 
     fn push(&mut self, ts: Nanos, entry: E) {
-        if self.entries.len() == ENTRIES_MAX {
+        if self.entries.is_full() {
             self.drop_front();
         }
         self.changed = true;
         let [shortest, ..] = FLOW_WINDOWS_S;
         self.due = self.due.min(leaves_at(ts, shortest));
-        self.entries.push_back((ts, entry));
+        self.entries.push((ts, entry));
         for (_, sums) in &mut self.windows {
             sums.add(&entry);
         }
@@ -75,7 +75,7 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
 
     #[cold]
     fn drop_front(&mut self) {
-        if let Some((ts, entry)) = self.entries.pop_front() {
+        if let Some((ts, entry)) = self.entries.pop() {
             self.truncated = ts;
             for (oldest, sums) in self.windows.iter_mut().filter(|(oldest, _)| *oldest == self.gone)
             {
@@ -107,7 +107,7 @@ impl<E: Copy, S: Summed<E>> Sliding<E, S> {
             }
         }
         while self.gone < self.windows[3].0 {
-            self.entries.pop_front();
+            self.entries.pop();
             self.gone += 1;
         }
     }

@@ -67,42 +67,27 @@ pub(crate) struct Sample {
     pub(crate) imbalance_px: f64,
 }
 
-/// The samples of the last 60 s.
+/// The samples of the last 60 s, as their sums from each of its instants on.
+///
+/// An average is to be summed oldest first, and each of its additions waits for the one before. So the sums of all windows
+/// that will end in the next 60 s are kept: a sample is added to each of them, and these additions wait for nothing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Samples {
-    /// One place for each grid instant, twice over: those of the last 60 s are always contiguous, oldest first.
-    ring: Vec<Slot>,
+    /// From each of the last instants on, that one included; the oldest one's place is `next`.
+    since: Vec<Sums>,
+    /// Samples before each of these instants.
+    before: Vec<u32>,
+    /// Samples before the next one, modulo 2^32.
+    count: u32,
     /// Place of the oldest instant, which the next one takes.
     next: usize,
 }
 
-/// A grid instant; zeros where the book was not live, which change no sum.
+/// Of consecutive instants, oldest first.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Slot {
-    imbalance: f64,
-    imbalance_px: f64,
-    count: u32,
-}
-
-/// Of a window of instants.
-#[derive(Debug, Clone, Copy, Default)]
 struct Sums {
     imbalance: f64,
     imbalance_px: f64,
-    count: u32,
-}
-
-/// Adds the same slots to several sums, which stay in registers.
-#[inline]
-fn add_all<const N: usize>(mut sums: [Sums; N], slots: &[Slot]) -> [Sums; N] {
-    for slot in slots {
-        for sums in &mut sums {
-            sums.imbalance += slot.imbalance;
-            sums.imbalance_px += slot.imbalance_px;
-            sums.count += slot.count;
-        }
-    }
-    sums
 }
 
 /// Averages over 1, 5, 15 and 60 s; NaN where no sample exists.
@@ -118,49 +103,51 @@ pub(crate) struct Averages {
 
 impl Default for Samples {
     fn default() -> Self {
-        Self { ring: vec![Slot::default(); 2 * GRID_SLOTS], next: 0 }
+        Self {
+            since: vec![Sums::default(); GRID_SLOTS],
+            before: vec![0; GRID_SLOTS],
+            count: 0,
+            next: 0,
+        }
     }
 }
 
 impl Samples {
     /// The next grid instant: a sample, or none where the book is not live.
     pub(crate) fn push(&mut self, sample: Option<Sample>) {
-        let slot = sample.map_or(Slot::default(), |Sample { imbalance, imbalance_px }| Slot {
-            imbalance,
-            imbalance_px,
-            count: 1,
-        });
-        self.ring[self.next] = slot;
-        self.ring[self.next + GRID_SLOTS] = slot;
+        self.since[self.next] = Sums::default();
+        self.before[self.next] = self.count;
         self.next = (self.next + 1) % GRID_SLOTS;
+        if let Some(Sample { imbalance, imbalance_px }) = sample {
+            self.count = self.count.wrapping_add(1);
+            for sums in &mut self.since {
+                sums.imbalance += imbalance;
+                sums.imbalance_px += imbalance_px;
+            }
+        }
     }
 
     /// Forgets all samples.
     pub(crate) fn clear(&mut self) {
-        self.ring.fill(Slot::default());
+        self.since.fill(Sums::default());
+        self.before.fill(0);
+        self.count = 0;
     }
 
-    /// Each average summed oldest first, so that it equals one made from scratch to the bit. In one pass: each addition
-    /// waits for the one before it, but not for those of the other windows.
+    /// Each average equals one made from scratch to the bit.
     #[must_use]
     pub(crate) fn averages(&self) -> Averages {
-        let slots = &self.ring[self.next..self.next + GRID_SLOTS];
-        let [begin_1s, begin_5s, begin_15s, _] = AVERAGED_SLOTS.map(|slots| GRID_SLOTS - slots);
-        let none = Sums::default();
-        let [of_60s] = add_all([none], &slots[..begin_15s]);
-        let [of_60s, of_15s] = add_all([of_60s, none], &slots[begin_15s..begin_5s]);
-        let [of_60s, of_15s, of_5s] = add_all([of_60s, of_15s, none], &slots[begin_5s..begin_1s]);
-        let [of_60s, of_15s, of_5s, of_1s] =
-            add_all([of_60s, of_15s, of_5s, none], &slots[begin_1s..]);
-        let sums = [of_1s, of_5s, of_15s, of_60s];
-        let average = |at: usize, sum: f64| match sums[at].count {
+        let begins = AVERAGED_SLOTS.map(|slots| (self.next + GRID_SLOTS - slots) % GRID_SLOTS);
+        let sums = begins.map(|begin| self.since[begin]);
+        let samples = begins.map(|begin| self.count.wrapping_sub(self.before[begin]));
+        let average = |at: usize, sum: f64| match samples[at] {
             0 => f64::NAN,
             count => sum / f64::from(count),
         };
         Averages {
             imbalance: std::array::from_fn(|at| average(at, sums[at].imbalance)),
             imbalance_px: std::array::from_fn(|at| average(at, sums[at].imbalance_px)),
-            samples: sums.map(|sums| sums.count),
+            samples,
         }
     }
 }
@@ -199,9 +186,15 @@ mod tests {
 
         #[test]
         fn averages_equal_those_from_scratch(
+            forgotten in 0usize..700,
             history in proptest::collection::vec(proptest::option::weighted(0.8, -1.0f64..1.0), 0..1_500),
         ) {
-            let mut samples = Samples::default();
+            let mut samples = Samples { count: u32::MAX - 1_000, ..Samples::default() };
+            samples.before.fill(samples.count);
+            for _ in 0..forgotten {
+                samples.push(Some(Sample { imbalance: 0.3, imbalance_px: 0.7 }));
+            }
+            if forgotten > 0 { samples.clear(); }
             for &value in &history {
                 samples.push(value.map(|v| Sample { imbalance: v, imbalance_px: -v }));
             }

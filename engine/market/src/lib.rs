@@ -24,6 +24,7 @@ mod links;
 mod pivot_bounds;
 mod pivots;
 mod quality;
+mod queue;
 mod ring;
 mod study;
 mod symbol;

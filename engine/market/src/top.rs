@@ -77,11 +77,11 @@ impl Quotes {
         self.newest.as_ref()
     }
 
-    /// The quote of that update id.
+    /// The quote of that update id. A depth message lags few quotes behind, so the search begins at the newest.
     #[must_use]
     pub(crate) fn at(&self, update_id: u64) -> Option<&Quote> {
-        let at = self.recent.binary_search_by_key(&update_id, |quote| quote.update_id).ok()?;
-        self.recent.get(at)
+        let mut newest_first = self.recent.iter().rev();
+        newest_first.find(|quote| quote.update_id <= update_id).filter(|q| q.update_id == update_id)
     }
 
     /// bookTicker or the live book, whichever has the higher update id; equal ids: bookTicker.

@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod klines_archive;
 pub mod live;
 pub mod log;
+pub mod memory;
 mod models;
 pub mod net;
 pub mod recording;

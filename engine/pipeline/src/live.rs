@@ -24,6 +24,7 @@ use crate::log::{
     Checkpoint, CheckpointBlob, CheckpointSender, LogConfig, LogError, LogHeader, LogProducer,
     LogReport, LogStart, LogWriter,
 };
+use crate::memory;
 use crate::models::{ModelReport, Models};
 use crate::net::{
     ConnectionConfig, Connector, ConnectorConfig, NetCounters, NetError, RestConfig, RestHelper,
@@ -217,6 +218,7 @@ pub fn run<O: Observer + Send + 'static>(
     let decoder = Decoder::new(instruments.clone());
     let meter = ParseMeter::new(clock, rows.decode);
     let stages = Stages::new(layout, &staged, decoder, fold, Some(meter));
+    memory::prefer_huge_pages();
     if config.engine.lock_memory {
         rustix::mm::mlockall(
             rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE,

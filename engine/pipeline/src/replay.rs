@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::fold::{Fold, Observer, SymbolFold, SymbolSummary};
 use crate::idle::{Idle, Waiter};
 use crate::log::{LogError, LogFile, LogHeader, LogReader, LogStart, is_log_file, newest_run};
+use crate::memory;
 use crate::recording::{Recording, RecordingError};
 use crate::ring::Full;
 use crate::sequencer::Sequencer;
@@ -186,15 +187,14 @@ pub fn private_folds(
     epoch: u64,
     hash: bool,
 ) -> Result<Vec<SymbolFold>, FrameError> {
-    symbols
-        .iter()
-        .map(|config| {
-            let (spec, schema) = segment_spec(config, epoch);
-            let segment =
-                Segment::private(&SegmentSpec { slot_count: PRIVATE_SLOT_COUNT, ..spec })?;
-            Ok(SymbolFold::new(config.clone(), epoch, schema.id(), segment, hash))
-        })
-        .collect()
+    let fold = |config: &SymbolConfig| {
+        let (spec, schema) = segment_spec(config, epoch);
+        let segment = Segment::private(&SegmentSpec { slot_count: PRIVATE_SLOT_COUNT, ..spec })?;
+        Ok(SymbolFold::new(config.clone(), epoch, schema.id(), segment, hash))
+    };
+    let folds = symbols.iter().map(fold).collect::<Result<Vec<_>, FrameError>>()?;
+    memory::prefer_huge_pages();
+    Ok(folds)
 }
 
 /// What a symbol's segment looks like.

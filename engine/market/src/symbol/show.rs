@@ -136,9 +136,7 @@ impl SymbolMarket {
             return;
         };
         let (known_first, known_last) = book.known_buckets();
-        let (bid, ask) = book.sums_within(imbalance_radius);
         let (near_bid, near_ask) = book.near_sums();
-        head.imbalance.imbalance = imbalance(bid, ask);
         head.imbalance.imbalance_px = imbalance(near_bid, near_ask);
         head.imbalance.imbalance_valid = u8::from(
             known_first <= centre - imbalance_radius && centre + imbalance_radius <= known_last,
@@ -152,6 +150,12 @@ impl SymbolMarket {
         let (first, last) = (centre - radius, centre + radius);
         set_bits(arrays.valid, known_first.max(first) - first, known_last.min(last) - first);
         write_imbalances(book.buckets().range(first, last), arrays.imbalance_within);
+        let within = |radius: i64| arrays.imbalance_within.get(usize::try_from(radius).ok()?);
+        let of_range = within(imbalance_radius).copied().unwrap_or_else(|| {
+            let (bid, ask) = book.sums_within(imbalance_radius);
+            imbalance(bid, ask)
+        });
+        self.image.head_mut().imbalance.imbalance = of_range;
     }
 
     pub(super) fn write_samples(&mut self) {

@@ -62,16 +62,21 @@ struct Opening {
 /// An opening that was read once.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
+    name: Name,
     shape: Shape,
     symbol: SymbolIndex,
     scale: Scale,
     template: Template,
 }
 
-/// Where a stream's name begins in a combined message.
+/// A stream's name in a combined message, or as much of it as stands before the message's first number.
+type Name = [u64; 3];
+/// Where it begins.
 const NAME_AT: usize = 11;
 /// Openings kept for each symbol: it has four streams.
 const PLACES_PER_SYMBOL: usize = 16;
+/// Where others have a name's place, the next ones are looked at: so many.
+const PROBES: usize = 8;
 
 /// Reads hot messages of the configured symbols.
 #[derive(Debug)]
@@ -79,7 +84,7 @@ pub(super) struct Hot {
     scanner: Scanner,
     /// By [`SymbolIndex`].
     scales: Box<[Option<Scale>]>,
-    /// By the first 16 bytes of streams' names; of two in one place the last one stays. A power of two of them.
+    /// By streams' names. A power of two of them.
     seen: Box<[Option<Seen>]>,
 }
 
@@ -120,11 +125,11 @@ impl<'l> Task for Read<'_, 'l> {
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
         let Self { instruments, scales, seen, bytes, levels } = self;
         let text = Text::new(bytes, lanes)?;
-        let place = place(bytes, seen.len())?;
-        let seen = seen.get_mut(place)?;
+        let name = name(bytes)?;
+        let seen = place(seen, &name)?;
         let opening = match seen.as_ref().and_then(|seen| seen.open(text)) {
             Some(opening) => opening,
-            None => open(instruments, scales, bytes, seen)?,
+            None => open(instruments, scales, bytes, name, seen)?,
         };
         let event = match opening.shape {
             Shape::Depth => Event::Depth(depth(text, &opening, levels)?),
@@ -139,21 +144,32 @@ impl<'l> Task for Read<'_, 'l> {
     }
 }
 
-/// Where a stream's opening is kept. `None` where the message is too short for any shape.
+/// The name of a message's stream. `None` where the message is too short for any shape.
 #[inline(always)]
-fn place(bytes: &[u8], places: usize) -> Option<usize> {
-    let (words, _) = bytes.get(NAME_AT..NAME_AT + 16)?.as_chunks::<8>();
-    let [first, second] = *words else { return None };
-    let mixed = u64::from_le_bytes(first) ^ u64::from_le_bytes(second).rotate_left(29);
-    let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Some(usize::try_from(mixed >> 32).unwrap_or(0) & (places - 1))
+fn name(bytes: &[u8]) -> Option<Name> {
+    let (words, _) = bytes.get(NAME_AT..NAME_AT + size_of::<Name>())?.as_chunks();
+    let [a, b, c] = *words else { return None };
+    Some([a, b, c].map(u64::from_le_bytes))
+}
+
+/// Where a stream's opening is kept, or will be: a free place, or one of another stream where all are taken.
+#[inline(always)]
+fn place<'s>(seen: &'s mut [Option<Seen>], name: &Name) -> Option<&'s mut Option<Seen>> {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let [a, b, c] = *name;
+    let mixed = (a ^ b.rotate_left(29) ^ c.rotate_left(47)).wrapping_mul(ODD);
+    let mixed = usize::try_from((mixed ^ mixed >> 32).wrapping_mul(ODD) >> 32).unwrap_or(0);
+    let last = seen.len() - 1;
+    let is_others = |at: usize| seen[at & last].as_ref().is_some_and(|seen| seen.name != *name);
+    let found = (mixed..mixed + PROBES).find(|&at| !is_others(at)).unwrap_or(mixed);
+    seen.get_mut(found & last)
 }
 
 impl Seen {
     /// The opening of a message that begins so.
     #[inline(always)]
     fn open<L: Lanes>(&self, text: Text<'_, L>) -> Option<Opening> {
-        let Self { shape, symbol, scale, ref template } = *self;
+        let Self { shape, symbol, scale, ref template, .. } = *self;
         if !text.begins_like(template) {
             return None;
         }
@@ -179,6 +195,7 @@ fn open(
     instruments: &Instruments,
     scales: &[Option<Scale>],
     bytes: &[u8],
+    name: Name,
     seen: &mut Option<Seen>,
 ) -> Option<Opening> {
     let mut cursor = Cursor::new(bytes, 0);
@@ -207,7 +224,7 @@ fn open(
     };
     uint(&mut cursor)?;
     cursor.literal(b",\"s\":\"")?;
-    let name = cursor.string()?;
+    let symbol = cursor.string()?;
     match shape {
         Shape::Depth => {
             cursor.literal(b",\"U\":")?;
@@ -228,13 +245,13 @@ fn open(
         }
         Shape::Quote => cursor.literal(b",\"b\":\"")?,
     }
-    stream.is_none_or(|stream| is_of_symbol(stream, name)).then_some(())?;
-    let (symbol, _) = instruments.find(name)?;
+    stream.is_none_or(|stream| is_of_symbol(stream, symbol)).then_some(())?;
+    let (symbol, _) = instruments.find(symbol)?;
     let scale = (*scales.get(symbol.at())?)?;
     let (end, is_combined) = (cursor.at(), stream.is_some());
     if is_combined {
         let template = Template::new(bytes.get(..end)?, places.get(..count)?);
-        *seen = template.map(|template| Seen { shape, symbol, scale, template });
+        *seen = template.map(|template| Seen { name, shape, symbol, scale, template });
     }
     Some(Opening { shape, symbol, scale, is_combined, numbers, end })
 }
@@ -405,5 +422,39 @@ fn is_end(bytes: &[u8], at: usize, is_combined: bool) -> bool {
         Some([b'}', b'}']) => is_combined,
         Some([b'}']) => !is_combined,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_stream_keeps_its_opening() {
+        let symbols: Vec<String> = (0..200).map(|at| format!("S{at}COINUSDT")).collect();
+        let instruments: Vec<Instrument> = symbols
+            .iter()
+            .map(|symbol| Instrument::new(symbol, "0.01", 8).expect("a symbol"))
+            .collect();
+        let mut hot = Hot::new(&instruments, Kernel::Portable);
+        let known = Instruments::new(instruments);
+        let mut levels = Vec::new();
+        for symbol in &symbols {
+            let stream = symbol.to_ascii_lowercase();
+            let trade = format!(
+                r#"{{"stream":"{stream}@trade","data":{{"e":"trade","E":1723118400123,"s":"{symbol}","t":7,"p":"57000.10000000","q":"0.00120000","T":1723118400122,"m":true,"M":true}}}}"#
+            );
+            let quote = format!(
+                r#"{{"stream":"{stream}@bookTicker","data":{{"u":7,"s":"{symbol}","b":"57000.10000000","B":"1.00000000","a":"57000.20000000","A":"2.00000000"}}}}"#
+            );
+            for message in [trade, quote] {
+                assert!(hot.read(&known, message.as_bytes(), &mut levels).is_some(), "{message}");
+            }
+        }
+        // One by one, however many share a place.
+        let names: BTreeSet<Name> = hot.seen.iter().flatten().map(|seen| seen.name).collect();
+        assert_eq!(names.len(), 2 * symbols.len());
     }
 }
