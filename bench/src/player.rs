@@ -41,7 +41,7 @@ impl Player {
             Ok(SymbolFold::new(config.clone(), 0, schema.id(), segment, hash))
         };
         let folds = symbols.iter().map(fold).collect::<Result<Vec<_>, _>>()?;
-        memory::prefer_huge_pages();
+        memory::warm();
         let instruments = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
         let stages = Fused::new(Decoder::new(instruments), Fold::new(folds, None, ()), None);
         Ok(Self { stages, sequencer: Sequencer::default() })

@@ -19,7 +19,7 @@ mod portable;
 mod template;
 mod text;
 
-pub use book::Sides;
+pub use book::{PointIndex, Sides};
 pub use cursor::{Cursor, is_same};
 pub use template::{NUMBERS_MAX, Template};
 pub use text::{Decimals, Text};
@@ -144,6 +144,13 @@ pub trait Lanes: Copy {
         gaps: [usize; N],
         likely: [usize; N],
     ) -> [usize; N];
+
+    /// Whether an index of all points, made before the levels are read, is quicker than [`Self::points`] at each: a search
+    /// then waits for no end of the one before.
+    const HAS_INDEX: bool;
+
+    /// The points in the [`BLOCK`] bytes from `at` on, a bit for each. They are in the text.
+    fn points_of_block(self, text: &[u8], at: usize) -> u64;
 
     /// Whole numbers: digits and nothing else. N is at most 4.
     ///

@@ -218,7 +218,7 @@ pub fn run<O: Observer + Send + 'static>(
     let decoder = Decoder::new(instruments.clone());
     let meter = ParseMeter::new(clock, rows.decode);
     let stages = Stages::new(layout, &staged, decoder, fold, Some(meter));
-    memory::prefer_huge_pages();
+    memory::warm();
     if config.engine.lock_memory {
         rustix::mm::mlockall(
             rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE,

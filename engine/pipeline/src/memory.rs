@@ -2,8 +2,10 @@
 //!
 //! A symbol's state lies in a few megabytes that a message touches here and there. In pages of 4 KiB each first touch is a
 //! fault, of up to 30 µs on a virtual machine, and most later ones miss the TLB. Guarantees: changes no byte; where the
-//! system has no huge pages, or gives none, nothing happens. Does not: touch memory that nobody has touched yet.
+//! system has no huge pages, or gives none, nothing happens.
 #![allow(unsafe_code, reason = "madvise takes an address")]
+
+use std::ops::Range;
 
 /// Of x86-64, and of 64-bit Arm with pages of 4 KiB.
 const HUGE_PAGE_SIZE_BYTES: usize = 2 << 20;
@@ -13,29 +15,47 @@ const HUGE_PAGE_SIZE_BYTES: usize = 2 << 20;
 /// since moving takes some 0.2 ms for each page. Tells how many bytes were asked for; none where the
 /// system does not list its areas.
 pub fn prefer_huge_pages() -> usize {
-    let areas = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let mut asked = 0;
-    for (from, to) in areas.lines().filter_map(own_area) {
-        let from = from.next_multiple_of(HUGE_PAGE_SIZE_BYTES);
-        let to = to - to % HUGE_PAGE_SIZE_BYTES;
-        if from >= to {
-            continue;
-        }
-        asked += to - from;
+    each_large_area(|_, whole, _| {
         // Refused where the kernel has no huge pages, and the second for pages that nobody has touched.
-        advise(from, to, libc::MADV_HUGEPAGE);
-        for page in (from..to).step_by(HUGE_PAGE_SIZE_BYTES) {
-            advise(page, page + HUGE_PAGE_SIZE_BYTES, libc::MADV_COLLAPSE);
+        advise(whole.clone(), libc::MADV_HUGEPAGE);
+        for page in whole.step_by(HUGE_PAGE_SIZE_BYTES) {
+            advise(page..page + HUGE_PAGE_SIZE_BYTES, libc::MADV_COLLAPSE);
         }
-    }
-    asked
+    })
 }
 
-fn advise(from: usize, to: usize, advice: libc::c_int) {
-    let address = std::ptr::with_exposed_provenance_mut(from);
-    // SAFETY: both advices used here leave every byte as it is; what is mapped there by now, or no longer, is the kernel's
+/// The same for a run that is to find its memory there: what lies in these areas before their first whole huge page and
+/// behind their last one, and so cannot be in one, is touched besides. Less than 4 MiB for each.
+pub fn warm() {
+    prefer_huge_pages();
+    each_large_area(|before, _, behind| {
+        for edge in [before, behind] {
+            advise(edge, libc::MADV_POPULATE_WRITE);
+        }
+    });
+}
+
+/// Goes through the areas that hold a huge page, with what lies before, within and behind its whole huge pages; the sum of
+/// these.
+fn each_large_area(mut visit: impl FnMut(Range<usize>, Range<usize>, Range<usize>)) -> usize {
+    let areas = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mut sum = 0;
+    for (from, to) in areas.lines().filter_map(own_area) {
+        let first = from.next_multiple_of(HUGE_PAGE_SIZE_BYTES);
+        let last = to - to % HUGE_PAGE_SIZE_BYTES;
+        if first < last {
+            sum += last - first;
+            visit(from..first, first..last, last..to);
+        }
+    }
+    sum
+}
+
+fn advise(Range { start, end }: Range<usize>, advice: libc::c_int) {
+    let address = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: the advices used here leave every byte as it is; what is mapped there by now, or no longer, is the kernel's
     // to check. So is whether it does as it is asked: nothing hangs on that.
-    let _ = unsafe { libc::madvise(address, to - from, advice) };
+    let _ = unsafe { libc::madvise(address, end - start, advice) };
 }
 
 /// First and last address of an area that is written, private and of no file, but for stacks. A line is
@@ -85,6 +105,7 @@ mod tests {
         for (at, words) in held.iter().enumerate() {
             assert!(words.iter().all(|&word| word == at as u64), "{at}");
         }
+        warm();
         let after = huge_kib();
         if after <= before {
             println!(

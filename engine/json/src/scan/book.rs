@@ -3,7 +3,7 @@
 use cobring_types::{Level, Px, Qty};
 
 use super::text::{is_decimal, spans};
-use super::{Cursor, Lanes, POINT_AND_DECIMALS, Scale, Spans, Text, WIDE};
+use super::{BLOCK, Cursor, Lanes, POINT_AND_DECIMALS, Scale, Spans, Text, WIDE};
 
 /// Shortest level, `["1","0"],`.
 const LEVEL_SIZE_BYTES_MIN: usize = 10;
@@ -12,6 +12,96 @@ const LEVEL_SIZE_BYTES_MIN: usize = 10;
 const GAPS: [usize; 4] = [0, 3, 5, 3];
 /// A number's quote and what follows at most: `"],["`.
 const SEPARATOR: usize = 5;
+
+/// Shortest number with a point, and what stands between it and the next one: `1.2","`.
+const POINT_DISTANCE_MIN: usize = 6;
+/// Points that are written at once: more than 64 bytes of levels have, whose numbers are of 13 bytes with what follows.
+const POINTS_AT_ONCE: usize = 6;
+/// What an index ends with: four points that are beyond every text.
+const BEYOND: [u32; 4] = [u32::MAX; 4];
+
+/// Where the points of a text are.
+#[derive(Debug)]
+pub struct PointIndex(Vec<u32>);
+
+/// What of an index is still to come.
+struct Points<'p> {
+    /// [`BEYOND`] at the end.
+    all: &'p [u32],
+    next: usize,
+}
+
+impl PointIndex {
+    /// With room for texts of so many bytes.
+    #[must_use]
+    pub fn with_capacity(size_bytes: usize) -> Self {
+        Self(Vec::with_capacity(Self::room(size_bytes)))
+    }
+
+    /// Points that numbers of so many bytes can have at most.
+    fn most(size_bytes: usize) -> usize {
+        size_bytes / POINT_DISTANCE_MIN + 1
+    }
+
+    /// For these, for what is written behind them, and for the end.
+    fn room(size_bytes: usize) -> usize {
+        Self::most(size_bytes) + BLOCK + BEYOND.len()
+    }
+
+    /// The points from `from` on, where they are no more than numbers could have. The text has [`BLOCK`] bytes or more.
+    #[inline(always)]
+    fn find<L: Lanes>(&mut self, text: &[u8], from: usize, lanes: L) -> Option<Points<'_>> {
+        let Self(all) = self;
+        let last = text.len().checked_sub(BLOCK).filter(|_| u32::try_from(text.len()).is_ok())?;
+        let size_bytes = text.len().checked_sub(from)?;
+        let most = Self::most(size_bytes);
+        all.clear();
+        all.reserve(Self::room(size_bytes));
+        let room = all.as_mut_ptr();
+        let mut len = 0;
+        let mut at = from;
+        while at < text.len() {
+            let mut bits = if at <= last {
+                lanes.points_of_block(text, at)
+            } else {
+                lanes.points_of_block(text, last) >> (at - last)
+            };
+            let count = bits.count_ones() as usize;
+            let written = if count <= POINTS_AT_ONCE { POINTS_AT_ONCE } else { count };
+            for place in 0..written {
+                // SAFETY: `len` is at most `most`, and behind it is room for a block's.
+                unsafe { room.add(len + place).write(at as u32 + bits.trailing_zeros()) };
+                bits &= bits.wrapping_sub(1);
+            }
+            len += count;
+            if len > most {
+                return None;
+            }
+            at += BLOCK;
+        }
+        // SAFETY: so many were written, and room is left for the last ones.
+        unsafe { all.set_len(len) };
+        all.extend_from_slice(&BEYOND);
+        Some(Points { all, next: 0 })
+    }
+}
+
+impl Points<'_> {
+    /// The next four, as distances from `at`.
+    #[inline(always)]
+    fn four(&self, at: usize) -> [usize; 4] {
+        let four = self.all.get(self.next..).and_then(|all| all.first_chunk::<4>());
+        four.unwrap_or(&BEYOND).map(|point| (point as usize).wrapping_sub(at))
+    }
+
+    /// Goes on behind the points before `at`.
+    #[cold]
+    fn skip_to(&mut self, at: usize) {
+        while self.all.get(self.next).is_some_and(|&point| (point as usize) < at) {
+            self.next += 1;
+        }
+    }
+}
 
 /// Two sides of a book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,19 +125,25 @@ impl Scale {
 
 impl<L: Lanes> Text<'_, L> {
     /// `[["2683.80000000","3.02920000"],…]`, then `between`, then another such list, from `at` on; `levels` are replaced
-    /// by both.
+    /// by both. `index` is room that is used again.
     #[inline(always)]
     pub fn sides<const N: usize>(
         &self,
         at: usize,
         between: &[u8; N],
         scale: &Scale,
+        index: &mut PointIndex,
         levels: &mut Vec<Level>,
     ) -> Option<Sides> {
         let left = self.bytes.len().checked_sub(at)?;
         levels.clear();
         levels.reserve(left / LEVEL_SIZE_BYTES_MIN + 2);
         let scale = *scale;
+        let mut points = if L::HAS_INDEX {
+            index.find(self.bytes, at, self.lanes)?
+        } else {
+            Points { all: &[], next: 0 }
+        };
         let mut cursor = Cursor::new(self.bytes, at);
         let mut first = 0;
         for nth in 0..2 {
@@ -56,7 +152,8 @@ impl<L: Lanes> Text<'_, L> {
                 cursor.literal(between)?;
             }
             if cursor.optional(b"[[\"") {
-                cursor = Cursor::new(self.bytes, self.side(cursor.at(), &scale, levels)?);
+                let end = self.side(cursor.at(), &scale, &mut points, levels)?;
+                cursor = Cursor::new(self.bytes, end);
             } else {
                 cursor.literal(b"[]")?;
             }
@@ -67,14 +164,25 @@ impl<L: Lanes> Text<'_, L> {
     /// The levels of a side, from the first digit on, and the offset behind `]]`. There is room for as many levels as the
     /// text can have, and one more.
     #[inline(always)]
-    fn side(&self, mut at: usize, scale: &Scale, levels: &mut Vec<Level>) -> Option<usize> {
+    fn side(
+        &self,
+        mut at: usize,
+        scale: &Scale,
+        points: &mut Points<'_>,
+        levels: &mut Vec<Level>,
+    ) -> Option<usize> {
         let size = self.bytes.len();
         if at < WIDE {
             return None;
         }
         let mut likely = [POINT_AND_DECIMALS + 1; 4];
         while at < size {
-            let two = spans(at, self.lanes.points(self.bytes, at, GAPS, likely), GAPS);
+            let found = if L::HAS_INDEX {
+                points.four(at)
+            } else {
+                self.lanes.points(self.bytes, at, GAPS, likely)
+            };
+            let two = spans(at, found, GAPS);
             let [px, qty, px_2, qty_2] = two.ends;
             let [px_length, qty_length, px_length_2, qty_length_2] = two.lengths;
             // SAFETY: lengths that are a decimal's make ends ascend from `at` on, and what is read lies up to five bytes
@@ -96,6 +204,7 @@ impl<L: Lanes> Text<'_, L> {
                         && self.lanes.levels(self.bytes, two, scale, out)
                     {
                         levels.set_len(levels.len() + 2);
+                        points.next += 4;
                         if self.is_level(qty_2) {
                             at = qty_2 + SEPARATOR;
                             continue;
@@ -106,6 +215,7 @@ impl<L: Lanes> Text<'_, L> {
                     if self.lanes.level(self.bytes, one, scale, out) {
                         likely = [px_length, qty_length, px_length, qty_length];
                         levels.set_len(levels.len() + 1);
+                        points.next += 2;
                         if self.is_level(qty) {
                             at = qty + SEPARATOR;
                             continue;
@@ -117,6 +227,7 @@ impl<L: Lanes> Text<'_, L> {
             // Of any other length.
             let (level, end) = any_level(self.bytes, at, scale)?;
             levels.push(level);
+            points.skip_to(end);
             match self.bytes.get(end..)? {
                 [b'"', b']', b',', b'[', b'"', ..] => at = end + SEPARATOR,
                 [b'"', b']', b']', ..] => return Some(end + 3),

@@ -55,10 +55,11 @@ impl Decoder {
     #[must_use]
     pub fn with_kernel(instruments: Vec<Instrument>, kernel: Option<Kernel>) -> Self {
         let level_count = 2 * usize::try_from(MAX_DEPTH_LIMIT).unwrap_or(0);
+        let size_bytes = level_count * LEVEL_SIZE_BYTES;
         Self {
-            hot: kernel.map(|kernel| Hot::new(&instruments, kernel)),
+            hot: kernel.map(|kernel| Hot::new(&instruments, kernel, size_bytes)),
             instruments: Instruments::new(instruments),
-            parser: Parser::with_capacity(level_count * LEVEL_SIZE_BYTES),
+            parser: Parser::with_capacity(size_bytes),
             levels: Vec::with_capacity(level_count),
             klines: Vec::with_capacity(KLINES_RESERVED),
             trades: Vec::with_capacity(TRADES_RESERVED),

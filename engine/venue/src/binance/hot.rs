@@ -4,7 +4,7 @@
 //! A stream's messages open alike but for the numbers, so an opening is read once and compared from then on.
 
 use cobring_json::scan::{
-    Cursor, Decimals, Kernel, Lanes, NUMBERS_MAX, Scale, Scanner, Task, Template, Text,
+    Cursor, Decimals, Kernel, Lanes, NUMBERS_MAX, PointIndex, Scale, Scanner, Task, Template, Text,
     UNIT_DECIMALS, is_same,
 };
 use cobring_types::{
@@ -86,14 +86,22 @@ pub(super) struct Hot {
     scales: Box<[Option<Scale>]>,
     /// By streams' names. A power of two of them.
     seen: Box<[Option<Seen>]>,
+    /// Of the message that is read.
+    index: PointIndex,
 }
 
 impl Hot {
-    pub(super) fn new(instruments: &[Instrument], kernel: Kernel) -> Self {
+    /// With room for messages of so many bytes.
+    pub(super) fn new(instruments: &[Instrument], kernel: Kernel, size_bytes: usize) -> Self {
         let places = (PLACES_PER_SYMBOL * instruments.len()).next_power_of_two();
         let seen = vec![None; places].into_boxed_slice();
         let scales = instruments.iter().map(scale_of).collect();
-        Self { scanner: Scanner::new(kernel), scales, seen }
+        Self {
+            scanner: Scanner::new(kernel),
+            scales,
+            seen,
+            index: PointIndex::with_capacity(size_bytes),
+        }
     }
 
     /// The event, where the message is one of the shapes to the byte. The levels of a depth update lie in `levels`.
@@ -104,8 +112,8 @@ impl Hot {
         bytes: &[u8],
         levels: &'l mut Vec<Level>,
     ) -> Option<(SymbolIndex, Event<'l>)> {
-        let Self { scanner, scales, seen } = self;
-        scanner.run(Read { instruments, scales, seen, bytes, levels })
+        let Self { scanner, scales, seen, index } = self;
+        scanner.run(Read { instruments, scales, seen, index, bytes, levels })
     }
 }
 
@@ -114,6 +122,7 @@ struct Read<'r, 'l> {
     instruments: &'r Instruments,
     scales: &'r [Option<Scale>],
     seen: &'r mut [Option<Seen>],
+    index: &'r mut PointIndex,
     bytes: &'r [u8],
     levels: &'l mut Vec<Level>,
 }
@@ -123,7 +132,7 @@ impl<'l> Task for Read<'_, 'l> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
-        let Self { instruments, scales, seen, bytes, levels } = self;
+        let Self { instruments, scales, seen, index, bytes, levels } = self;
         let text = Text::new(bytes, lanes)?;
         let name = name(bytes)?;
         let seen = place(seen, &name)?;
@@ -132,7 +141,7 @@ impl<'l> Task for Read<'_, 'l> {
             None => open(instruments, scales, bytes, name, seen)?,
         };
         let event = match opening.shape {
-            Shape::Depth => Event::Depth(depth(text, &opening, levels)?),
+            Shape::Depth => Event::Depth(depth(text, &opening, index, levels)?),
             Shape::Trade | Shape::AggTrade => {
                 Event::Trade(trade(text, &opening).or_else(|| any_trade(bytes, &opening))?)
             }
@@ -261,11 +270,12 @@ fn open(
 fn depth<'l, L: Lanes>(
     text: Text<'_, L>,
     opening: &Opening,
+    index: &mut PointIndex,
     levels: &'l mut Vec<Level>,
 ) -> Option<DepthUpdate<'l>> {
     let [time, first_update_id, last_update_id] = opening.numbers;
     (first_update_id <= last_update_id).then_some(())?;
-    let sides = text.sides(opening.end, b",\"a\":", &opening.scale, levels)?;
+    let sides = text.sides(opening.end, b",\"a\":", &opening.scale, index, levels)?;
     is_end(text.bytes(), sides.end, opening.is_combined).then_some(())?;
     let (bids, asks) = levels.split_at_checked(sides.first)?;
     let ts_event = nanos_of(time)?;
@@ -438,7 +448,7 @@ mod tests {
             .iter()
             .map(|symbol| Instrument::new(symbol, "0.01", 8).expect("a symbol"))
             .collect();
-        let mut hot = Hot::new(&instruments, Kernel::Portable);
+        let mut hot = Hot::new(&instruments, Kernel::Portable, 0);
         let known = Instruments::new(instruments);
         let mut levels = Vec::new();
         for symbol in &symbols {
