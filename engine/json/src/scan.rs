@@ -152,6 +152,42 @@ pub trait Lanes: Copy {
     /// The points in the [`BLOCK`] bytes from `at` on, a bit for each. They are in the text.
     fn points_of_block(self, text: &[u8], at: usize) -> u64;
 
+    /// Writes the places of a block's points, each `at` more, and tells how many there are. What is written behind them
+    /// means nothing.
+    ///
+    /// # Safety
+    /// `out` has room for [`BLOCK`] of them.
+    #[inline(always)]
+    unsafe fn places(self, mut points: u64, at: u32, out: *mut u32) -> usize {
+        // More than 64 bytes of levels have, whose numbers are of 13 bytes with what follows.
+        const AT_ONCE: usize = 6;
+        let count = points.count_ones() as usize;
+        for place in 0..count.max(AT_ONCE) {
+            // SAFETY: as is promised.
+            unsafe { out.add(place).write(at + points.trailing_zeros()) };
+            points &= points.wrapping_sub(1);
+        }
+        count
+    }
+
+    /// As many pairs of levels as stand there in the usual shape, each followed by another level; how many pairs. The
+    /// others are to be read one by one. `points` is where the index goes on; the one before it stands as many bytes before
+    /// the first number as if a level were there.
+    ///
+    /// # Safety
+    /// The index is of this text and ends with four places beyond it, and `out` has room for two levels for every four
+    /// points.
+    #[inline(always)]
+    unsafe fn pairs(
+        self,
+        _text: &[u8],
+        _points: *const u32,
+        _scale: &Scale,
+        _out: *mut Level,
+    ) -> usize {
+        0
+    }
+
     /// Whole numbers: digits and nothing else. N is at most 4.
     ///
     /// # Safety

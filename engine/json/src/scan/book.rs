@@ -15,19 +15,18 @@ const SEPARATOR: usize = 5;
 
 /// Shortest number with a point, and what stands between it and the next one: `1.2","`.
 const POINT_DISTANCE_MIN: usize = 6;
-/// Points that are written at once: more than 64 bytes of levels have, whose numbers are of 13 bytes with what follows.
-const POINTS_AT_ONCE: usize = 6;
 /// What an index ends with: four points that are beyond every text.
 const BEYOND: [u32; 4] = [u32::MAX; 4];
 
-/// Where the points of a text are.
+/// Where the points of a text are, behind one more place.
 #[derive(Debug)]
 pub struct PointIndex(Vec<u32>);
 
 /// What of an index is still to come.
 struct Points<'p> {
     /// [`BEYOND`] at the end.
-    all: &'p [u32],
+    all: &'p mut [u32],
+    /// At least 1.
     next: usize,
 }
 
@@ -43,9 +42,9 @@ impl PointIndex {
         size_bytes / POINT_DISTANCE_MIN + 1
     }
 
-    /// For these, for what is written behind them, and for the end.
+    /// For these, the place before them, what is written behind them, and the end.
     fn room(size_bytes: usize) -> usize {
-        Self::most(size_bytes) + BLOCK + BEYOND.len()
+        1 + Self::most(size_bytes) + BLOCK + BEYOND.len()
     }
 
     /// The points from `from` on, where they are no more than numbers could have. The text has [`BLOCK`] bytes or more.
@@ -57,23 +56,18 @@ impl PointIndex {
         let most = Self::most(size_bytes);
         all.clear();
         all.reserve(Self::room(size_bytes));
+        all.push(0);
         let room = all.as_mut_ptr();
-        let mut len = 0;
+        let mut len = 1;
         let mut at = from;
         while at < text.len() {
-            let mut bits = if at <= last {
+            let points = if at <= last {
                 lanes.points_of_block(text, at)
             } else {
                 lanes.points_of_block(text, last) >> (at - last)
             };
-            let count = bits.count_ones() as usize;
-            let written = if count <= POINTS_AT_ONCE { POINTS_AT_ONCE } else { count };
-            for place in 0..written {
-                // SAFETY: `len` is at most `most`, and behind it is room for a block's.
-                unsafe { room.add(len + place).write(at as u32 + bits.trailing_zeros()) };
-                bits &= bits.wrapping_sub(1);
-            }
-            len += count;
+            // SAFETY: there is room for `most` and for a block's behind them. That the text's length fits was seen.
+            len += unsafe { lanes.places(points, at as u32, room.add(len)) };
             if len > most {
                 return None;
             }
@@ -82,7 +76,7 @@ impl PointIndex {
         // SAFETY: so many were written, and room is left for the last ones.
         unsafe { all.set_len(len) };
         all.extend_from_slice(&BEYOND);
-        Some(Points { all, next: 0 })
+        Some(Points { all, next: 1 })
     }
 }
 
@@ -142,7 +136,7 @@ impl<L: Lanes> Text<'_, L> {
         let mut points = if L::HAS_INDEX {
             index.find(self.bytes, at, self.lanes)?
         } else {
-            Points { all: &[], next: 0 }
+            Points { all: &mut [], next: 1 }
         };
         let mut cursor = Cursor::new(self.bytes, at);
         let mut first = 0;
@@ -175,6 +169,7 @@ impl<L: Lanes> Text<'_, L> {
         if at < WIDE {
             return None;
         }
+        at = self.pairs(at, scale, points, levels);
         let mut likely = [POINT_AND_DECIMALS + 1; 4];
         while at < size {
             let found = if L::HAS_INDEX {
@@ -235,6 +230,34 @@ impl<L: Lanes> Text<'_, L> {
             }
         }
         None
+    }
+
+    /// As many pairs as the kernel reads by itself, and where it goes on.
+    #[inline(always)]
+    fn pairs(
+        &self,
+        at: usize,
+        scale: &Scale,
+        points: &mut Points<'_>,
+        levels: &mut Vec<Level>,
+    ) -> usize {
+        const DISTANCE: usize = POINT_AND_DECIMALS + SEPARATOR;
+        let Some(before) = points.all.get_mut(points.next - 1) else { return at };
+        // It fits, as the text's length does.
+        *before = at.wrapping_sub(DISTANCE) as u32;
+        let len = levels.len();
+        // SAFETY: the index is this text's, and goes on behind what was written just now; each point has levels' room.
+        let pairs = unsafe {
+            let next = points.all.as_ptr().add(points.next);
+            let pairs = self.lanes.pairs(self.bytes, next, scale, levels.as_mut_ptr().add(len));
+            levels.set_len(len + 2 * pairs);
+            pairs
+        };
+        points.next += 4 * pairs;
+        match points.all.get(points.next - 1) {
+            Some(&last) if pairs > 0 => last as usize + DISTANCE,
+            _ => at,
+        }
     }
 
     /// Whether a quantity follows a price that ends there.
