@@ -23,8 +23,8 @@ pub(crate) struct Buckets {
     /// floor(2^63 / `bucket_ticks`) + 1: with it a multiplication divides.
     reciprocal: u64,
     sums: Vec<BucketSums>,
-    /// Since they were shown.
-    changed: Vec<bool>,
+    /// 1 where a bucket changed since it was shown, else 0.
+    changed: Vec<u8>,
 }
 
 /// The quantities of one bucket.
@@ -49,7 +49,7 @@ impl Buckets {
             span_ticks: 0,
             reciprocal,
             sums: vec![BucketSums::default(); width],
-            changed: vec![false; width],
+            changed: vec![0; width],
         }
     }
 
@@ -75,7 +75,7 @@ impl Buckets {
         else {
             return;
         };
-        *is_changed = true;
+        *is_changed = 1;
         match side {
             Side::Buy => bucket.bid += i128::from(difference),
             Side::Sell => bucket.ask += i128::from(difference),
@@ -103,7 +103,7 @@ impl Buckets {
         let first = centre - 2 * self.reach;
         self.first = Some(first);
         self.sums.fill(BucketSums::default());
-        self.changed.fill(true);
+        self.changed.fill(1);
         let first_px = i128::from(first) * i128::from(self.bucket_ticks);
         let last_px =
             first_px + i128::from(self.bucket_ticks) * (4 * i128::from(self.reach) + 1) - 1;
@@ -145,24 +145,30 @@ impl Buckets {
         let places = self.places(first, last);
         let changed = &mut self.changed[places.clone()];
         if all {
-            changed.fill(true);
+            changed.fill(1);
         }
         // Which ones is nothing that a processor can foresee, so that a branch for each is dear: eight of them become a bit
         // each, and those that are set are gone through.
+        const ONES: u64 = 0x0101_0101_0101_0101;
         const TO_BITS: u64 = 0x0102_0408_1020_4080;
-        let chunks = self.sums[places].chunks(8).zip(changed.chunks_mut(8));
-        for (from, (buckets, changed)) in (0..).step_by(8).zip(chunks) {
-            let mut bytes = [0; 8];
-            for (byte, is_changed) in bytes.iter_mut().zip(changed) {
-                *byte = u8::from(std::mem::take(is_changed));
-            }
-            let mut bits = u64::from_le_bytes(bytes).wrapping_mul(TO_BITS) >> 56;
+        let buckets = &self.sums[places];
+        let mut show_bits = |from: usize, bytes: [u8; 8]| {
+            let mut bits = (u64::from_le_bytes(bytes) & ONES).wrapping_mul(TO_BITS) >> 56;
             while bits != 0 {
-                let at = bits.trailing_zeros() as usize;
+                let at = from + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                show(from + at, &buckets[at]);
+                show(at, &buckets[at]);
             }
+        };
+        let (eights, rest) = changed.as_chunks_mut::<8>();
+        for (from, eight) in (0..).step_by(8).zip(&mut *eights) {
+            show_bits(from, std::mem::take(eight));
         }
+        let mut last = [0; 8];
+        for (byte, is_changed) in last.iter_mut().zip(rest) {
+            *byte = std::mem::take(is_changed);
+        }
+        show_bits(8 * eights.len(), last);
     }
 
     /// (bid, ask) quantity of a bucket within reach of the centre; nothing beyond.

@@ -135,10 +135,16 @@ impl<'l> Task for Read<'_, 'l> {
         let Self { instruments, scales, seen, index, bytes, levels } = self;
         let text = Text::new(bytes, lanes)?;
         let name = name(bytes)?;
-        let seen = place(seen, &name)?;
-        let opening = match seen.as_ref().and_then(|seen| seen.open(text)) {
+        let home = home(&name, seen.len());
+        let opening = match seen.get(home)?.as_ref().and_then(|seen| seen.open(text)) {
             Some(opening) => opening,
-            None => open(instruments, scales, bytes, name, seen)?,
+            None => {
+                let seen = place(seen, home, &name)?;
+                match seen.as_ref().and_then(|seen| seen.open(text)) {
+                    Some(opening) => opening,
+                    None => open(instruments, scales, bytes, name, seen)?,
+                }
+            }
         };
         let event = match opening.shape {
             Shape::Depth => Event::Depth(depth(text, &opening, index, levels)?),
@@ -161,16 +167,25 @@ fn name(bytes: &[u8]) -> Option<Name> {
     Some([a, b, c].map(u64::from_le_bytes))
 }
 
-/// Where a stream's opening is kept, or will be: a free place, or one of another stream where all are taken.
+/// Where a stream's opening is kept, if no other's is.
 #[inline(always)]
-fn place<'s>(seen: &'s mut [Option<Seen>], name: &Name) -> Option<&'s mut Option<Seen>> {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+fn home(name: &Name, places: usize) -> usize {
     let [a, b, c] = *name;
-    let mixed = (a ^ b.rotate_left(29) ^ c.rotate_left(47)).wrapping_mul(ODD);
-    let mixed = usize::try_from((mixed ^ mixed >> 32).wrapping_mul(ODD) >> 32).unwrap_or(0);
+    let mixed = a ^ b.rotate_left(29) ^ c.rotate_left(47);
+    let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from(mixed >> 40).unwrap_or(0) & (places - 1)
+}
+
+/// Where it is, or will be: there, in one of the next places, or in another stream's where all are taken.
+#[inline(never)]
+fn place<'s>(
+    seen: &'s mut [Option<Seen>],
+    home: usize,
+    name: &Name,
+) -> Option<&'s mut Option<Seen>> {
     let last = seen.len() - 1;
     let is_others = |at: usize| seen[at & last].as_ref().is_some_and(|seen| seen.name != *name);
-    let found = (mixed..mixed + PROBES).find(|&at| !is_others(at)).unwrap_or(mixed);
+    let found = (home..home + PROBES).find(|&at| !is_others(at)).unwrap_or(home);
     seen.get_mut(found & last)
 }
 
