@@ -246,6 +246,7 @@ impl Connection {
         let mut tally = Tally::default();
         self.unread = true;
         let result = self.read_turn(now, messages_max, on, &mut tally);
+        self.socket.get_mut().io.acknowledge();
         NetCounters::add_single_writer(&self.counters.messages, tally.messages);
         NetCounters::add_single_writer(&self.counters.message_bytes, tally.bytes);
         match &result {
