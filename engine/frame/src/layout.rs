@@ -271,6 +271,7 @@ impl Layout {
                     rows_at,
                     row_words,
                     capacity: window.capacity,
+                    first_lap_once: false,
                 },
             });
         }

@@ -164,7 +164,8 @@ const STATE: usize = 0;
 const ROWS: usize = 4;
 
 fn window(row_words: usize, broken: Break) -> (Rows, Model) {
-    let rows = Rows { state_at: STATE, rows_at: ROWS, row_words, capacity: 1 };
+    let rows =
+        Rows { state_at: STATE, rows_at: ROWS, row_words, capacity: 1, first_lap_once: false };
     (rows, Model::new(ROWS + 2 * row_words, broken))
 }
 

@@ -87,14 +87,27 @@ impl Segment {
 
         let retire = Retire::new(header, Some(bell.clone()));
         let parts = Parts { layout: Arc::new(layout), memory: read_only, bell, path };
-        Ok(Self::assemble(parts, &memory, retire))
+        Ok(Self::assemble(parts, &memory, retire, false))
     }
 
-    /// The same code over memory of this process alone: replay and tests.
+    /// The same code over memory of this process alone: benches and tests.
     ///
     /// # Errors
     /// [`FrameError::BadSpec`], [`FrameError::BadName`], or the system has no memory.
     pub fn private(spec: &SegmentSpec) -> Result<Self, FrameError> {
+        Self::of_this_process(spec, false)
+    }
+
+    /// The same, and each row of a window's first lap lies once, where this crate's readers look for it: a replay takes half
+    /// as much memory.
+    ///
+    /// # Errors
+    /// As for [`Segment::private`].
+    pub fn sparse(spec: &SegmentSpec) -> Result<Self, FrameError> {
+        Self::of_this_process(spec, true)
+    }
+
+    fn of_this_process(spec: &SegmentSpec, first_lap_once: bool) -> Result<Self, FrameError> {
         let layout = Layout::plan(spec, std::process::id())?;
         let path = PathBuf::from(format!("private:{}", spec.symbol));
         let map = |size_bytes| {
@@ -106,14 +119,16 @@ impl Segment {
         memory.store(HEARTBEAT, mono_ns());
         let retire = Retire::new(memory.clone(), Some(bell.clone()));
         let parts = Parts { layout: Arc::new(layout), memory: memory.read_only(), bell, path };
-        Ok(Self::assemble(parts, &memory, retire))
+        Ok(Self::assemble(parts, &memory, retire, first_lap_once))
     }
 
-    fn assemble(parts: Parts, memory: &WordsMut, retire: Retire) -> Self {
+    fn assemble(parts: Parts, memory: &WordsMut, retire: Retire, first_lap_once: bool) -> Self {
         let Parts { layout, bell, .. } = &parts;
         let ring = FrameRing::new(memory.clone(), bell.clone(), Arc::clone(layout), retire);
         let windows = (0..layout.windows.len())
-            .map(|window| RawWindow::new(memory.clone(), Arc::clone(layout), window))
+            .map(|window| {
+                RawWindow::new(memory.clone(), Arc::clone(layout), window, first_lap_once)
+            })
             .collect();
         Self { ring, windows, parts }
     }

@@ -2,7 +2,9 @@
 //! [`Rows::good`] *after* use held exactly those rows, at that revision, all the while. Needs: one writer.
 //! Does not: keep a row longer than `capacity` further ones; tell a reader which row a repair changed.
 //!
-//! Row n lies twice, at slot n mod C and C + n mod C. Four words go with it: `first` (oldest row that this
+//! Row n lies twice, at slot n mod C and C + n mod C. (In a sparse segment, which is this process's alone, the rows of the
+//! first lap, n < C, lie once: a view has a row's second place only where it begins a lap before. Readers of other processes
+//! may rely on both.) Four words go with it: `first` (oldest row that this
 //! segment ever held), `begun`, `done`, `revision`. `begun` is what makes a view provable: with `done`
 //! alone a reader accepts a row that is being overwritten (`models.rs` keeps both).
 
@@ -22,6 +24,8 @@ pub(crate) struct Rows {
     pub(crate) row_words: usize,
     /// Rows of one copy: C.
     pub(crate) capacity: u64,
+    /// Rows of the first lap lie once.
+    pub(crate) first_lap_once: bool,
 }
 
 /// Why a view of rows cannot be had, or was not good.
@@ -44,7 +48,17 @@ impl Rows {
         debug_assert_eq!(row.len(), self.row_words);
         let at = self.row_at(index);
         memory.copy_in(at, row);
-        memory.copy_in(at + crate::words::index(self.capacity) * self.row_words, row);
+        if self.lies_twice(index) {
+            memory.copy_in(at + self.copy_words(), row);
+        }
+    }
+
+    fn copy_words(&self) -> usize {
+        crate::words::index(self.capacity) * self.row_words
+    }
+
+    fn lies_twice(&self, index: u64) -> bool {
+        !self.first_lap_once || index >= self.capacity
     }
 
     /// Row n is appended soon.
@@ -52,7 +66,9 @@ impl Rows {
     pub(crate) fn prefetch<M: MemoryMut>(&self, memory: &M, n: u64) {
         let at = self.row_at(n);
         memory.prefetch(at, self.row_words);
-        memory.prefetch(at + crate::words::index(self.capacity) * self.row_words, self.row_words);
+        if self.lies_twice(n) {
+            memory.prefetch(at + self.copy_words(), self.row_words);
+        }
     }
 
     /// Appends row n.

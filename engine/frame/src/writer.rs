@@ -155,8 +155,13 @@ pub struct RawWindow {
 }
 
 impl RawWindow {
-    pub(crate) fn new(memory: WordsMut, layout: Arc<Layout>, window: usize) -> Self {
-        let rows = layout.windows[window].rows;
+    pub(crate) fn new(
+        memory: WordsMut,
+        layout: Arc<Layout>,
+        window: usize,
+        first_lap_once: bool,
+    ) -> Self {
+        let rows = Rows { first_lap_once, ..layout.windows[window].rows };
         let scratch = vec![0; rows.row_words].into_boxed_slice();
         Self { memory, layout, window, rows, first: 0, done: 0, revision: 0, scratch }
     }

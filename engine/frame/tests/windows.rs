@@ -4,7 +4,7 @@
 mod common;
 
 use cobring_frame::{
-    Cursor, FrameError, RawWindow, Segment, SegmentSpec, WindowReader, WindowView,
+    Cursor, EngineDir, FrameError, RawWindow, Segment, SegmentSpec, WindowReader, WindowView,
 };
 use common::{assert_filled, fill, filled, spec, window};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -13,9 +13,16 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 const ROW_WORDS: usize = 5;
 
 fn segment(capacity: u64) -> (RawWindow, WindowReader) {
-    let spec =
-        SegmentSpec { windows: vec![window("rows", ROW_WORDS, capacity)], ..spec("ETHUSDT", 1) };
-    let mut segment = Segment::private(&spec).unwrap();
+    segment_of(capacity, false)
+}
+
+fn spec_of(capacity: u64) -> SegmentSpec {
+    SegmentSpec { windows: vec![window("rows", ROW_WORDS, capacity)], ..spec("ETHUSDT", 1) }
+}
+
+fn segment_of(capacity: u64, is_sparse: bool) -> (RawWindow, WindowReader) {
+    let make = if is_sparse { Segment::sparse } else { Segment::private };
+    let mut segment = make(&spec_of(capacity)).unwrap();
     let reader = segment.reader().window_named("rows").unwrap();
     (segment.windows.remove(0), reader)
 }
@@ -55,8 +62,8 @@ impl Naive {
     }
 }
 
-fn run(capacity: u64, ops: &[Op]) {
-    let (mut raw, reader) = segment(capacity);
+fn run(capacity: u64, is_sparse: bool, ops: &[Op]) {
+    let (mut raw, reader) = segment_of(capacity, is_sparse);
     let mut naive = Naive { capacity, rows: Vec::new(), revision: 0, stamp: 0 };
     // (view, what it held, revision then)
     let mut views: Vec<(WindowView, Vec<u64>, u64)> = Vec::new();
@@ -147,8 +154,8 @@ fn a_window_is_the_tail_of_a_vector() {
     let ops = proptest::collection::vec(op, 0..60);
     let config = Config { failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
-        .run(&(1u64..12, ops), |(capacity, ops)| {
-            run(capacity, &ops);
+        .run(&(1u64..12, any::<bool>(), ops), |(capacity, is_sparse, ops)| {
+            run(capacity, is_sparse, &ops);
             Ok::<_, TestCaseError>(())
         })
         .unwrap();
@@ -156,11 +163,11 @@ fn a_window_is_the_tail_of_a_vector() {
 
 #[test]
 fn a_restored_window_begins_where_its_rows_do() {
-    let strategy = (1u64..12, 0u64..30, 0u64..30, any::<bool>());
+    let strategy = (1u64..12, any::<bool>(), 0u64..30, 0u64..30, any::<bool>());
     let config = Config { failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
-        .run(&strategy, |(capacity, before, count, repaired)| {
-            let (mut raw, reader) = segment(capacity);
+        .run(&strategy, |(capacity, is_sparse, before, count, repaired)| {
+            let (mut raw, reader) = segment_of(capacity, is_sparse);
             let (done, revision) = (before + count, if repaired { 4 } else { 0 });
             let rows: Vec<u64> = (before..done).flat_map(filled::<ROW_WORDS>).collect();
             raw.restore(done, revision, &rows);
@@ -208,6 +215,28 @@ fn any_run_of_rows_is_contiguous_at_one_address() {
     assert_eq!(addresses.len(), 7);
     // 13 % 7 = 6: the run begins in the last slot of the first copy and goes on in the second.
     assert_eq!(addresses[1], addresses[0] - 6 * ROW_WORDS * 8);
+}
+
+#[test]
+fn rows_that_others_may_read_lie_twice_from_the_first_on() {
+    const CAPACITY: u64 = 7;
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = EngineDir::lock(temporary.path()).unwrap();
+    let mut segment = Segment::create(&dir, &spec_of(CAPACITY)).unwrap();
+    for n in 0..CAPACITY {
+        segment.windows[0].append(&filled::<ROW_WORDS>(n));
+    }
+    let bytes = std::fs::read(dir.path().join("ETHUSDT")).unwrap();
+    for n in 0..CAPACITY {
+        let row: Vec<u8> =
+            filled::<ROW_WORDS>(n).iter().flat_map(|word| word.to_le_bytes()).collect();
+        let places: Vec<usize> = (0..bytes.len() - row.len())
+            .step_by(8)
+            .filter(|&at| bytes[at..].starts_with(&row))
+            .collect();
+        let &[first, second] = &places[..] else { panic!("row {n} lies at {places:?}") };
+        assert_eq!(second - first, 7 * ROW_WORDS * 8);
+    }
 }
 
 #[test]

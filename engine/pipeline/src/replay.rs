@@ -189,7 +189,7 @@ pub fn private_folds(
 ) -> Result<Vec<SymbolFold>, FrameError> {
     let fold = |config: &SymbolConfig| {
         let (spec, schema) = segment_spec(config, epoch);
-        let segment = Segment::private(&SegmentSpec { slot_count: PRIVATE_SLOT_COUNT, ..spec })?;
+        let segment = Segment::sparse(&SegmentSpec { slot_count: PRIVATE_SLOT_COUNT, ..spec })?;
         Ok(SymbolFold::new(config.clone(), epoch, schema.id(), segment, hash))
     };
     let folds = symbols.iter().map(fold).collect::<Result<Vec<_>, FrameError>>()?;
