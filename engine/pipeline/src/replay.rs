@@ -222,7 +222,7 @@ pub fn settings_digest(settings: &str) -> [u8; 32] {
 /// Slots of a frame ring.
 const SLOT_COUNT: u32 = 1_024;
 /// Of those that stay in this process: a few stay in the nearest caches too, and frames are written there.
-const PRIVATE_SLOT_COUNT: u32 = 16;
+const PRIVATE_SLOT_COUNT: u32 = 4;
 /// Inputs between two calls of the progress function.
 const PROGRESS_INPUTS: u64 = 4_096;
 
