@@ -1,4 +1,5 @@
-//! Levels, and messages, to a book with buckets and both imbalances: ours, sorted maps with the same, hftbacktest's.
+//! Levels, and messages, to a book with buckets and both imbalances: ours, sorted maps with the same, hftbacktest's. All
+//! lie in memory that is there already, as a live run has it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use cobring_json::scan::Kernel;
 use cobring_market::{Book, BookShape};
 use cobring_pipeline::config::Config;
+use cobring_pipeline::memory;
 use cobring_pipeline::recording::Recording;
 use cobring_types::{
     DepthSnapshot, Event, Input, InputKind, Instrument, Level, Nanos, Side, Stamp, SymbolIndex,
@@ -260,6 +262,7 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     let mut books = ours();
     let mut maps: Vec<SortedMaps> =
         shapes.iter().zip(starts).map(|(&shape, start)| SortedMaps::new(shape, start)).collect();
+    memory::warm();
     Comparison {
         figure: "book_level",
         peer: "BTreeMap",
@@ -285,6 +288,7 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
         apply_floats(&mut depth, bids, asks);
         vectors.push(depth);
     }
+    memory::warm();
     Comparison {
         figure: "book_level",
         peer: "hftbacktest ROIVectorMarketDepth",
@@ -306,6 +310,7 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
         apply_floats(&mut depth, bids, asks);
         hash_maps.push(depth);
     }
+    memory::warm();
     Comparison {
         figure: "json_to_book",
         peer: "hftbacktest connector",

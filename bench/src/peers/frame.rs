@@ -12,6 +12,7 @@ use std::time::Instant;
 use cobring_frame::{FrameImage, FrameRing, Segment};
 use cobring_market::SymbolConfig;
 use cobring_pipeline::config::Config;
+use cobring_pipeline::memory;
 use cobring_pipeline::replay::segment_spec;
 use cobring_types::{Px, Side};
 use serde::Deserialize;
@@ -233,6 +234,7 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
         let is_check = round == 0;
         let mut ours = Player::new(&symbols, false)?;
         let mut twins = symbols.iter().map(Twin::new).collect::<Result<Vec<_>, _>>()?;
+        memory::warm();
         let mut begun = vec![false; symbols.len()];
         let mut before: Vec<Vec<&[u8]>> = vec![Vec::new(); symbols.len()];
         let mut passes: [Pass; 2] = Default::default();

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ladder::Ladder;
 
+/// Bits behind the point of a bucket size's reciprocal.
+const SHIFT: u32 = 54;
+
 /// Bucket quantities around the centre.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Buckets {
@@ -20,8 +23,10 @@ pub(crate) struct Buckets {
     /// Lowest price of element 0, and ticks that all elements cover.
     first_px: Px,
     span_ticks: u64,
-    /// floor(2^63 / `bucket_ticks`) + 1: with it a multiplication divides.
+    /// floor(2^[`SHIFT`] / `bucket_ticks`) + 1: with it a multiplication divides.
     reciprocal: u64,
+    /// That product needs no more than 64 bits, and is right, for all ticks that the elements cover.
+    is_narrow: bool,
     sums: Vec<BucketSums>,
     /// 1 where a bucket changed since it was shown, else 0.
     changed: Vec<u8>,
@@ -40,7 +45,13 @@ impl Buckets {
     pub(crate) fn new(bucket_ticks: i64, reach: i64) -> Self {
         let width =
             usize::try_from(4 * reach + 1).expect("invariant: the configuration bounds the reach");
-        let reciprocal = (1 << 63) / bucket_ticks.unsigned_abs() + 1;
+        let divisor = bucket_ticks.unsigned_abs();
+        let reciprocal = (1 << SHIFT) / divisor + 1;
+        // The reciprocal times the divisor is 2^SHIFT and at most one divisor more. So a quotient is too large by less than
+        // 1 / divisor, which leaves its whole part right, where ticks times the divisor are below 2^SHIFT.
+        let ticks_max = (width as u64).saturating_mul(divisor);
+        let is_narrow = ticks_max.checked_mul(reciprocal).is_some()
+            && ticks_max.saturating_mul(divisor) < 1 << SHIFT;
         Self {
             bucket_ticks,
             reach,
@@ -48,6 +59,7 @@ impl Buckets {
             first_px: Px(0),
             span_ticks: 0,
             reciprocal,
+            is_narrow,
             sums: vec![BucketSums::default(); width],
             changed: vec![0; width],
         }
@@ -82,14 +94,14 @@ impl Buckets {
         }
     }
 
-    /// floor(ticks / bucket size) of ticks below the span. The reciprocal is too large by less than 2^-63, so that the
-    /// product is right or one too much.
+    /// floor(ticks / bucket size) of ticks below the span.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "an element's index")]
     fn bucket_of_ticks(&self, ticks: u64) -> usize {
-        let bucket = ((u128::from(ticks) * u128::from(self.reciprocal)) >> 63) as u64;
-        let is_too_much = bucket * self.bucket_ticks.unsigned_abs() > ticks;
-        (bucket - u64::from(is_too_much)) as usize
+        if self.is_narrow {
+            return (ticks.wrapping_mul(self.reciprocal) >> SHIFT) as usize;
+        }
+        (ticks / self.bucket_ticks.unsigned_abs()) as usize
     }
 
     /// Whether every bucket within reach of this centre is kept.

@@ -86,7 +86,7 @@ impl TickWindow {
         debug_assert!(self.covers(rank));
         let place = Self::place(rank);
         let before = std::mem::replace(&mut self.qty[place], qty);
-        self.occupied.put(place, qty != 0);
+        self.occupied.turn(place, (before != 0) != (qty != 0));
         before
     }
 
@@ -165,12 +165,14 @@ impl TickWindow {
 }
 
 impl Occupied {
-    /// Without a branch: whether a level comes, goes or stays is nothing that a processor can foresee.
+    /// A level came or went, or neither. Without a branch: which it is is nothing that a processor can foresee.
     #[inline]
-    fn put(&mut self, tick: usize, is_there: bool) {
+    fn turn(&mut self, tick: usize, has_changed: bool) {
         let (word, group) = (tick / 64, tick / 64 / 64);
-        put_bit(&mut self.ticks[word], tick % 64, is_there);
-        put_bit(&mut self.words[group], word % 64, self.ticks[word] != 0);
+        let before = self.ticks[word];
+        let after = before ^ u64::from(has_changed) << (tick % 64);
+        self.ticks[word] = after;
+        self.words[group] ^= u64::from((before != 0) != (after != 0)) << (word % 64);
     }
 
     #[inline]
@@ -204,11 +206,6 @@ impl Occupied {
         };
         Some(word * 64 + lowest(self.ticks[word])?)
     }
-}
-
-#[inline]
-fn put_bit(bits: &mut u64, bit: usize, is_set: bool) {
-    *bits = (*bits & !(1 << bit)) | (u64::from(is_set) << bit);
 }
 
 /// Bits 0 to `bit`.
