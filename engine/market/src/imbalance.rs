@@ -18,18 +18,23 @@ pub(crate) fn imbalance(bid: i128, ask: i128) -> f64 {
     if bid + ask == 0 { 0.0 } else { whole_f64(bid - ask) / whole_f64(bid + ask) }
 }
 
-/// The imbalances of a centre bucket with the nearest 0, 1, 2 … buckets on each side of it, of buckets whose middle one is
-/// the centre.
-pub(crate) fn write_imbalances(buckets: &[BucketSums], out: &mut [f64]) {
+/// Whether doubles hold every number on the way to these buckets' imbalances: sums of all of them, and their differences.
+#[must_use]
+pub(crate) fn are_exact(buckets: &[BucketSums]) -> bool {
     const EXACT: u128 = 1 << 53;
+    // None of them is above all of their bits together.
+    let bound = buckets.iter().fold(0, |bits, sums| bits | (sums.bid | sums.ask).cast_unsigned());
+    bound.saturating_mul(4 * buckets.len() as u128) < EXACT
+}
+
+/// The imbalances of a centre bucket with the nearest 0, 1, 2 … buckets on each side of it, of buckets whose middle one is
+/// the centre, and which [`are_exact`] or not.
+pub(crate) fn write_imbalances(buckets: &[BucketSums], are_exact: bool, out: &mut [f64]) {
     let (below, from_centre) = buckets.split_at(buckets.len() / 2);
     let none = BucketSums::default();
     let below = std::iter::once(&none).chain(below.iter().rev());
     let pairs = out.iter_mut().zip(below.zip(from_centre));
-    // None of them is above all of their bits together.
-    let bound = buckets.iter().fold(0, |bits, sums| bits | (sums.bid | sums.ask).cast_unsigned());
-    // Of two sums of all of them, and of their difference. Doubles then hold every number on the way.
-    if bound.saturating_mul(4 * buckets.len() as u128) < EXACT {
+    if are_exact {
         let (mut bid, mut ask) = (0.0, 0.0);
         for (within, (below, above)) in pairs {
             bid += exact_f64(below.bid) + exact_f64(above.bid);
@@ -54,7 +59,7 @@ pub(crate) fn write_imbalances(buckets: &[BucketSums], out: &mut [f64]) {
     clippy::cast_precision_loss,
     reason = "it is that small"
 )]
-fn exact_f64(value: i128) -> f64 {
+pub(crate) fn exact_f64(value: i128) -> f64 {
     value as i64 as f64
 }
 
@@ -176,7 +181,7 @@ mod tests {
             let buckets: Vec<BucketSums> =
                 sums.take(2 * radius + 1).map(|(bid, ask)| BucketSums { bid, ask }).collect();
             let mut found = vec![f64::NAN; radius + 1];
-            write_imbalances(&buckets, &mut found);
+            write_imbalances(&buckets, are_exact(&buckets), &mut found);
             for (distance, found) in found.into_iter().enumerate() {
                 let within = &buckets[radius - distance..=radius + distance];
                 let (bid, ask) = within.iter().fold((0, 0), |sum, b| (sum.0 + b.bid, sum.1 + b.ask));

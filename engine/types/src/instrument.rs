@@ -260,6 +260,14 @@ impl Instrument {
         nearest_f64(units, self.qty_decimals)
     }
 
+    /// By what quantities of at most 2^53 units are divided, as doubles, for the double nearest to them. `None` where no double
+    /// is that power of ten.
+    #[must_use]
+    #[inline]
+    pub fn small_qty_divisor(&self) -> Option<f64> {
+        small_divisor(0, self.qty_decimals)
+    }
+
     /// A sum of price times quantity (ticks times quantity units) in quote units, the nearest double.
     #[must_use]
     pub fn notional_f64(&self, ticks_by_units: i128) -> f64 {

@@ -41,6 +41,7 @@ pub(super) unsafe fn run<T: Task>(task: T) -> T::Output {
 }
 
 /// Numbers of a block's bytes.
+#[expect(clippy::cast_possible_truncation, reason = "below 64")]
 static PLACES: [u8; BLOCK] = {
     let mut places = [0; BLOCK];
     let mut at = 0;

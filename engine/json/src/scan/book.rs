@@ -49,6 +49,7 @@ impl PointIndex {
 
     /// The points from `from` on, where they are no more than numbers could have. The text has [`BLOCK`] bytes or more.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the text's length fits, as is seen first")]
     fn find<L: Lanes>(&mut self, text: &[u8], from: usize, lanes: L) -> Option<Points<'_>> {
         let Self(all) = self;
         let last = text.len().checked_sub(BLOCK).filter(|_| u32::try_from(text.len()).is_ok())?;
@@ -66,7 +67,7 @@ impl PointIndex {
             } else {
                 lanes.points_of_block(text, last) >> (at - last)
             };
-            // SAFETY: there is room for `most` and for a block's behind them. That the text's length fits was seen.
+            // SAFETY: there is room for `most` and for a block's behind them.
             len += unsafe { lanes.places(points, at as u32, room.add(len)) };
             if len > most {
                 return None;
@@ -234,6 +235,7 @@ impl<L: Lanes> Text<'_, L> {
 
     /// As many pairs as the kernel reads by itself, and where it goes on.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the length of an indexed text fits")]
     fn pairs(
         &self,
         at: usize,
@@ -243,7 +245,6 @@ impl<L: Lanes> Text<'_, L> {
     ) -> usize {
         const DISTANCE: usize = POINT_AND_DECIMALS + SEPARATOR;
         let Some(before) = points.all.get_mut(points.next - 1) else { return at };
-        // It fits, as the text's length does.
         *before = at.wrapping_sub(DISTANCE) as u32;
         let len = levels.len();
         // SAFETY: the index is this text's, and goes on behind what was written just now; each point has levels' room.

@@ -8,7 +8,7 @@ use super::{
     STUDIED_INTERVALS, Side, SymbolMarket, Trigger, UNBOUNDED, best_of, imbalance, place,
 };
 use crate::config::RequiredRows;
-use crate::imbalance::write_imbalances;
+use crate::imbalance::{are_exact, exact_f64, write_imbalances};
 use crate::ladder::Ladder;
 use crate::pivot_bounds::BoundsTracker;
 use crate::top::TopSource;
@@ -143,13 +143,17 @@ impl SymbolMarket {
         );
         let arrays = self.image.arrays_mut();
         let is_elsewhere = shown != centre;
-        book.buckets_mut().show(centre - radius, centre + radius, is_elsewhere, |at, bucket| {
-            arrays.bid_qty[at] = instrument.qty_sum_f64(bucket.bid);
-            arrays.ask_qty[at] = instrument.qty_sum_f64(bucket.ask);
-        });
         let (first, last) = (centre - radius, centre + radius);
+        let are_exact = are_exact(book.buckets().range(first, last));
+        let divisor = instrument.small_qty_divisor().filter(|_| are_exact);
+        book.buckets_mut().show(first, last, is_elsewhere, |at, bucket| {
+            [arrays.bid_qty[at], arrays.ask_qty[at]] = match divisor {
+                Some(divisor) => [bucket.bid, bucket.ask].map(|sum| exact_f64(sum) / divisor),
+                None => [bucket.bid, bucket.ask].map(|sum| instrument.qty_sum_f64(sum)),
+            };
+        });
         set_bits(arrays.valid, known_first.max(first) - first, known_last.min(last) - first);
-        write_imbalances(book.buckets().range(first, last), arrays.imbalance_within);
+        write_imbalances(book.buckets().range(first, last), are_exact, arrays.imbalance_within);
         let within = |radius: i64| arrays.imbalance_within.get(usize::try_from(radius).ok()?);
         let of_range = within(imbalance_radius).copied().unwrap_or_else(|| {
             let (bid, ask) = book.sums_within(imbalance_radius);
