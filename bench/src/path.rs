@@ -58,6 +58,7 @@ pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<
         layout: Layout::Fused,
         staged: staged_setup(&config),
         hash: true,
+        is_own_process: true,
         log_dir: None,
     };
     let (expected, ()) = replay::replay(replay::open(files)?, &setup, (), |_, _| {})?;

@@ -42,6 +42,7 @@ fn setup(symbol: Option<&str>, hash: bool) -> ReplaySetup {
         layout: Layout::Fused,
         staged: staged_setup(&config),
         hash,
+        is_own_process: true,
         log_dir: None,
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct ModelSlots {
     torn_at: Option<u64>,
     /// A count that was found impossible, and counted.
     misread: Option<u64>,
+    /// The count was one that no model reaches.
+    is_lost: bool,
     pub(crate) counts: SlotCounts,
     /// One engine a directory for as long as this lives.
     _dir_lock: Arc<File>,
@@ -91,6 +93,7 @@ impl ModelSlots {
             seen: 0,
             torn_at: None,
             misread: None,
+            is_lost: false,
             counts: SlotCounts::default(),
             _dir_lock: Arc::clone(dir.lock_file()),
         })
@@ -146,6 +149,11 @@ impl ModelSlots {
                 self.repair();
                 return None;
             }
+            if self.is_lost && published <= PUBLISHED_MAX {
+                // Whoever counts again may have begun anew, and by chance be where we were.
+                self.is_lost = false;
+                self.seen = published.saturating_sub(1);
+            }
             if (self.seen..=PUBLISHED_MAX).contains(&published) {
                 return Some(published);
             }
@@ -162,6 +170,7 @@ impl ModelSlots {
             self.misread = Some(published);
             self.counts.misnumbered += 1;
         }
+        self.is_lost |= published > PUBLISHED_MAX;
         // A second writer, or a model that began anew: go on with its newest.
         if published < self.seen {
             self.seen = published.saturating_sub(1);

@@ -302,6 +302,29 @@ fn a_write_is_told_of() {
     assert_eq!(told(&mut watch), []);
 }
 
+#[test]
+fn a_model_that_begins_anew_where_the_count_was_is_heard() {
+    let mut engine = Engine::new(10);
+    let mut writer = engine.writer();
+    for back in [3, 2] {
+        writer.publish(&answer(engine.frames - back)).unwrap();
+    }
+    drop(writer);
+    assert_eq!(engine.take(20), [7, 8]);
+    // A count that no model reaches, which the next model does not go on behind.
+    engine.file().write_all_at(&((1u64 << 48) + 1).to_le_bytes(), PUBLISHED_AT).unwrap();
+    assert_eq!(engine.take(500), [0; 0]);
+    // A frame each millisecond, so that the newest is not too old.
+    engine.publish(5_001 - engine.frames);
+    let seq = engine.frames - 1;
+    let mut honest = engine.writer();
+    for back in [1, 0] {
+        honest.publish(&answer(seq - back)).unwrap();
+    }
+    // As many as there were before.
+    assert_eq!(engine.take(5_000), [seq]);
+}
+
 /// What a hostile process does to its file.
 #[derive(Debug, Clone)]
 enum Deed {

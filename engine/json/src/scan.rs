@@ -175,8 +175,8 @@ pub trait Lanes: Copy {
     /// the first number as if a level were there.
     ///
     /// # Safety
-    /// The index is of this text and ends with four places beyond it, and `out` has room for two levels for every four
-    /// points.
+    /// The index is of this text and ends with four places beyond it, and `out` has room for two levels for every 56 bytes
+    /// that follow, which is what two take: nothing is written for those that are not seen whole.
     #[inline(always)]
     unsafe fn pairs(
         self,

@@ -10,9 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ladder::Ladder;
 
-/// Bits behind the point of a bucket size's reciprocal.
-const SHIFT: u32 = 54;
-
 /// Bucket quantities around the centre.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Buckets {
@@ -23,13 +20,13 @@ pub(crate) struct Buckets {
     /// Lowest price of element 0, and ticks that all elements cover.
     first_px: Px,
     span_ticks: u64,
-    /// floor(2^[`SHIFT`] / `bucket_ticks`) + 1: with it a multiplication divides.
+    /// floor(2^`shift` / `bucket_ticks`) + 1, with which a multiplication divides; 0 where its product would need more than
+    /// 64 bits, or not be right, for some ticks that the elements cover.
     reciprocal: u64,
-    /// That product needs no more than 64 bits, and is right, for all ticks that the elements cover.
-    is_narrow: bool,
+    shift: u32,
     sums: Vec<BucketSums>,
-    /// 1 where a bucket changed since it was shown, else 0.
-    changed: Vec<u8>,
+    /// Since they were shown.
+    changed: Vec<bool>,
 }
 
 /// The quantities of one bucket.
@@ -46,12 +43,14 @@ impl Buckets {
         let width =
             usize::try_from(4 * reach + 1).expect("invariant: the configuration bounds the reach");
         let divisor = bucket_ticks.unsigned_abs();
-        let reciprocal = (1 << SHIFT) / divisor + 1;
-        // The reciprocal times the divisor is 2^SHIFT and at most one divisor more. So a quotient is too large by less than
-        // 1 / divisor, which leaves its whole part right, where ticks times the divisor are below 2^SHIFT.
+        // The reciprocal times the divisor is 2^shift and at most one divisor more. So a quotient is too large by less than
+        // 1 / divisor, which leaves its whole part right, where ticks times the divisor are below 2^shift.
+        let shift = (width as u64).leading_zeros() - 1;
+        let reciprocal = (1 << shift) / divisor + 1;
         let ticks_max = (width as u64).saturating_mul(divisor);
-        let is_narrow = ticks_max.checked_mul(reciprocal).is_some()
-            && ticks_max.saturating_mul(divisor) < 1 << SHIFT;
+        let is_right = ticks_max.checked_mul(reciprocal).is_some()
+            && ticks_max.saturating_mul(divisor) < 1 << shift;
+        let reciprocal = if is_right { reciprocal } else { 0 };
         Self {
             bucket_ticks,
             reach,
@@ -59,9 +58,9 @@ impl Buckets {
             first_px: Px(0),
             span_ticks: 0,
             reciprocal,
-            is_narrow,
+            shift,
             sums: vec![BucketSums::default(); width],
-            changed: vec![0; width],
+            changed: vec![false; width],
         }
     }
 
@@ -87,7 +86,7 @@ impl Buckets {
         else {
             return;
         };
-        *is_changed = 1;
+        *is_changed = true;
         match side {
             Side::Buy => bucket.bid += i128::from(difference),
             Side::Sell => bucket.ask += i128::from(difference),
@@ -98,10 +97,11 @@ impl Buckets {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "an element's index")]
     fn bucket_of_ticks(&self, ticks: u64) -> usize {
-        if self.is_narrow {
-            return (ticks.wrapping_mul(self.reciprocal) >> SHIFT) as usize;
+        if self.reciprocal != 0 {
+            return (ticks.wrapping_mul(self.reciprocal) >> (self.shift & 63)) as usize;
         }
-        (ticks / self.bucket_ticks.unsigned_abs()) as usize
+        // A size of 0 is none that was configured; it has no elements.
+        ticks.checked_div(self.bucket_ticks.unsigned_abs()).map_or(usize::MAX, |at| at as usize)
     }
 
     /// Whether every bucket within reach of this centre is kept.
@@ -115,7 +115,7 @@ impl Buckets {
         let first = centre - 2 * self.reach;
         self.first = Some(first);
         self.sums.fill(BucketSums::default());
-        self.changed.fill(1);
+        self.changed.fill(true);
         let first_px = i128::from(first) * i128::from(self.bucket_ticks);
         let last_px =
             first_px + i128::from(self.bucket_ticks) * (4 * i128::from(self.reach) + 1) - 1;
@@ -157,15 +157,15 @@ impl Buckets {
         let places = self.places(first, last);
         let changed = &mut self.changed[places.clone()];
         if all {
-            changed.fill(1);
+            changed.fill(true);
         }
         // Which ones is nothing that a processor can foresee, so that a branch for each is dear: eight of them become a bit
         // each, and those that are set are gone through.
-        const ONES: u64 = 0x0101_0101_0101_0101;
         const TO_BITS: u64 = 0x0102_0408_1020_4080;
         let buckets = &self.sums[places];
-        let mut show_bits = |from: usize, bytes: [u8; 8]| {
-            let mut bits = (u64::from_le_bytes(bytes) & ONES).wrapping_mul(TO_BITS) >> 56;
+        let mut show_bits = |from: usize, changed: [bool; 8]| {
+            let bytes = changed.map(u8::from);
+            let mut bits = u64::from_le_bytes(bytes).wrapping_mul(TO_BITS) >> 56;
             while bits != 0 {
                 let at = from + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
@@ -176,9 +176,9 @@ impl Buckets {
         for (from, eight) in (0..).step_by(8).zip(&mut *eights) {
             show_bits(from, std::mem::take(eight));
         }
-        let mut last = [0; 8];
-        for (byte, is_changed) in last.iter_mut().zip(rest) {
-            *byte = std::mem::take(is_changed);
+        let mut last = [false; 8];
+        for (place, is_changed) in last.iter_mut().zip(rest) {
+            *place = std::mem::take(is_changed);
         }
         show_bits(8 * eights.len(), last);
     }

@@ -53,6 +53,7 @@ impl<T: Copy, const MAX: usize> Queue<T, MAX> {
     /// Takes twice the places into use; those that are new hold `item`.
     #[cold]
     fn widen(&mut self, item: T) {
+        const { assert!(PLACES_MIN <= MAX) };
         self.places.rotate_left(self.first);
         self.first = 0;
         self.places.resize((2 * self.len).clamp(PLACES_MIN, MAX), item);

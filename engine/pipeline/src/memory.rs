@@ -12,27 +12,29 @@ const HUGE_PAGE_SIZE_BYTES: usize = 2 << 20;
 
 /// Asks the system to keep all large areas of this process's own memory in huge pages: those that are in use are moved
 /// into such now, what comes into use later begins there. To be called once state is made and before the first message,
-/// since moving takes some 0.2 ms for each page. Tells how many bytes were asked for; none where the
-/// system does not list its areas.
+/// since moving takes some 0.2 ms for each page; and by a program whose memory is the engine's, as nobody else's is to
+/// be moved. Tells how many bytes were asked for; none where the system does not list its areas.
 pub fn prefer_huge_pages() -> usize {
-    each_large_area(|_, whole, _| {
-        // Refused where the kernel has no huge pages, and the second for pages that nobody has touched.
-        advise(whole.clone(), libc::MADV_HUGEPAGE);
-        for page in whole.step_by(HUGE_PAGE_SIZE_BYTES) {
-            advise(page..page + HUGE_PAGE_SIZE_BYTES, libc::MADV_COLLAPSE);
-        }
-    })
+    each_large_area(|_, whole, _| move_to_huge_pages(whole))
 }
 
 /// The same for a run that is to find its memory there: what lies in these areas before their first whole huge page and
 /// behind their last one, and so cannot be in one, is touched besides. Less than 4 MiB for each.
-pub fn warm() {
-    prefer_huge_pages();
-    each_large_area(|before, _, behind| {
+pub fn warm() -> usize {
+    each_large_area(|before, whole, behind| {
+        move_to_huge_pages(whole);
         for edge in [before, behind] {
             advise(edge, libc::MADV_POPULATE_WRITE);
         }
-    });
+    })
+}
+
+fn move_to_huge_pages(whole: Range<usize>) {
+    // Refused where the kernel has no huge pages, and the second for pages that nobody has touched.
+    advise(whole.clone(), libc::MADV_HUGEPAGE);
+    for page in whole.step_by(HUGE_PAGE_SIZE_BYTES) {
+        advise(page..page + HUGE_PAGE_SIZE_BYTES, libc::MADV_COLLAPSE);
+    }
 }
 
 /// Goes through the areas that hold a huge page, with what lies before, within and behind its whole huge pages; the sum of
@@ -58,7 +60,7 @@ fn advise(Range { start, end }: Range<usize>, advice: libc::c_int) {
     let _ = unsafe { libc::madvise(address, end - start, advice) };
 }
 
-/// First and last address of an area that is written, private and of no file, but for stacks. A line is
+/// Where an area begins and ends that is written, private and of no file, but for the first thread's stack. A line is
 /// `from-to rwxp offset device inode name` (proc_pid_maps(5)).
 fn own_area(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
@@ -102,12 +104,17 @@ mod tests {
     fn memory_in_use_is_moved_and_keeps_its_bytes() {
         let mut held: Vec<Vec<u64>> = (0..16).map(|at| vec![at; 1 << 17]).collect();
         let before = huge_kib();
-        let asked = prefer_huge_pages();
+        // Reserved, so that pages are missing at its edges.
+        let mut reserved: Vec<u8> = Vec::with_capacity(5 << 20);
+        let resident = resident_kib();
+        let asked = warm();
+        // More than the whole pages of what was there already.
+        assert!(resident_kib() > resident, "nothing was touched");
+        reserved.push(1);
         assert!(asked >= 8 * HUGE_PAGE_SIZE_BYTES, "{asked}");
         for (at, words) in held.iter().enumerate() {
             assert!(words.iter().all(|&word| word == at as u64), "{at}");
         }
-        warm();
         let after = huge_kib();
         if after <= before {
             // Refused for want of huge pages: nothing that a test can change.
@@ -118,8 +125,16 @@ mod tests {
     }
 
     fn huge_kib() -> usize {
+        of_all_areas("AnonHugePages")
+    }
+
+    fn resident_kib() -> usize {
+        of_all_areas("Rss")
+    }
+
+    fn of_all_areas(name: &str) -> usize {
         let sizes = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
-        let line = sizes.lines().find(|line| line.starts_with("AnonHugePages"));
+        let line = sizes.lines().find(|line| line.starts_with(name));
         line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
     }
 }

@@ -77,6 +77,8 @@ pub struct ReplaySetup {
     pub staged: StagedSetup,
     /// Whether to hash all frames.
     pub hash: bool,
+    /// Whether this process is the replay's alone: its memory is moved to huge pages then.
+    pub is_own_process: bool,
     /// Where to write a log of the same inputs.
     pub log_dir: Option<PathBuf>,
 }
@@ -192,9 +194,7 @@ pub fn private_folds(
         let segment = Segment::sparse(&SegmentSpec { slot_count: PRIVATE_SLOT_COUNT, ..spec })?;
         Ok(SymbolFold::new(config.clone(), epoch, schema.id(), segment, hash))
     };
-    let folds = symbols.iter().map(fold).collect::<Result<Vec<_>, FrameError>>()?;
-    memory::prefer_huge_pages();
-    Ok(folds)
+    symbols.iter().map(fold).collect()
 }
 
 /// What a symbol's segment looks like.
@@ -286,6 +286,9 @@ pub(crate) fn replay_folds<O: Observer + Send + 'static>(
         Inputs::Recording(_) => LogStart::Initial,
         Inputs::Log(log) => log.start().clone(),
     };
+    if setup.is_own_process {
+        memory::prefer_huge_pages();
+    }
     let mut feed = Feed { stages, setup, names: &names, start, log: None, inputs: 0, span: None };
     match &mut inputs {
         Inputs::Recording(recording) => {

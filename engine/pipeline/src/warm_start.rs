@@ -102,6 +102,7 @@ pub(crate) fn read_left(
             cores: [None; 2],
         },
         hash: false,
+        is_own_process: false,
         log_dir: None,
     };
     let (report, fold) = replay_folds(Inputs::Log(Box::new(log)), &setup, (), |_, _| {}, stop)?;

@@ -116,6 +116,7 @@ impl Replay {
                 cores: [None, None],
             },
             hash: self.hash || self.json,
+            is_own_process: true,
             log_dir: self.log.clone(),
         };
         let bar = output::progress_bar("replay");

@@ -209,6 +209,7 @@ pub(crate) fn open(
             cores: [None, None],
         },
         hash: false,
+        is_own_process: false,
         log_dir: None,
     };
     let stop = Arc::new(AtomicBool::new(false));

@@ -37,14 +37,14 @@ impl PointIndex {
         Self(Vec::with_capacity(Self::room(size_bytes)))
     }
 
-    /// Points that numbers of so many bytes can have at most.
+    /// Points that numbers of so many bytes can have at most, and the place before them.
     fn most(size_bytes: usize) -> usize {
         size_bytes / POINT_DISTANCE_MIN + 1
     }
 
-    /// For these, the place before them, what is written behind them, and the end.
+    /// For these, for what is written behind them, and the end.
     fn room(size_bytes: usize) -> usize {
-        1 + Self::most(size_bytes) + BLOCK + BEYOND.len()
+        Self::most(size_bytes) + BLOCK + BEYOND.len()
     }
 
     /// The points from `from` on, where they are no more than numbers could have. The text has [`BLOCK`] bytes or more.
@@ -247,7 +247,8 @@ impl<L: Lanes> Text<'_, L> {
         let Some(before) = points.all.get_mut(points.next - 1) else { return at };
         *before = at.wrapping_sub(DISTANCE) as u32;
         let len = levels.len();
-        // SAFETY: the index is this text's, and goes on behind what was written just now; each point has levels' room.
+        // SAFETY: the index is this text's, and goes on behind what was written just now; there is room for a level for every
+        // ten bytes.
         let pairs = unsafe {
             let next = points.all.as_ptr().add(points.next);
             let pairs = self.lanes.pairs(self.bytes, next, scale, levels.as_mut_ptr().add(len));

@@ -71,7 +71,9 @@ pub(super) struct Socket {
     /// [`Socket::has_input`] took all there was: whoever polls asks again soon. (Who waits for events must receive until
     /// there is nothing: an end that came together with the last bytes has no event of its own.)
     is_drained: bool,
-    /// [`Socket::has_input`] received something that TCP has not acknowledged.
+    /// Whoever reads it polls, by [`Socket::has_input`].
+    is_polled: bool,
+    /// Who polls received something that TCP has not acknowledged.
     is_owed: bool,
     /// What a receive failed with that nobody has been told of.
     failed: Option<io::Error>,
@@ -89,6 +91,7 @@ impl Socket {
             inbox: Box::new([0; INBOX_BYTES]),
             inbox_filled: 0..0,
             is_drained: false,
+            is_polled: false,
             is_owed: false,
             failed: None,
         }
@@ -99,18 +102,19 @@ impl Socket {
         let (received, ts_kernel) = sys::receive(&self.stream, &mut self.inbox[..])?;
         self.ts_kernel = ts_kernel;
         self.inbox_filled = 0..received;
+        self.is_owed |= self.is_polled;
         Ok(received)
     }
 
     /// Whether a read would give something, be it an end or an error.
     fn has_input(&mut self) -> bool {
+        self.is_polled = true;
         if !self.inbox_filled.is_empty() || self.failed.is_some() {
             return true;
         }
         match self.receive() {
             Ok(received) => {
                 self.is_drained = (1..INBOX_BYTES).contains(&received);
-                self.is_owed = true;
                 true
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
@@ -123,8 +127,8 @@ impl Socket {
 }
 
 impl Socket {
-    /// Acknowledges what [`Socket::has_input`] received, which then costs the next receive nothing: to be called when all
-    /// that hurries is done.
+    /// Acknowledges what who polls received, which then costs the next receive nothing: to be called when what was received
+    /// is read.
     fn acknowledge(&mut self) {
         if std::mem::take(&mut self.is_owed) {
             // Where it is refused, TCP acknowledges as it always does.

@@ -69,13 +69,14 @@ struct Seen {
     template: Template,
 }
 
-/// A stream's name in a combined message, or as much of it as stands before the message's first number.
+/// A stream's name in a combined message and what follows it. The venue's have no number there; one that had would be read
+/// anew each time.
 type Name = [u64; 3];
 /// Where it begins.
 const NAME_AT: usize = 11;
 /// Openings kept for each symbol: it has four streams.
 const PLACES_PER_SYMBOL: usize = 16;
-/// Where others have a name's place, the next ones are looked at: so many.
+/// Where others have a name's place, the next ones are looked at: so many with that one.
 const PROBES: usize = 8;
 
 /// Reads hot messages of the configured symbols.
