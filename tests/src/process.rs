@@ -198,6 +198,11 @@ fn read_lines(
     mut on_line: impl FnMut(String) + Send + 'static,
 ) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        BufReader::new(pipe).lines().map_while(Result::ok).for_each(&mut on_line);
+        let mut pipe = BufReader::new(pipe);
+        let mut line = String::new();
+        // Whoever is killed may leave the beginning of a line, which is none.
+        while pipe.read_line(&mut line).is_ok() && line.ends_with('\n') {
+            on_line(std::mem::take(&mut line).trim_end_matches(['\r', '\n']).to_owned());
+        }
     })
 }

@@ -135,11 +135,11 @@ impl<'l> Task for Read<'_, 'l> {
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
         let Self { instruments, scales, seen, index, bytes, levels } = self;
         let text = Text::new(bytes, lanes)?;
-        let name = name(bytes)?;
-        let home = home(&name, seen.len());
+        let home = home(bytes, seen.len())?;
         let opening = match seen.get(home)?.as_ref().and_then(|seen| seen.open(text)) {
             Some(opening) => opening,
             None => {
+                let name = name(bytes)?;
                 let seen = place(seen, home, &name)?;
                 match seen.as_ref().and_then(|seen| seen.open(text)) {
                     Some(opening) => opening,
@@ -168,13 +168,14 @@ fn name(bytes: &[u8]) -> Option<Name> {
     Some([a, b, c].map(u64::from_le_bytes))
 }
 
-/// Where a stream's opening is kept, if no other's is.
+/// Where a stream's opening is kept, if no other's is: by the beginning of its name. `None` where the message is too short.
 #[inline(always)]
-fn home(name: &Name, places: usize) -> usize {
-    let [a, b, c] = *name;
-    let mixed = a ^ b.rotate_left(29) ^ c.rotate_left(47);
+fn home(bytes: &[u8], places: usize) -> Option<usize> {
+    let (words, _) = bytes.get(NAME_AT..NAME_AT + 16)?.as_chunks();
+    let [a, b] = *words else { return None };
+    let mixed = u64::from_le_bytes(a) ^ u64::from_le_bytes(b).rotate_left(29);
     let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    usize::try_from(mixed >> 40).unwrap_or(0) & (places - 1)
+    Some(usize::try_from(mixed >> 36).unwrap_or(0) & (places - 1))
 }
 
 /// Where it is, or will be: there, in one of the next places, or in another stream's where all are taken.
