@@ -290,7 +290,8 @@ const _: () = assert!(size_of::<[Level; 2]>() == size_of::<__m256i>());
 
 impl Lanes for Avx2 {
     const HAS_LEVELS: bool = true;
-    const HAS_INDEX: bool = true;
+    // It would cost this kernel more instructions than it saves time.
+    const HAS_INDEX: bool = false;
 
     #[inline(always)]
     fn points_of_block(self, text: &[u8], at: usize) -> u64 {
