@@ -15,12 +15,14 @@ mod avx512;
 mod book;
 mod cursor;
 mod digits;
+mod index;
 mod portable;
 mod template;
 mod text;
 
-pub use book::{PointIndex, Sides};
+pub use book::Sides;
 pub use cursor::{Cursor, is_same};
+pub use index::PointIndex;
 pub use template::{NUMBERS_MAX, Template};
 pub use text::{Decimals, Text};
 
@@ -146,11 +148,15 @@ pub trait Lanes: Copy {
     ) -> [usize; N];
 
     /// Whether an index of all points, made before the levels are read, is quicker than [`Self::points`] at each: a search
-    /// then waits for no end of the one before.
-    const HAS_INDEX: bool;
+    /// then waits for no end of the one before. Where making it takes many instructions they are more than the wait.
+    const HAS_INDEX: bool = false;
 
     /// The points in the [`BLOCK`] bytes from `at` on, a bit for each. They are in the text.
-    fn points_of_block(self, text: &[u8], at: usize) -> u64;
+    #[inline(always)]
+    fn points_of_block(self, text: &[u8], at: usize) -> u64 {
+        let block = &text[at..at + BLOCK];
+        block.iter().rev().fold(0, |bits, &byte| bits << 1 | u64::from(byte == b'.'))
+    }
 
     /// Writes the places of a block's points, each `at` more, and tells how many there are. What is written behind them
     /// means nothing.

@@ -90,12 +90,7 @@ impl<T: Copy, const MAX: usize> Queue<T, MAX> {
 
 impl<T: Copy + Serialize, const MAX: usize> Serialize for Queue<T, MAX> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeSeq as _;
-        let mut items = serializer.serialize_seq(Some(self.len))?;
-        for item in self.iter() {
-            items.serialize_element(item)?;
-        }
-        items.end()
+        serializer.collect_seq(self.iter())
     }
 }
 

@@ -64,12 +64,7 @@ impl<T: Copy + Default, const N: usize> Ring<T, N> {
 
 impl<T: Copy + Default + Serialize, const N: usize> Serialize for Ring<T, N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeSeq as _;
-        let mut items = serializer.serialize_seq(Some(self.len))?;
-        for item in self.iter() {
-            items.serialize_element(item)?;
-        }
-        items.end()
+        serializer.collect_seq(self.iter())
     }
 }
 

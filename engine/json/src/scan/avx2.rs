@@ -290,15 +290,6 @@ const _: () = assert!(size_of::<[Level; 2]>() == size_of::<__m256i>());
 
 impl Lanes for Avx2 {
     const HAS_LEVELS: bool = true;
-    // It would cost this kernel more instructions than it saves time.
-    const HAS_INDEX: bool = false;
-
-    #[inline(always)]
-    fn points_of_block(self, text: &[u8], at: usize) -> u64 {
-        assert!(at <= text.len() && text.len() - at >= BLOCK, "{at} of {}", text.len());
-        // SAFETY: asserted, and this kernel has what it needs.
-        unsafe { points_of_block(text, at) }
-    }
 
     #[inline(always)]
     fn points<const N: usize>(

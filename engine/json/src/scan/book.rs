@@ -2,8 +2,9 @@
 
 use cobring_types::{Level, Px, Qty};
 
+use super::index::{PointIndex, Points};
 use super::text::{is_decimal, spans};
-use super::{BLOCK, Cursor, Lanes, POINT_AND_DECIMALS, Scale, Spans, Text, WIDE};
+use super::{Cursor, Lanes, POINT_AND_DECIMALS, Scale, Spans, Text, WIDE};
 
 /// Shortest level, `["1","0"],`.
 const LEVEL_SIZE_BYTES_MIN: usize = 10;
@@ -12,91 +13,6 @@ const LEVEL_SIZE_BYTES_MIN: usize = 10;
 const GAPS: [usize; 4] = [0, 3, 5, 3];
 /// A number's quote and what follows at most: `"],["`.
 const SEPARATOR: usize = 5;
-
-/// Shortest number with a point, and what stands between it and the next one: `1.2","`.
-const POINT_DISTANCE_MIN: usize = 6;
-/// What an index ends with: four points that are beyond every text.
-const BEYOND: [u32; 4] = [u32::MAX; 4];
-
-/// Where the points of a text are, behind one more place.
-#[derive(Debug)]
-pub struct PointIndex(Vec<u32>);
-
-/// What of an index is still to come.
-struct Points<'p> {
-    /// [`BEYOND`] at the end.
-    all: &'p mut [u32],
-    /// At least 1.
-    next: usize,
-}
-
-impl PointIndex {
-    /// With room for texts of so many bytes.
-    #[must_use]
-    pub fn with_capacity(size_bytes: usize) -> Self {
-        Self(Vec::with_capacity(Self::room(size_bytes)))
-    }
-
-    /// Points that numbers of so many bytes can have at most, and the place before them.
-    fn most(size_bytes: usize) -> usize {
-        size_bytes / POINT_DISTANCE_MIN + 1
-    }
-
-    /// For these, for what is written behind them, and the end.
-    fn room(size_bytes: usize) -> usize {
-        Self::most(size_bytes) + BLOCK + BEYOND.len()
-    }
-
-    /// The points from `from` on, where they are no more than numbers could have. The text has [`BLOCK`] bytes or more.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the text's length fits, as is seen first")]
-    fn find<L: Lanes>(&mut self, text: &[u8], from: usize, lanes: L) -> Option<Points<'_>> {
-        let Self(all) = self;
-        let last = text.len().checked_sub(BLOCK).filter(|_| u32::try_from(text.len()).is_ok())?;
-        let size_bytes = text.len().checked_sub(from)?;
-        let most = Self::most(size_bytes);
-        all.clear();
-        all.reserve(Self::room(size_bytes));
-        all.push(0);
-        let room = all.as_mut_ptr();
-        let mut len = 1;
-        let mut at = from;
-        while at < text.len() {
-            let points = if at <= last {
-                lanes.points_of_block(text, at)
-            } else {
-                lanes.points_of_block(text, last) >> (at - last)
-            };
-            // SAFETY: there is room for `most` and for a block's behind them.
-            len += unsafe { lanes.places(points, at as u32, room.add(len)) };
-            if len > most {
-                return None;
-            }
-            at += BLOCK;
-        }
-        // SAFETY: so many were written, and room is left for the last ones.
-        unsafe { all.set_len(len) };
-        all.extend_from_slice(&BEYOND);
-        Some(Points { all, next: 1 })
-    }
-}
-
-impl Points<'_> {
-    /// The next four, as distances from `at`.
-    #[inline(always)]
-    fn four(&self, at: usize) -> [usize; 4] {
-        let four = self.all.get(self.next..).and_then(|all| all.first_chunk::<4>());
-        four.unwrap_or(&BEYOND).map(|point| (point as usize).wrapping_sub(at))
-    }
-
-    /// Goes on behind the points before `at`.
-    #[cold]
-    fn skip_to(&mut self, at: usize) {
-        while self.all.get(self.next).is_some_and(|&point| (point as usize) < at) {
-            self.next += 1;
-        }
-    }
-}
 
 /// Two sides of a book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,11 +50,8 @@ impl<L: Lanes> Text<'_, L> {
         levels.clear();
         levels.reserve(left / LEVEL_SIZE_BYTES_MIN + 2);
         let scale = *scale;
-        let mut points = if L::HAS_INDEX {
-            index.find(self.bytes, at, self.lanes)?
-        } else {
-            Points { all: &mut [], next: 1 }
-        };
+        let mut points =
+            if L::HAS_INDEX { index.find(self.bytes, at, self.lanes)? } else { Points::none() };
         let mut cursor = Cursor::new(self.bytes, at);
         let mut first = 0;
         for nth in 0..2 {

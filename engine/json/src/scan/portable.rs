@@ -1,7 +1,7 @@
 //! Eight bytes at a time, in plain integers.
 
 use super::digits::{UNIT, ZEROS, combine, is_any_above_9, up_to_point};
-use super::{BLOCK, Lanes, POINT_AND_DECIMALS, Spans, Task, WIDE};
+use super::{Lanes, POINT_AND_DECIMALS, Spans, Task, WIDE};
 
 /// Apart, as the other kernels are, so that whoever chooses among them stays small.
 #[inline(never)]
@@ -38,13 +38,6 @@ unsafe fn word(text: &[u8], at: usize) -> u64 {
 
 impl Lanes for Words {
     const HAS_LEVELS: bool = false;
-    const HAS_INDEX: bool = false;
-
-    #[inline(always)]
-    fn points_of_block(self, text: &[u8], at: usize) -> u64 {
-        let block = &text[at..at + BLOCK];
-        block.iter().rev().fold(0, |bits, &byte| bits << 1 | u64::from(byte == b'.'))
-    }
 
     #[inline(always)]
     fn points<const N: usize>(
