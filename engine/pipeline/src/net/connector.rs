@@ -22,7 +22,8 @@ use tungstenite::http::Uri;
 
 use super::dial::{self, Target};
 use super::error::excerpt;
-use super::wire::{Io, Patience, Socket, Wire};
+use super::socket::{Patience, Socket};
+use super::wire::{Io, Wire};
 use super::{
     Connection, ConnectionConfig, HELPER_STACK_BYTES, NetCounters, NetError, SlidingLimit, Step,
     monotonic, tls,

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use cobring_types::Nanos;
 
+use super::socket::Patience;
 use super::sys::{self, Ready};
-use super::wire::Patience;
 use super::{HELPER_STACK_BYTES, NetError, Step};
 
 /// Look-ups that may hang at once; the system's resolver cannot be interrupted, so each has a thread

@@ -22,7 +22,8 @@ use ureq::unversioned::transport::{
 
 use super::dial::{self, Target};
 use super::rest::Clock;
-use super::wire::{Io, Patience, Socket};
+use super::socket::{Patience, Socket};
+use super::wire::Io;
 use super::{NetError, Step, tls};
 
 /// What the connector, the resolver and the transports of one agent share.

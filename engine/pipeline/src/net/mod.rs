@@ -15,6 +15,7 @@ mod http;
 mod limit;
 mod rest;
 mod rest_queue;
+mod socket;
 mod sys;
 mod tls;
 mod weight;

@@ -20,7 +20,7 @@ use rustls::ClientConfig;
 use super::dial::duration;
 use super::error::excerpt;
 use super::http::{HttpConnector, HttpResolver, Shared};
-use super::wire::Patience;
+use super::socket::Patience;
 use super::{
     Attempt, HELPER_STACK_BYTES, NetCounters, NetError, RestQueue, RestTurn, Step, WeightConfig,
 };
