@@ -7,6 +7,8 @@ mod connector;
 mod frame;
 pub(crate) mod iceoryx2;
 mod json;
+mod minute;
+mod twin;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

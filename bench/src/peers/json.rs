@@ -84,25 +84,37 @@ impl TapeWalk {
         }
     }
 
-    /// Hands out each level in ticks and units; the last update id.
-    pub(super) fn depth(&mut self, bytes: &[u8], level: impl FnMut(Side, i64, i64)) -> u64 {
+    /// Hands out each level in ticks and units.
+    pub(super) fn depth(&mut self, bytes: &[u8], level: impl FnMut(Side, i64, i64)) -> Walked {
         self.scratch.clear();
         self.scratch.extend_from_slice(bytes);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let filled = simd_json::fill_tape(&mut self.scratch, &mut self.buffers, &mut tape);
-        let last_update_id = if filled.is_ok() { walk(&tape.0, level) } else { u64::MAX };
+        let nothing = Walked { last_update_id: u64::MAX, time_ms: 0 };
+        let walked = if filled.is_ok() { walk(&tape.0, level) } else { nothing };
         self.tape = tape.reset();
-        last_update_id
+        walked
     }
 }
 
+/// What a depth message says beside its levels.
+pub(super) struct Walked {
+    pub(super) last_update_id: u64,
+    /// The venue's.
+    pub(super) time_ms: i64,
+}
+
 /// Keys and scalars of objects in a row, arrays of pairs where a key is `b` or `a`.
-fn walk(nodes: &[Node<'_>], mut level: impl FnMut(Side, i64, i64)) -> u64 {
-    let (mut last_update_id, mut at) = (0, 0);
+fn walk(nodes: &[Node<'_>], mut level: impl FnMut(Side, i64, i64)) -> Walked {
+    let (mut last_update_id, mut time_ms, mut at) = (0, 0, 0);
     while at + 1 < nodes.len() {
         match (&nodes[at], &nodes[at + 1]) {
             (Node::String("u"), Node::Static(StaticNode::U64(id))) => {
                 last_update_id = *id;
+                at += 2;
+            }
+            (Node::String("E"), Node::Static(StaticNode::U64(time))) => {
+                time_ms = time.cast_signed();
                 at += 2;
             }
             (Node::String(side @ ("b" | "a")), Node::Array { len, .. }) => {
@@ -122,7 +134,7 @@ fn walk(nodes: &[Node<'_>], mut level: impl FnMut(Side, i64, i64)) -> u64 {
             _ => at += 1,
         }
     }
-    last_update_id
+    Walked { last_update_id, time_ms }
 }
 
 #[derive(Deserialize)]
@@ -182,10 +194,10 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
             ours: &mut |bytes| ours(&mut decoder, bytes),
             theirs: &mut |bytes| {
                 let mut sum = 0;
-                let last_update_id = tape.depth(bytes, |_, px, qty| {
+                let found = tape.depth(bytes, |_, px, qty| {
                     sum = mix(sum, px.cast_unsigned(), qty.cast_unsigned());
                 });
-                mix(sum, last_update_id, 0)
+                mix(sum, found.last_update_id, 0)
             },
         }
         .run(only)?;

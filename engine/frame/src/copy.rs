@@ -51,6 +51,22 @@ impl Body {
     }
 }
 
+/// Has the line of a place fetched, which is about to be written; nothing waits for it.
+#[inline(always)]
+pub fn prefetch_for_write<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch changes nothing that the program sees and cannot fault.
+    unsafe {
+        std::arch::asm!(
+            "prefetchw [{at}]",
+            at = in(reg) place,
+            options(nostack, preserves_flags, readonly)
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Has the lines of `count` words fetched, to be written soon.
 ///
 /// # Safety

@@ -27,6 +27,7 @@ mod window_reader;
 mod words;
 mod writer;
 
+pub use copy::prefetch_for_write;
 pub use counter_file::{CounterFile, CounterRow, CounterTable, create_counters};
 pub use dir::{EngineDir, SegmentInfo, SegmentState};
 pub use error::FrameError;

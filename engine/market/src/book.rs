@@ -127,8 +127,8 @@ impl Book {
 
     /// Applies the levels of a whole event.
     pub fn apply(&mut self, bids: &[Level], asks: &[Level]) {
-        self.bids.touch(bids);
-        self.asks.touch(asks);
+        self.bids.prefetch(bids);
+        self.asks.prefetch(asks);
         let Self { buckets, near, .. } = self;
         // Without sums every level is beyond.
         let floor = near.bid_floor.unwrap_or(Px(i64::MAX));

@@ -33,17 +33,29 @@ pub(crate) fn write_imbalances(buckets: &[BucketSums], are_exact: bool, out: &mu
     let (below, from_centre) = buckets.split_at(buckets.len() / 2);
     let none = BucketSums::default();
     let below = std::iter::once(&none).chain(below.iter().rev());
-    let pairs = out.iter_mut().zip(below.zip(from_centre));
     if are_exact {
+        /// Divisions that stand beside each other.
+        const CHUNK: usize = 8;
         let (mut bid, mut ask) = (0.0, 0.0);
-        for (within, (below, above)) in pairs {
-            bid += exact_f64(below.bid) + exact_f64(above.bid);
-            ask += exact_f64(below.ask) + exact_f64(above.ask);
-            let all: f64 = bid + ask;
-            *within = if all == 0.0 { 0.0 } else { (bid - ask) / all };
+        let mut pairs = below.zip(from_centre);
+        for chunk in out.chunks_mut(CHUNK) {
+            let mut all = [0.0; CHUNK];
+            for ((difference, all), (below, above)) in
+                chunk.iter_mut().zip(&mut all).zip(&mut pairs)
+            {
+                bid += exact_f64(below.bid) + exact_f64(above.bid);
+                ask += exact_f64(below.ask) + exact_f64(above.ask);
+                *difference = bid - ask;
+                *all = bid + ask;
+            }
+            for (within, all) in chunk.iter_mut().zip(all) {
+                let ratio = *within / all;
+                *within = if all == 0.0 { 0.0 } else { ratio };
+            }
         }
         return;
     }
+    let pairs = out.iter_mut().zip(below.zip(from_centre));
     let (mut bid, mut ask) = (0, 0);
     for (within, (below, above)) in pairs {
         bid += below.bid + above.bid;

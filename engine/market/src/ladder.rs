@@ -80,13 +80,11 @@ impl Ladder {
         Level { px: Px(rank.wrapping_mul(self.sign())), qty: Qty(qty) }
     }
 
-    /// Reads the places of these levels, which are about to be set: their cache lines then come all at once, not one after
-    /// the other.
+    /// Has the places of these levels fetched, which are about to be set: their cache lines then come all at once, not one
+    /// after the other.
     #[inline]
-    pub(crate) fn touch(&self, levels: &[Level]) {
-        let touched =
-            levels.iter().fold(0, |sum, level| sum ^ self.near.touch(self.rank(level.px)));
-        std::hint::black_box(touched);
+    pub(crate) fn prefetch(&self, levels: &[Level]) {
+        levels.iter().for_each(|level| self.near.prefetch(self.rank(level.px)));
     }
 
     /// Sets levels' quantities; 0 removes one, and removing an unknown level is normal. `account` is told each change of a
@@ -267,7 +265,7 @@ impl Ladder {
     /// The best levels, as many as there is room for; tells how many there are.
     pub(crate) fn top(&self, out: &mut [Level]) -> usize {
         let mut len = 0;
-        self.near.descend(|rank, qty| {
+        self.near.descend(self.near.last(), |rank, qty| {
             if let Some(place) = out.get_mut(len) {
                 *place = self.level(rank, qty);
                 len += 1;
@@ -338,8 +336,16 @@ impl Ladder {
     #[must_use]
     pub(crate) fn sum_behind(&self, after: Option<Px>, px: Px) -> i128 {
         let from = after.map_or(i64::MAX, |after| self.rank(after).saturating_sub(1));
-        let rank = self.rank(px);
-        let levels = self.descend_from(from).take_while(|level| self.rank(level.px) >= rank);
+        let to = self.rank(px);
+        if self.near.covers(from) && self.near.covers(to) {
+            let mut sum = 0;
+            self.near.descend(from, |rank, qty| {
+                sum += i128::from(if rank >= to { qty } else { 0 });
+                rank >= to
+            });
+            return sum;
+        }
+        let levels = self.descend_from(from).take_while(|level| self.rank(level.px) >= to);
         levels.map(|level| i128::from(level.qty.0)).sum()
     }
 

@@ -5,6 +5,8 @@
 
 use std::ops::RangeInclusive;
 
+use cobring_frame::prefetch_for_write;
+
 /// Ranks that a window covers: 512 KiB of quantities, of which a book touches the lines around its price. At a tick of
 /// 0.01, 655 USD; 19 of 20 updates of the BTCUSDT recording fall into them.
 const WINDOW_TICKS: usize = 1 << 16;
@@ -74,10 +76,10 @@ impl TickWindow {
         self.qty[Self::place(rank)]
     }
 
-    /// Some quantity: that of the rank, where it is inside.
+    /// Has the line of a rank's quantity fetched, where it is inside; of some other one where it is not.
     #[inline]
-    pub(super) fn touch(&self, rank: i64) -> i64 {
-        self.qty[Self::place(rank)]
+    pub(super) fn prefetch(&self, rank: i64) {
+        prefetch_for_write(&self.qty[Self::place(rank)]);
     }
 
     /// Sets the quantity at a rank inside, and tells the one before.
@@ -102,14 +104,19 @@ impl TickWindow {
         (found >= self.first).then_some(found)
     }
 
-    /// Hands out ranks and quantities, the highest rank first, as long as they are wanted.
+    /// Hands out ranks and quantities from `rank` down, the highest first, as long as they are wanted.
     #[inline]
-    pub(super) fn descend(&self, mut more: impl FnMut(i64, i64) -> bool) {
-        let Some(mut rank) = self.at_or_below(self.last()) else { return };
-        loop {
+    pub(super) fn descend(&self, rank: i64, mut more: impl FnMut(i64, i64) -> bool) {
+        let mut next = Some(rank.min(self.last()));
+        while let Some(rank) = next.filter(|&rank| rank >= self.first) {
             // Within a word there is nothing to search for.
             let place = Self::place(rank);
             let mut bits = self.occupied.ticks[place / 64] & up_to(place % 64);
+            // Behind it, the nearest word that is not empty.
+            next = rank.checked_sub(Self::place_distance(place / 64 * 64, place) + 1);
+            if bits == 0 {
+                next = next.and_then(|next| self.at_or_below(next));
+            }
             while let Some(bit) = highest(bits) {
                 bits &= below(bit);
                 let of_word = place / 64 * 64 + bit;
@@ -118,11 +125,6 @@ impl TickWindow {
                 if found < self.first || !more(found, self.qty[of_word]) {
                     return;
                 }
-            }
-            let next = (rank - Self::place_distance(place / 64 * 64, place)).checked_sub(1);
-            match next.filter(|&next| next >= self.first).and_then(|next| self.at_or_below(next)) {
-                Some(next) => rank = next,
-                None => return,
             }
         }
     }
@@ -261,7 +263,7 @@ mod tests {
                 prop_assert_eq!(window.at_or_above(probe), model.range(probe..).next().map(|(r, _)| *r));
             }
             let mut all = Vec::new();
-            window.descend(|rank, qty| { all.push((rank, qty)); all.len() < 60 });
+            window.descend(window.last(), |rank, qty| { all.push((rank, qty)); all.len() < 60 });
             let expected: Vec<_> = model.iter().rev().take(60).map(|(r, q)| (*r, *q)).collect();
             prop_assert_eq!(all, expected);
             prop_assert!(!window.covers(window.last() + 1) && !window.covers(window.first() - 1));
