@@ -109,6 +109,9 @@ enum Command {
         /// So many messages, with --stage.
         #[arg(long, hide = true, default_value_t = 1)]
         count: usize,
+        /// Only time all stages, and leave what is found there.
+        #[arg(long, hide = true, value_name = "DIR", conflicts_with = "stage")]
+        time_into: Option<PathBuf>,
     },
     /// Counts the instructions of each stage and fails where one takes more than bench/gate.toml allows; needs valgrind.
     #[command(after_help = "Example:
@@ -230,7 +233,8 @@ fn main() -> ExitCode {
         Command::Ipc { python, json } => ipc::run(python.as_deref(), json),
         Command::Wire { files, rates, out, json } => wire::run(&files, &rates, &out, json),
         Command::Stages { stage: Some(stage), count, .. } => stages::run_counted(&stage, count),
-        Command::Stages { stage: None, json, .. } => stages::run(json),
+        Command::Stages { time_into: Some(dir), .. } => stages::time_into(&dir),
+        Command::Stages { json, .. } => stages::run(json),
         Command::Gate { accept: true } => stages::accept(),
         Command::Gate { accept: false } => stages::check(),
         Command::Replay { files, python, json } => replay::run(&files, python.as_deref(), json),

@@ -5,13 +5,13 @@
 
 mod gate;
 mod sample;
+mod time;
 
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::process::Command;
 use std::str::FromStr;
-use std::time::Instant;
 
 use cobring_frame::{
     FrameImage, FrameLayout, FrameRing, Next, Reader, Segment, SegmentSpec, WindowRows,
@@ -25,13 +25,13 @@ use serde_json::json;
 
 pub(crate) use self::gate::{accept, check};
 use self::sample::{Kind, Sample};
+use self::time::Estimate;
+pub(crate) use self::time::time_into;
 use crate::player::Player;
-use crate::report::{median, progress};
+use crate::report::{progress, round};
 
-/// Messages of a batch, between two looks at the clock.
+/// Messages of each kind that a stage has seen before any counts.
 const BATCH: usize = 200;
-/// Batches that are timed; the middle one counts.
-const BATCHES: usize = 101;
 /// Messages whose instructions are counted.
 const COUNTED: usize = 400;
 
@@ -268,19 +268,6 @@ impl Runner for Slots {
     }
 }
 
-/// The time that a message takes, ns.
-fn time_ns(stage: Stage) -> Result<f64, Box<dyn Error>> {
-    let mut runner = runner(stage, BATCH * (1 + BATCHES))?;
-    runner.run(BATCH);
-    let mut batches = Vec::with_capacity(BATCHES);
-    for _ in 0..BATCHES {
-        let began = Instant::now();
-        runner.run(BATCH);
-        batches.push(began.elapsed().as_secs_f64() * 1e9 / BATCH as f64);
-    }
-    Ok(median(batches))
-}
-
 /// What callgrind looks at.
 pub(crate) fn run_counted(stage: &str, count: usize) -> Result<(), Box<dyn Error>> {
     // As many are made whatever the count: their making is no part of what is counted more for twice as many.
@@ -308,18 +295,23 @@ fn instructions(stage: Stage) -> Option<u64> {
 
 /// Times all stages, and counts their instructions where valgrind is there.
 pub(crate) fn run(json: bool) -> Result<(), Box<dyn Error>> {
-    progress("stages");
+    let found = time::all()?;
+    progress("stages, instructions");
     if !json {
-        writeln!(io::stdout(), "stage               ns  instructions")?;
+        writeln!(io::stdout(), "stage               ns    95 % between  instructions")?;
     }
-    for (stage, name) in STAGES {
-        let (ns, instructions) = (time_ns(stage)?, instructions(stage));
+    for ((stage, name), estimate) in STAGES.into_iter().zip(found) {
+        let instructions = instructions(stage);
+        let Estimate { point_estimate: ns, confidence_interval: within } = estimate;
         if json {
-            let line = json!({ "figure": format!("stage_{name}"), "ns": ns, "instructions": instructions });
+            let line = json!({ "figure": format!("stage_{name}"), "ns": round(ns),
+                "ns_low": round(within.lower_bound), "ns_high": round(within.upper_bound),
+                "instructions": instructions });
             writeln!(io::stdout(), "{line}")?;
         } else {
             let counted = instructions.map_or_else(|| "no valgrind".to_owned(), |n| n.to_string());
-            writeln!(io::stdout(), "{name:<14}{ns:>8.0}  {counted:>12}")?;
+            let [low, high] = [within.lower_bound, within.upper_bound].map(|ns| format!("{ns:.0}"));
+            writeln!(io::stdout(), "{name:<14}{ns:>8.0}  {low:>6} and {high:<6}{counted:>12}")?;
         }
     }
     Ok(())

@@ -1,18 +1,17 @@
 //! From bytes to published frame no system call is made once warm, but the wake of a reader that sleeps: fused, over the
 //! messages that allocations are counted with, into segments that other processes may open.
 //!
-//! A seccomp filter halts each system call of the thread until another thread has noted it; then it happens as ever. What
-//! a live run has before this, sockets and their poll, is not in it.
+//! What a live run has before this, sockets and their poll, is in `system_calls` of the end-to-end tests.
 #![allow(clippy::unwrap_used, reason = "test code")]
-#![allow(unsafe_code, reason = "seccomp has no safe wrapper")]
-#![allow(clippy::print_stdout, reason = "a kernel that cannot do it is said to be one")]
 
 mod fold_support;
+// The end-to-end tests watch a whole run by the same means.
+#[path = "../../../tests/src/system_calls.rs"]
+#[allow(unreachable_pub, reason = "public there")]
+mod system_calls;
 
-use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -23,104 +22,21 @@ use cobring_pipeline::fold::SymbolFold;
 use cobring_pipeline::replay::segment_spec;
 use cobring_pipeline::stages::Layout;
 use fold_support::{COUNTED, Engine, WARM_UP, stream};
-use rustix::event::{PollFd, PollFlags, poll};
-
-/// A system call: its number and its arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Call {
-    number: i64,
-    args: [u64; 6],
-}
-
-/// Where a thread that is watched leaves the descriptor of its notices.
-struct Watch(AtomicI32);
-
-impl Watch {
-    const NOT_YET: i32 = -1;
-
-    /// From here to its end this thread waits at each system call until that is noted.
-    fn begin(&self) {
-        rustix::thread::set_no_new_privs(true).unwrap();
-        let code = u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap();
-        let mut every_call =
-            libc::sock_filter { code, jt: 0, jf: 0, k: libc::SECCOMP_RET_USER_NOTIF };
-        let program = libc::sock_fprog { len: 1, filter: &raw mut every_call };
-        let (mode, flags) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
-        // SAFETY: the program is one whole instruction, which the kernel copies before the call returns.
-        let listener = unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) };
-        assert!(listener >= 0, "no filter: {}", io::Error::last_os_error());
-        // Not by a channel: waking its reader would wait for that reader. Gives the descriptor to `calls_of`'s Acquire.
-        self.0.store(i32::try_from(listener).unwrap(), Ordering::Release);
-    }
-
-    /// A call that nothing here makes: where counting begins and ends, and the proof that calls are seen.
-    fn mark() {
-        let _ = rustix::process::getppid();
-    }
-}
-
-/// Whether this kernel lets one process be told of the calls of a thread (Linux 5.0, seccomp not taken away).
-fn can_watch() -> bool {
-    let action = libc::SECCOMP_RET_USER_NOTIF;
-    let ask = libc::SECCOMP_GET_ACTION_AVAIL;
-    // SAFETY: the kernel reads the action, and changes nothing.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, ask, 0, &raw const action) };
-    if result != 0 {
-        println!("skipped: no notices of system calls here: {}", io::Error::last_os_error());
-    }
-    result == 0
-}
+use system_calls::{Call, Watch, can_watch, watched};
 
 /// What a thread calls between its two marks.
 fn calls_of(work: impl FnOnce(&Watch) + Send) -> Vec<Call> {
-    let watch = Watch(AtomicI32::new(Watch::NOT_YET));
-    let calls = thread::scope(|scope| {
-        let watched = scope.spawn(|| work(&watch));
-        let mut calls = Vec::new();
-        loop {
-            match watch.0.load(Ordering::Acquire) {
-                Watch::NOT_YET if watched.is_finished() => break,
-                Watch::NOT_YET => thread::yield_now(),
-                listener => {
-                    // SAFETY: the kernel has just made it, for us alone.
-                    let listener = unsafe { OwnedFd::from_raw_fd(listener) };
-                    while let Some(call) = next_call(&listener) {
-                        calls.push(call);
-                    }
-                    break;
-                }
-            }
-        }
-        watched.join().unwrap();
-        calls
-    });
+    let mut calls = Vec::new();
+    watched(work, |call| calls.push(*call));
     let marks: Vec<usize> =
         (0..calls.len()).filter(|&at| calls[at].number == libc::SYS_getppid).collect();
     assert_eq!(marks.len(), 2, "the marks were not seen: {calls:?}");
     calls[marks[0] + 1..marks[1]].to_vec()
 }
 
-/// The next call of who is watched, which is let go on; none when its thread has ended.
-fn next_call(listener: &OwnedFd) -> Option<Call> {
-    poll(&mut [PollFd::new(listener, PollFlags::IN)], None).unwrap();
-    // SAFETY: integers, for which zero, as the kernel wants it, is a value.
-    let (mut notice, mut answer): (libc::seccomp_notif, libc::seccomp_notif_resp) =
-        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    // SAFETY: the kernel writes one notice, of which this is the layout.
-    let received = unsafe {
-        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut notice)
-    };
-    if received != 0 {
-        return None;
-    }
-    answer.id = notice.id;
-    answer.flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap();
-    // SAFETY: the kernel reads one answer, of which this is the layout.
-    let sent = unsafe {
-        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer)
-    };
-    assert_eq!(sent, 0, "{}", io::Error::last_os_error());
-    Some(Call { number: notice.data.nr.into(), args: notice.data.args })
+/// A call that nothing here makes: where counting begins and ends, and the proof that calls are seen.
+fn mark() {
+    let _ = rustix::process::getppid();
 }
 
 /// Sets it even where an assert fails, so that no thread stays.
@@ -163,11 +79,11 @@ fn calls_of_a_fold(is_read: bool, half_way: fn()) -> Vec<Call> {
                 wait_for_sleep(path, &symbol);
             }
             watch.begin();
-            Watch::mark();
+            mark();
             engine.feed(first, WARM_UP as u64);
             half_way();
             engine.feed(second, (WARM_UP + COUNTED / 2) as u64);
-            Watch::mark();
+            mark();
         });
         for summary in engine.stages.finish().fold.summary() {
             assert!(summary.frames > 50_000, "{}", summary.frames);
