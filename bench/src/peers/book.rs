@@ -26,12 +26,23 @@ const SYMBOLS: [&str; 2] = ["BTCUSDT", "ETHUSDT"];
 const TICK: f64 = 0.01;
 const LOT: f64 = 1e-8;
 
-/// A depth message as it came, and its levels as each side takes them.
-struct Update {
+/// A depth message as it came.
+struct Text {
     symbol: usize,
     text: String,
     /// Where in the text the event is, without the name of its stream: what who subscribes to one stream alone gets.
     raw: Range<usize>,
+}
+
+impl Message for Text {
+    fn touch(&self) -> u64 {
+        self.text.bytes().fold(0u64, |sum, byte| sum.wrapping_add(byte.into()))
+    }
+}
+
+/// Its levels as each side takes them.
+struct Update {
+    symbol: usize,
     bids: Vec<Level>,
     asks: Vec<Level>,
     bid_floats: Vec<(f64, f64)>,
@@ -42,8 +53,7 @@ impl Message for Update {
     fn touch(&self) -> u64 {
         let levels = self.bids.iter().chain(&self.asks);
         let floats = self.bid_floats.iter().chain(&self.ask_floats);
-        let bytes = self.text.bytes().fold(0u64, |sum, byte| sum.wrapping_add(byte.into()));
-        levels.fold(bytes, |sum, level| sum ^ level.qty.0.cast_unsigned())
+        levels.fold(0, |sum, level| sum ^ level.qty.0.cast_unsigned())
             ^ floats.fold(0, |sum, level| sum ^ level.0.to_bits())
     }
 }
@@ -61,6 +71,8 @@ struct Inputs {
     instruments: Vec<Instrument>,
     shapes: Vec<Shape>,
     starts: Vec<Start>,
+    texts: Vec<Text>,
+    /// Of these texts.
     updates: Vec<Update>,
 }
 
@@ -86,7 +98,7 @@ fn load(files: &[PathBuf]) -> Result<Inputs, Box<dyn Error>> {
     }
     let mut decoder = Decoder::new(instruments.clone());
     let mut starts = vec![Start::default(), Start::default()];
-    let mut updates = Vec::new();
+    let (mut texts, mut updates) = (Vec::new(), Vec::new());
     let mut recording = Recording::open(files)?;
     while let Some(line) = recording.next()? {
         let symbol = line
@@ -112,15 +124,17 @@ fn load(files: &[PathBuf]) -> Result<Inputs, Box<dyn Error>> {
                         asks: snapshot.asks.to_vec(),
                     };
                 }
-                Event::Depth(update) => updates.push(Update {
-                    symbol: index.at(),
-                    text: text.to_owned(),
-                    raw: raw.clone(),
-                    bids: update.bids.to_vec(),
-                    asks: update.asks.to_vec(),
-                    bid_floats: floats(&instruments[index.at()], update.bids),
-                    ask_floats: floats(&instruments[index.at()], update.asks),
-                }),
+                Event::Depth(update) => {
+                    let symbol = index.at();
+                    texts.push(Text { symbol, text: text.to_owned(), raw: raw.clone() });
+                    updates.push(Update {
+                        symbol,
+                        bids: update.bids.to_vec(),
+                        asks: update.asks.to_vec(),
+                        bid_floats: floats(&instruments[symbol], update.bids),
+                        ask_floats: floats(&instruments[symbol], update.asks),
+                    });
+                }
                 _ => {}
             }
         })?;
@@ -130,7 +144,7 @@ fn load(files: &[PathBuf]) -> Result<Inputs, Box<dyn Error>> {
             "the recordings of BTCUSDT and of ETHUSDT are wanted, each with a snapshot".into()
         );
     }
-    Ok(Inputs { instruments, shapes, starts, updates })
+    Ok(Inputs { instruments, shapes, starts, texts, updates })
 }
 
 /// The event in `{"stream":…,"data":EVENT}`.
@@ -252,7 +266,7 @@ fn apply_floats<D: L2MarketDepth + MarketDepth>(
 
 pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
     let inputs = load(files)?;
-    let Inputs { instruments, shapes, starts, updates } = &inputs;
+    let Inputs { instruments, shapes, starts, texts, updates } = &inputs;
     let levels = updates.iter().map(|update| update.bids.len() + update.asks.len()).sum::<usize>();
     #[expect(clippy::cast_precision_loss, reason = "an average")]
     let levels_each = levels as f64 / updates.len() as f64;
@@ -316,10 +330,10 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
         peer: "hftbacktest connector",
         goal: Some(20.0),
         items_each: 1.0,
-        messages: updates,
-        ours: &mut |update| {
+        messages: texts,
+        ours: &mut |message| {
             let mut answer = 0;
-            let message = input(update.text.as_bytes(), InputKind::Text, SymbolIndex::NONE);
+            let message = input(message.text.as_bytes(), InputKind::Text, SymbolIndex::NONE);
             let decoded = decoder.decode(
                 &message,
                 &mut |_: &Stamp, index: SymbolIndex, event: &Event<'_>| {
@@ -330,10 +344,10 @@ pub(super) fn run(files: &[PathBuf], only: &str) -> Result<(), Box<dyn Error>> {
             );
             if decoded.is_ok() { answer } else { u64::MAX }
         },
-        theirs: &mut |update| {
-            let levels = connector.levels(&update.text[update.raw.clone()]);
+        theirs: &mut |message| {
+            let levels = connector.levels(&message.text[message.raw.clone()]);
             let Some([bids, asks]) = levels else { return u64::MAX };
-            apply_floats(&mut hash_maps[update.symbol], &bids, &asks)
+            apply_floats(&mut hash_maps[message.symbol], &bids, &asks)
         },
     }
     .run(only)
