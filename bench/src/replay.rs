@@ -126,7 +126,9 @@ fn in_turns(path: PathBuf, messages: u64, python: &Path) -> Result<[f64; 2], Box
     let mut cryptofeed = start_cryptofeed(python, &path)?;
     let inputs = [path];
     let setup = setup(Some(SYMBOL), false);
-    let (_, last) = replay::replay(replay::open(&inputs)?, &setup, Last::default(), |_, _| {})?;
+    let (layout, words) = (setup.symbols[0].layout, Vec::new());
+    let last = Last { layout, update_id: 0, best: [f64::NAN; 2], words };
+    let (_, last) = replay::replay(replay::open(&inputs)?, &setup, last, |_, _| {})?;
     // A pass of each that is not counted: memory is touched, the interpreter has specialised its code.
     timed(&inputs, &setup)?;
     pass(&mut cryptofeed)?;
@@ -179,8 +181,9 @@ fn write_depth_to(files: &[PathBuf], to: &mut impl Write) -> Result<u64, Box<dyn
 }
 
 /// The book of the newest frame.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Last {
+    layout: FrameLayout,
     update_id: u64,
     /// Best bid and ask.
     best: [f64; 2],
@@ -193,10 +196,8 @@ impl Observer for Last {
     fn after_frame(&mut self, at: usize, symbols: &[SymbolFold]) {
         let reader = symbols[at].reader();
         self.words.resize(reader.frame_size_bytes() / 8, 0);
-        let radius = Config::built_in().symbol_defaults.radius;
         let read = reader.frame_at(symbols[at].frames().saturating_sub(1), &mut self.words);
-        let Ok(layout) = FrameLayout::new(radius, 0) else { return };
-        let image = FrameImage::from_words(self.words.clone().into_boxed_slice(), layout);
+        let image = FrameImage::from_words(self.words.clone().into_boxed_slice(), self.layout);
         if let (Ok(true), Some(image)) = (read, image) {
             let book = &image.head().book;
             self.update_id = book.update_id;

@@ -31,7 +31,7 @@ use crate::net::{
     WeightConfig, tls_config,
 };
 use crate::replay::{segment_spec, settings_digest};
-use crate::stages::{ParseMeter, StagedSetup, Stages};
+use crate::stages::{Layout, ParseMeter, StagedSetup, Stages};
 use crate::warm_start::{self, Left};
 
 /// Why a run could not start or go on.
@@ -112,7 +112,7 @@ pub struct Started {
     /// Where readers find the segments.
     pub shared_memory_dir: PathBuf,
     /// How the stages are joined.
-    pub layout: crate::stages::Layout,
+    pub layout: Layout,
     /// Size of all segments.
     pub segment_bytes: usize,
     /// What the run goes on from.
@@ -173,7 +173,15 @@ pub fn run<O: Observer + Send + 'static>(
         warm_start::check_venue(&left, config, asked, &clock, &stop).map(|()| left)
     });
     let epoch = next_epoch(&dir, &names, clock.now());
-    let (mut folds, models, segment_bytes) = open_segments(&dir, config, epoch, &clock)?;
+    let layout =
+        config.engine.layout.unwrap_or_else(|| cores::auto_layout(config.engine.cores.len()));
+    let core = |stage: usize| config.engine.cores.get(stage).copied();
+    let fold_core = match layout {
+        Layout::Fused => core(0),
+        Layout::Staged => core(2),
+    };
+    let (mut folds, models, segment_bytes) =
+        cores::on_core(fold_core, || open_segments(&dir, config, epoch, &clock))?;
     let rows = Counters::create(&dir, epoch, &names, models.names())?;
     for (fold, row) in folds.iter_mut().zip(rows.symbols) {
         fold.count_in(row);
@@ -183,7 +191,7 @@ pub fn run<O: Observer + Send + 'static>(
     let mut fold = Fold::new(folds, Some(clock), observer);
     let (resumed, start) = match left {
         Ok(left) => {
-            fold.resume(&left.symbols)?;
+            cores::on_core(fold_core, || fold.resume(&left.symbols))?;
             let checkpoint = fold.checkpoint();
             let Left { ts_end, inputs, .. } = left;
             (Some(Resumed { ts_end, inputs }), LogStart::Resumed(checkpoint))
@@ -203,11 +211,8 @@ pub fn run<O: Observer + Send + 'static>(
     drop(start);
     fold.observer_mut().sender = checkpoints;
 
-    let layout =
-        config.engine.layout.unwrap_or_else(|| cores::auto_layout(config.engine.cores.len()));
     let idle =
         config.engine.idle.unwrap_or_else(|| cores::auto_idle(layout, config.engine.cores.len()));
-    let core = |stage: usize| config.engine.cores.get(stage).copied();
     let staged = StagedSetup {
         raw_ring_bytes: config.engine.raw_ring_bytes,
         event_ring_bytes: config.engine.event_ring_bytes,
@@ -218,7 +223,7 @@ pub fn run<O: Observer + Send + 'static>(
     let decoder = Decoder::new(instruments.clone());
     let meter = ParseMeter::new(clock, rows.decode);
     let stages = Stages::new(layout, &staged, decoder, fold, Some(meter));
-    memory::warm();
+    cores::on_core(fold_core, memory::warm);
     if config.engine.lock_memory {
         rustix::mm::mlockall(
             rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE,

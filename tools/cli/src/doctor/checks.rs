@@ -27,6 +27,7 @@ pub(super) fn all(host: &Host, needs: &Needs) -> Vec<Finding> {
         governor(host, cores),
         c_states(host, cores),
         siblings(host, cores),
+        nodes(host, cores),
         interrupts(host, cores),
         huge_pages(host),
         clock_source(host),
@@ -141,6 +142,29 @@ fn siblings(host: &Host, cores: &[usize]) -> Finding {
     };
     let mend = "echo off > /sys/devices/system/cpu/smt/control, or take the other thread offline";
     finding("smt_siblings", status, found, "no other thread on the engine's cores", mend)
+}
+
+/// Memory is of the node whose core touches it first; that of another is half as fast.
+fn nodes(host: &Host, cores: &[usize]) -> Finding {
+    const NODES: &str = "/sys/devices/system/node";
+    let chosen = chosen(host, cores);
+    let mut found = Vec::new();
+    for name in host.names(NODES) {
+        let Some(cores) = host.cores(&format!("{NODES}/{name}/cpulist")) else { continue };
+        let of_node: Vec<usize> =
+            chosen.iter().copied().filter(|core| cores.contains(core)).collect();
+        if !of_node.is_empty() {
+            found.push(format!("{} on {name}", show_cores(&of_node)));
+        }
+    }
+    let status = match found.len() {
+        0 => Status::Unknown,
+        count => good_if(count == 1),
+    };
+    let found =
+        if found.is_empty() { "the host does not tell".to_owned() } else { found.join(", ") };
+    let mend = "name cores of one node in engine.cores: lscpu -e shows them";
+    finding("numa_node", status, found, "all of the engine's cores on one node", mend)
 }
 
 fn interrupts(host: &Host, cores: &[usize]) -> Finding {
@@ -403,6 +427,13 @@ mod tests {
         check("smt_siblings", &[2], &[(siblings, "2")], Status::Good, "each core has one thread");
         check("smt_siblings", &[2], &[(siblings, "2,6")], Status::Bad, "threads 2,6 share a core");
         check("smt_siblings", &[2], &[], Status::Unknown, "the host does not tell");
+        let nodes = [
+            ("/sys/devices/system/node/node0/cpulist", "0-3\n"),
+            ("/sys/devices/system/node/node1/cpulist", "4-7\n"),
+        ];
+        check("numa_node", &[1, 3], &nodes, Status::Good, "1,3 on node0");
+        check("numa_node", &[3, 4], &nodes, Status::Bad, "3 on node0, 4 on node1");
+        check("numa_node", &[3, 4], &[], Status::Unknown, "the host does not tell");
     }
 
     #[test]
