@@ -137,9 +137,10 @@ fn walk(nodes: &[Node<'_>], mut level: impl FnMut(Side, i64, i64)) -> Walked {
     Walked { last_update_id, time_ms }
 }
 
+/// An event in `{"stream":…,"data":EVENT}`.
 #[derive(Deserialize)]
-struct Combined<T> {
-    data: T,
+pub(super) struct Combined<T> {
+    pub(super) data: T,
 }
 
 #[derive(Deserialize)]

@@ -10,28 +10,27 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use cobring_frame::{
-    BOOK_LEVELS, BookStateRow, FrameImage, FrameRing, Segment, TickRow, Windows, place,
+    BOOK_LEVELS, BookStateRow, FrameImage, FrameRing, Segment, TICK_QUOTE, TICK_TRADE, TickRow,
+    Windows, place,
 };
 use cobring_market::SymbolConfig;
 use cobring_pipeline::replay::segment_spec;
 use cobring_types::{Nanos, Px, Qty, whole_f64};
 use serde::Deserialize;
 
-use super::json::{TICK_UNITS, TapeWalk, units};
+use super::json::{Combined, TICK_UNITS, TapeWalk, units};
 use super::minute::{FlowBy, Minute, Trade};
 use crate::path::{Kind, Message};
 
 /// Levels are compared and shown in ticks and in units of 10^-8, as everywhere here.
 type Levels = BTreeMap<i64, i64>;
 
-/// Numbered as FRAME.md has them: `book_state`, `top.source`, `price.source`, `kind` of a tick, sides.
+/// Numbered as FRAME.md has them: `book_state`, `top.source`, `price.source`.
 const LIVE: u8 = 2;
 const OF_QUOTE: u8 = 0;
 const TOP_OF_DEPTH: u8 = 1;
 const PRICE_OF_TRADE: u8 = 1;
 const PRICE_OF_DEPTH: u8 = 2;
-const TICK_TRADE: u8 = 0;
-const TICK_QUOTE: u8 = 1;
 /// Bits of `quality.reasons` and of `quality.valid` that a depth message can change.
 const QUOTE_OLD: u64 = 1 << 2;
 const COVERAGE: u64 = 1 << 7;
@@ -40,11 +39,6 @@ const REASONS: u64 = 0b11 | QUOTE_OLD | COVERAGE | ROWS_MISSING;
 const IMBALANCE_BLOCK: u64 = 1 << 4;
 /// Top, price, book and price buckets.
 const BLOCKS_OF_BOOK: u64 = 0b1111;
-
-#[derive(Deserialize)]
-struct Combined<T> {
-    data: T,
-}
 
 #[derive(Deserialize)]
 struct QuoteMessage<'m> {

@@ -262,10 +262,12 @@ mod tests {
                 prop_assert_eq!(window.at_or_below(probe), model.range(..=probe).next_back().map(|(r, _)| *r));
                 prop_assert_eq!(window.at_or_above(probe), model.range(probe..).next().map(|(r, _)| *r));
             }
-            let mut all = Vec::new();
-            window.descend(window.last(), |rank, qty| { all.push((rank, qty)); all.len() < 60 });
-            let expected: Vec<_> = model.iter().rev().take(60).map(|(r, q)| (*r, *q)).collect();
-            prop_assert_eq!(all, expected);
+            for &from in probes.iter().chain(&[window.first(), window.last()]) {
+                let mut found = Vec::new();
+                window.descend(from, |rank, qty| { found.push((rank, qty)); found.len() < 60 });
+                let expected: Vec<_> = model.range(..=from).rev().take(60).map(|(r, q)| (*r, *q)).collect();
+                prop_assert_eq!(found, expected);
+            }
             prop_assert!(!window.covers(window.last() + 1) && !window.covers(window.first() - 1));
             let mut out = Vec::new();
             window.take(from..=to, |rank, qty| out.push((rank, qty)));
