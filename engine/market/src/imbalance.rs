@@ -84,27 +84,49 @@ pub(crate) struct Sample {
     pub(crate) imbalance_px: f64,
 }
 
+/// Parts that the grid's instants are cut into.
+const PARTS: usize = 8;
+/// Instants of a part.
+const PART_SLOTS: usize = GRID_SLOTS / PARTS;
+
 /// The samples of the last 60 s, as their sums from each of its instants on.
 ///
 /// An average is to be summed oldest first, and each of its additions waits for the one before. So the sums of all windows
-/// that will end in the next 60 s are kept: a sample is added to each of them, and these additions wait for nothing.
+/// that will end in the next 60 s are kept: a sample is added to each of them, and these additions wait for nothing. At each
+/// instant one part of them takes in all samples that it lacks, which are few: its memory is gone through once for all of
+/// them, and an average adds what is still lacking.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Samples {
-    /// From each of the last instants on, that one included; the oldest one's place is `next`.
+    /// From each of the last instants on, that one included, of the samples that its part has taken in; the oldest one's
+    /// place is `next`. Where no such sample came since the instant it means nothing.
     since: Vec<Sums>,
     /// Samples before each of these instants.
     before: Vec<u32>,
-    /// Samples before the next one, modulo 2^32.
+    /// Samples that each part has taken in.
+    taken: [u32; PARTS],
+    /// The last samples, each at its number modulo `PARTS`.
+    newest: [Sums; PARTS],
+    /// Samples before the next one. This and the other counts are modulo 2^32.
     count: u32,
     /// Place of the oldest instant, which the next one takes.
     next: usize,
 }
 
-/// Of consecutive instants, oldest first.
+/// Of consecutive samples, oldest first.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Sums {
     imbalance: f64,
     imbalance_px: f64,
+}
+
+impl Sums {
+    /// What leaves every sum as it is, one of -0.0 too.
+    const NOTHING: Self = Self { imbalance: -0.0, imbalance_px: -0.0 };
+
+    fn add(&mut self, sample: Self) {
+        self.imbalance += sample.imbalance;
+        self.imbalance_px += sample.imbalance_px;
+    }
 }
 
 /// Averages over 1, 5, 15 and 60 s; NaN where no sample exists.
@@ -123,6 +145,8 @@ impl Default for Samples {
         Self {
             since: vec![Sums::default(); GRID_SLOTS],
             before: vec![0; GRID_SLOTS],
+            taken: [0; PARTS],
+            newest: [Sums::default(); PARTS],
             count: 0,
             next: 0,
         }
@@ -132,39 +156,84 @@ impl Default for Samples {
 impl Samples {
     /// The next grid instant: a sample, or none where the book is not live.
     pub(crate) fn push(&mut self, sample: Option<Sample>) {
-        self.since[self.next] = Sums::default();
-        self.before[self.next] = self.count;
-        self.next = (self.next + 1) % GRID_SLOTS;
+        let slot = self.next;
+        self.before[slot] = self.count;
         if let Some(Sample { imbalance, imbalance_px }) = sample {
+            self.newest[self.count as usize % PARTS] = Sums { imbalance, imbalance_px };
             self.count = self.count.wrapping_add(1);
-            for sums in &mut self.since {
-                sums.imbalance += imbalance;
-                sums.imbalance_px += imbalance_px;
+        }
+        self.next = (slot + 1) % GRID_SLOTS;
+        // Each of them every `PARTS` instants, so none lacks more samples than are kept.
+        self.take_in(slot % PARTS);
+    }
+
+    /// Has a part take in the samples that it lacks.
+    fn take_in(&mut self, part: usize) {
+        let lacking = self.count.wrapping_sub(self.taken[part]);
+        self.taken[part] = self.count;
+        if lacking == 0 {
+            return;
+        }
+        let mut samples = [Sums::NOTHING; PARTS];
+        for (sample, newest) in samples.iter_mut().zip(self.newest_samples(lacking)) {
+            *sample = newest;
+        }
+        let slots = part * PART_SLOTS..(part + 1) * PART_SLOTS;
+        for sums in &mut self.since[slots.clone()] {
+            for sample in samples {
+                sums.add(sample);
             }
         }
+        // Those that began since then have no more than what came since.
+        for back in 1..=PARTS {
+            let slot = (self.next + GRID_SLOTS - back) % GRID_SLOTS;
+            if slots.contains(&slot) {
+                let count = self.count.wrapping_sub(self.before[slot]);
+                self.since[slot] = self.sum_of_newest(Sums::default(), count);
+            }
+        }
+    }
+
+    /// The last `count` samples, at most as many as are kept, oldest first.
+    fn newest_samples(&self, count: u32) -> impl Iterator<Item = Sums> {
+        let kept = (count as usize).min(PARTS);
+        (1..=kept).rev().map(|back| self.newest[(self.count as usize).wrapping_sub(back) % PARTS])
+    }
+
+    fn sum_of_newest(&self, mut sum: Sums, count: u32) -> Sums {
+        self.newest_samples(count).for_each(|sample| sum.add(sample));
+        sum
     }
 
     /// Forgets all samples.
     pub(crate) fn clear(&mut self) {
         self.since.fill(Sums::default());
         self.before.fill(0);
+        self.taken.fill(0);
         self.count = 0;
+    }
+
+    /// How many samples there are from an instant on, and their sum.
+    fn from(&self, slot: usize) -> (u32, Sums) {
+        let count = self.count.wrapping_sub(self.before[slot]);
+        let lacking = self.count.wrapping_sub(self.taken[slot / PART_SLOTS]);
+        let taken = if count > lacking { self.since[slot] } else { Sums::default() };
+        (count, self.sum_of_newest(taken, count.min(lacking)))
     }
 
     /// Each average equals one made from scratch to the bit.
     #[must_use]
     pub(crate) fn averages(&self) -> Averages {
-        let begins = AVERAGED_SLOTS.map(|slots| (self.next + GRID_SLOTS - slots) % GRID_SLOTS);
-        let sums = begins.map(|begin| self.since[begin]);
-        let samples = begins.map(|begin| self.count.wrapping_sub(self.before[begin]));
-        let average = |at: usize, sum: f64| match samples[at] {
+        let windows =
+            AVERAGED_SLOTS.map(|slots| self.from((self.next + GRID_SLOTS - slots) % GRID_SLOTS));
+        let average = |count: u32, sum: f64| match count {
             0 => f64::NAN,
             count => sum / f64::from(count),
         };
         Averages {
-            imbalance: std::array::from_fn(|at| average(at, sums[at].imbalance)),
-            imbalance_px: std::array::from_fn(|at| average(at, sums[at].imbalance_px)),
-            samples,
+            imbalance: windows.map(|(count, sums)| average(count, sums.imbalance)),
+            imbalance_px: windows.map(|(count, sums)| average(count, sums.imbalance_px)),
+            samples: windows.map(|(count, _)| count),
         }
     }
 }
@@ -208,23 +277,29 @@ mod tests {
         ) {
             let mut samples = Samples { count: u32::MAX - 1_000, ..Samples::default() };
             samples.before.fill(samples.count);
+            samples.taken.fill(samples.count);
             for _ in 0..forgotten {
                 samples.push(Some(Sample { imbalance: 0.3, imbalance_px: 0.7 }));
             }
             if forgotten > 0 { samples.clear(); }
-            for &value in &history {
+            for (at, &value) in (1..).zip(&history) {
                 samples.push(value.map(|v| Sample { imbalance: v, imbalance_px: -v }));
-            }
-            let averages = samples.averages();
-            for (at, slots) in AVERAGED_SLOTS.into_iter().enumerate() {
-                let existing: Vec<f64> =
-                    history[history.len().saturating_sub(slots)..].iter().flatten().copied().collect();
-                prop_assert_eq!(averages.samples[at] as usize, existing.len());
-                let mut sum = 0.0;
-                for value in &existing { sum += value; }
-                let expected = sum / existing.len() as f64;
-                prop_assert!(averages.imbalance[at].to_bits() == expected.to_bits() || existing.is_empty());
-                prop_assert_eq!(averages.imbalance[at].is_nan(), existing.is_empty());
+                // In whatever order parts take in what they lack.
+                if at + 3 * PARTS < history.len() { continue; }
+                let averages = samples.averages();
+                for (window, slots) in AVERAGED_SLOTS.into_iter().enumerate() {
+                    let existing: Vec<f64> =
+                        history[at.saturating_sub(slots)..at].iter().flatten().copied().collect();
+                    prop_assert_eq!(averages.samples[window] as usize, existing.len());
+                    let mut sum = 0.0;
+                    for value in &existing { sum += value; }
+                    let expected = sum / existing.len() as f64;
+                    let found = [averages.imbalance[window], -averages.imbalance_px[window]];
+                    for found in found {
+                        prop_assert!(found.to_bits() == expected.to_bits() || existing.is_empty());
+                        prop_assert_eq!(found.is_nan(), existing.is_empty());
+                    }
+                }
             }
         }
     }
