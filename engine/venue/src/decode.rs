@@ -230,7 +230,7 @@ pub struct DecodeCounters {
     pub acks: u64,
     /// Requests answered with an error.
     pub refusals: u64,
-    /// Text messages that the scanner of hot shapes left to the general parser.
+    /// Text messages and answers with a snapshot that the scanner of hot shapes left to the general parser.
     pub general: u64,
     /// Announcements that the venue closes the connection.
     pub shutdowns: u64,
@@ -328,6 +328,59 @@ impl DecodeCounters {
         let kind = error.kind();
         for (count, counted) in self.malformed.iter_mut().zip(DecodeErrorKind::ALL) {
             *count += u64::from(counted == kind);
+        }
+    }
+}
+
+impl std::ops::AddAssign for DecodeCounters {
+    /// What two decoders saw, of which each saw what the other did not.
+    fn add_assign(&mut self, other: Self) {
+        // By names: one that is new is missed here by the compiler.
+        let Self {
+            depth_updates,
+            snapshots,
+            quotes,
+            trades,
+            agg_trades,
+            past_trades,
+            tickers,
+            klines,
+            open_klines,
+            server_times,
+            instruments,
+            model_outputs,
+            controls,
+            acks,
+            refusals,
+            general,
+            shutdowns,
+            unknown_events,
+            unknown_symbols,
+            unknown_fields,
+            malformed,
+        } = other;
+        self.depth_updates += depth_updates;
+        self.snapshots += snapshots;
+        self.quotes += quotes;
+        self.trades += trades;
+        self.agg_trades += agg_trades;
+        self.past_trades += past_trades;
+        self.tickers += tickers;
+        self.klines += klines;
+        self.open_klines += open_klines;
+        self.server_times += server_times;
+        self.instruments += instruments;
+        self.model_outputs += model_outputs;
+        self.controls += controls;
+        self.acks += acks;
+        self.refusals += refusals;
+        self.general += general;
+        self.shutdowns += shutdowns;
+        self.unknown_events += unknown_events;
+        self.unknown_symbols += unknown_symbols;
+        self.unknown_fields += unknown_fields;
+        for (count, more) in self.malformed.iter_mut().zip(malformed) {
+            *count += more;
         }
     }
 }

@@ -10,7 +10,7 @@ use cobring_json::scan::Kernel;
 use cobring_types::{Input, InputKind, Instrument, SymbolIndex};
 use cobring_venue::Decoded;
 use cobring_venue::binance::Decoder;
-use common::{Outcome, decode, fixtures, input, instruments, recordings};
+use common::{ETH, Outcome, decode, fixtures, input, instruments, recordings};
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -37,11 +37,19 @@ impl Twins {
 
     /// What the general one says, once all others say the same.
     fn agree(&mut self, text: &[u8]) -> Outcome {
-        let input = input(InputKind::Text, text);
-        let wanted = decode(&mut self.general, &input);
+        self.agree_on(&input(InputKind::Text, text))
+    }
+
+    /// The same of an answer with a snapshot of that symbol.
+    fn agree_on_snapshot(&mut self, symbol: SymbolIndex, body: &[u8]) -> Outcome {
+        self.agree_on(&Input { symbol, ..input(InputKind::RestDepth, body) })
+    }
+
+    fn agree_on(&mut self, input: &Input<'_>) -> Outcome {
+        let wanted = decode(&mut self.general, input);
         for (kernel, decoder) in &mut self.scanning {
-            let found = decode(decoder, &input);
-            assert_eq!(found, wanted, "{kernel:?}: {}", String::from_utf8_lossy(text));
+            let found = decode(decoder, input);
+            assert_eq!(found, wanted, "{kernel:?}: {}", String::from_utf8_lossy(input.bytes));
         }
         wanted
     }
@@ -56,19 +64,24 @@ impl Twins {
 fn every_recorded_message_is_read_by_the_scanner() {
     let Some(paths) = recordings() else { return };
     let mut twins = Twins::new();
-    let mut count = 0;
+    let (mut count, mut snapshots) = (0, 0);
     for path in paths {
         for line in BufReader::new(GzDecoder::new(File::open(&path).unwrap())).split(b'\n') {
             let line = line.unwrap();
             let space = line.iter().position(|&byte| byte == b' ').unwrap();
-            if line[space + 1..].starts_with(b"{\"stream\"") {
-                let _same = twins.agree(&line[space + 1..]);
+            let message = &line[space + 1..];
+            if message.starts_with(b"{\"stream\"") {
+                let _same = twins.agree(message);
                 count += 1;
+            } else {
+                let (decoded, _) = twins.agree_on_snapshot(ETH, message);
+                assert_eq!(decoded, Ok(Decoded::Events(1)));
+                snapshots += 1;
             }
         }
     }
-    println!("{count} messages by {} kernels", twins.scanning.len());
-    assert!(count > 50_000);
+    println!("{count} messages and {snapshots} snapshots by {} kernels", twins.scanning.len());
+    assert!(count > 50_000 && snapshots > 0);
     assert!(
         twins.left().iter().all(|&left| left == 0),
         "left to the general one: {:?}",
@@ -79,6 +92,11 @@ fn every_recorded_message_is_read_by_the_scanner() {
 #[test]
 fn fixtures_are_read_alike_whole_and_cut() {
     let mut twins = Twins::new();
+    for (_, body) in fixtures("rest_") {
+        for length in 0..=body.len() {
+            let _same = twins.agree_on_snapshot(ETH, &body[..length]);
+        }
+    }
     for (_, text) in fixtures("ws_") {
         for length in 0..=text.len() {
             let _same = twins.agree(&text[..length]);
@@ -175,39 +193,74 @@ fn message() -> impl Strategy<Value = String> {
     })
 }
 
+fn snapshot() -> impl Strategy<Value = String> {
+    let level = |(px, qty): (i64, String)| format!("[\"{px}.50000000\",\"{qty}\"]");
+    // Mostly in order.
+    let side = |worse: i64| {
+        let steps =
+            prop::collection::vec((prop_oneof![40 => 1..9i64, 1 => -1..1i64], qty()), 0..20);
+        steps.prop_map(move |steps| {
+            let levels = steps.into_iter().scan(5_000, |px, (step, qty)| {
+                *px += worse * step;
+                Some(level((*px, qty)))
+            });
+            format!("[{}]", levels.collect::<Vec<_>>().join(","))
+        })
+    };
+    let sides = prop_oneof![8 => (side(-1), side(1)), 1 => (self::side(), self::side())];
+    (number(), sides).prop_map(|(id, (bids, asks))| {
+        format!("{{\"lastUpdateId\":{id},\"bids\":{bids},\"asks\":{asks}}}")
+    })
+}
+
+/// Some bytes of it are changed, added or taken away.
+type Changes = Vec<(prop::sample::Index, u8, u8)>;
+
+fn changes() -> impl Strategy<Value = Changes> {
+    let change = (any::<prop::sample::Index>(), any::<u8>(), 0..6u8);
+    prop_oneof![prop::collection::vec(change, 0..3), Just(Vec::new())]
+}
+
+fn changed(text: String, changes: Changes) -> Vec<u8> {
+    let mut text = text.into_bytes();
+    for (at, byte, how) in changes {
+        let at = at.index(text.len());
+        match how {
+            0 => text[at] = byte,
+            1 => drop(text.remove(at)),
+            2 => text.insert(at, byte),
+            3 => text[at] = b"0123456789\".,[]{}:-"[usize::from(byte) % 19],
+            4 => text.insert(at, b"0123456789\".,[]{}: "[usize::from(byte) % 19]),
+            _ => text.truncate(at.max(1)),
+        }
+    }
+    text
+}
+
 #[test]
 fn messages_of_any_numbers_and_what_is_left_of_them_are_read_alike() {
     let mut twins = Twins::new();
-    let mut events = 0;
-    let change = (any::<prop::sample::Index>(), any::<u8>(), 0..6u8);
-    let changes = prop_oneof![prop::collection::vec(change, 0..3), Just(Vec::new())];
-    let changed = (message(), changes);
+    let (mut events, mut snapshots) = (0, 0);
+    let any = (message(), snapshot(), changes());
     let mut runner = TestRunner::deterministic();
     for _ in 0..12_000 {
-        let (text, changes) = changed.new_tree(&mut runner).unwrap().current();
-        let mut text = text.into_bytes();
-        for (at, byte, how) in changes {
-            let at = at.index(text.len());
-            match how {
-                0 => text[at] = byte,
-                1 => drop(text.remove(at)),
-                2 => text.insert(at, byte),
-                3 => text[at] = b"0123456789\".,[]{}:-"[usize::from(byte) % 19],
-                4 => text.insert(at, b"0123456789\".,[]{}: "[usize::from(byte) % 19]),
-                _ => text.truncate(at.max(1)),
-            }
-        }
-        let (decoded, _) = twins.agree(&text);
+        let (message, snapshot, changes) = any.new_tree(&mut runner).unwrap().current();
+        let message = changed(message, changes.clone());
+        let snapshot = changed(snapshot, changes);
+        let (decoded, _) = twins.agree(&message);
+        events += u64::from(matches!(decoded, Ok(Decoded::Events(1))));
+        let (decoded, _) = twins.agree_on_snapshot(ETH, &snapshot);
+        snapshots += u64::from(matches!(decoded, Ok(Decoded::Events(1))));
         let left = twins.left();
         assert!(
             left.iter().all(|&one| one == left[0]),
-            "{left:?}: {}",
-            String::from_utf8_lossy(&text)
+            "{left:?}: {} or {}",
+            String::from_utf8_lossy(&message),
+            String::from_utf8_lossy(&snapshot)
         );
-        events += u64::from(matches!(decoded, Ok(Decoded::Events(1))));
     }
-    println!("{events} of 12,000 were events; left: {:?}", twins.left());
-    assert!(events > 1_500, "{events}");
+    println!("{events} and {snapshots} of 12,000 were events; left: {:?}", twins.left());
+    assert!(events > 1_500 && snapshots > 1_500, "{events} {snapshots}");
 }
 
 /// A message of each shape; the stream's name makes it a combined one.
@@ -253,6 +306,22 @@ fn each_place_of_each_byte_is_checked() {
                     let _same = twins.agree(&changed);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn each_place_of_each_byte_of_a_snapshot_is_checked() {
+    let mut twins = Twins::new();
+    let body = r#"{"lastUpdateId":35346513512,"bids":[["2683.80000000","3.02920000"],["2683.79000000","12.00000000"]],"asks":[["2733.70000000","150.10000000"]]}"#;
+    let (decoded, _) = twins.agree_on_snapshot(ETH, body.as_bytes());
+    assert_eq!(decoded, Ok(Decoded::Events(1)));
+    assert!(twins.left().iter().all(|&left| left == 0), "{:?}", twins.left());
+    for at in 0..body.len() {
+        for byte in (0..=0x7f).chain([0x80, 0xc3, 0xff]) {
+            let mut changed = body.to_owned().into_bytes();
+            changed[at] = byte;
+            let _same = twins.agree_on_snapshot(ETH, &changed);
         }
     }
 }

@@ -23,6 +23,14 @@ pub struct Sides {
     pub end: usize,
 }
 
+impl Sides {
+    /// Levels for which room is made where so many bytes are read.
+    #[must_use]
+    pub const fn room(size_bytes: usize) -> usize {
+        size_bytes / LEVEL_SIZE_BYTES_MIN + 2
+    }
+}
+
 impl Scale {
     /// A level, and whether its price is more than 0 and on the tick, and its quantity exact; else it means nothing.
     #[inline(always)]
@@ -48,7 +56,7 @@ impl<L: Lanes> Text<'_, L> {
     ) -> Option<Sides> {
         let left = self.bytes.len().checked_sub(at)?;
         levels.clear();
-        levels.reserve(left / LEVEL_SIZE_BYTES_MIN + 2);
+        levels.reserve(Sides::room(left));
         let scale = *scale;
         let mut points =
             if L::HAS_INDEX { index.find(self.bytes, at, self.lanes)? } else { Points::none() };

@@ -1,6 +1,6 @@
 //! Inputs to events.
 
-use cobring_json::scan::Kernel;
+use cobring_json::scan::{Kernel, Sides};
 use cobring_json::{Document, Parser};
 use cobring_types::{
     BarInterval, Control, DepthSnapshot, DepthUpdate, Event, Input, InputKind, Instrument, Kline,
@@ -16,6 +16,9 @@ use crate::decode::{DecodeCounters, DecodeError, Decoded, EventSink, limit_of_re
 const BACKGROUND_BIT: u32 = 1 << 31;
 /// A level of a full snapshot, `["61837.63000000","1.54698000"],`, with room to spare.
 const LEVEL_SIZE_BYTES: usize = 36;
+
+/// Messages that the general parser is warm for: a longer one of an unusual shape makes it grow, once.
+const GENERAL_SIZE_BYTES: usize = 64 << 10;
 
 /// Bars of a full answer.
 const KLINES_RESERVED: usize = rest::KLINES_LIMIT_MAX as usize;
@@ -59,8 +62,8 @@ impl Decoder {
         Self {
             hot: kernel.map(|kernel| Hot::new(&instruments, kernel, size_bytes)),
             instruments: Instruments::new(instruments),
-            parser: Parser::with_capacity(size_bytes),
-            levels: Vec::with_capacity(level_count),
+            parser: Parser::with_capacity(GENERAL_SIZE_BYTES),
+            levels: Vec::with_capacity(Sides::room(size_bytes)),
             klines: Vec::with_capacity(KLINES_RESERVED),
             trades: Vec::with_capacity(TRADES_RESERVED),
             counters: DecodeCounters::default(),
@@ -71,6 +74,11 @@ impl Decoder {
     #[must_use]
     pub fn counters(&self) -> &DecodeCounters {
         &self.counters
+    }
+
+    /// Goes on counting from there: for one that read what another counts.
+    pub fn set_counters(&mut self, counters: DecodeCounters) {
+        self.counters = counters;
     }
 
     /// Decodes any input and hands its events to `out`: none, or all that it means.
@@ -207,16 +215,25 @@ impl Decoder {
         out: &mut impl EventSink,
     ) -> Result<Decoded, DecodeError> {
         let instrument = self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
-        let document = self.parser.parse(input.bytes)?;
-        if let Some(refused) = refusal(&document)? {
-            return Ok(refused);
-        }
-        let mut reader = Reader {
-            instruments: &self.instruments,
-            levels: &mut self.levels,
-            unknown_fields: &mut self.counters.unknown_fields,
+        let hot = self.hot.as_mut();
+        let scanned =
+            hot.and_then(|hot| hot.read_snapshot(input.symbol, input.bytes, &mut self.levels));
+        let head = match scanned {
+            Some(head) => head,
+            None => {
+                self.counters.general += 1;
+                let document = self.parser.parse(input.bytes)?;
+                if let Some(refused) = refusal(&document)? {
+                    return Ok(refused);
+                }
+                let mut reader = Reader {
+                    instruments: &self.instruments,
+                    levels: &mut self.levels,
+                    unknown_fields: &mut self.counters.unknown_fields,
+                };
+                rest::read_depth(&mut reader, instrument, document.root())?
+            }
         };
-        let head = rest::read_depth(&mut reader, instrument, document.root())?;
         let (bids, asks) = self.levels.split_at_checked(head.bid_count).unwrap_or_default();
         let limit = match input.aux {
             0 => limit_of_recorded_snapshot(bids.len().max(asks.len())),

@@ -1,5 +1,5 @@
 //! The messages that come by the thousand, by the scanner: depth, trades and bookTickers as the venue writes them, raw
-//! or combined. Guarantees: what it reads, the general reader reads the same; for everything else it gives `None`.
+//! or combined; and snapshots, whose levels do. Guarantees: what it reads, the general reader reads the same; for everything else it gives `None`.
 //!
 //! A stream's messages open alike but for the numbers, so an opening is read once and compared from then on.
 
@@ -13,6 +13,7 @@ use cobring_types::{
 };
 
 use super::message::{Instruments, is_of_symbol, nanos_of};
+use super::rest::{SnapshotHead, misplaced};
 
 /// What a symbol's numbers are counted in. `None` where the scanner's units are too coarse or a symbol is too fine.
 fn scale_of(instrument: &Instrument) -> Option<Scale> {
@@ -115,6 +116,45 @@ impl Hot {
     ) -> Option<(SymbolIndex, Event<'l>)> {
         let Self { scanner, scales, seen, index } = self;
         scanner.run(Read { instruments, scales, seen, index, bytes, levels })
+    }
+
+    /// A snapshot of that symbol, where it is of the usual shape to the byte; its levels lie in `levels`.
+    pub(super) fn read_snapshot(
+        &mut self,
+        symbol: SymbolIndex,
+        bytes: &[u8],
+        levels: &mut Vec<Level>,
+    ) -> Option<SnapshotHead> {
+        let Self { scanner, scales, index, .. } = self;
+        let scale = (*scales.get(symbol.at())?)?;
+        scanner.run(ReadSnapshot { scale, index, bytes, levels })
+    }
+}
+
+/// A snapshot to be read, as [`super::rest::read_depth`] shows it.
+struct ReadSnapshot<'r> {
+    scale: Scale,
+    index: &'r mut PointIndex,
+    bytes: &'r [u8],
+    levels: &'r mut Vec<Level>,
+}
+
+impl Task for ReadSnapshot<'_> {
+    type Output = Option<SnapshotHead>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let Self { scale, index, bytes, levels } = self;
+        let text = Text::new(bytes, lanes)?;
+        let mut cursor = Cursor::new(bytes, 0);
+        cursor.literal(b"{\"lastUpdateId\":")?;
+        let last_update_id = cursor.uint()?;
+        cursor.literal(b",\"bids\":")?;
+        let sides = text.sides(cursor.at(), b",\"asks\":", &scale, index, levels)?;
+        is_end(bytes, sides.end, false).then_some(())?;
+        let (bids, asks) = levels.split_at_checked(sides.first)?;
+        let head = SnapshotHead { last_update_id, bid_count: sides.first };
+        (misplaced(bids, asks) == [None; 2]).then_some(head)
     }
 }
 

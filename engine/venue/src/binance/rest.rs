@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use cobring_json::{Parser, Value};
 use cobring_types::{
-    BarInterval, Instrument, InstrumentStatus, Kline, Nanos, PastTrade, Side, Symbol, SymbolIndex,
-    Ticker, TradeStream,
+    BarInterval, Instrument, InstrumentStatus, Kline, Level, Nanos, PastTrade, Side, Symbol,
+    SymbolIndex, Ticker, TradeStream,
 };
 
 use super::message::{
@@ -185,12 +185,19 @@ pub(super) fn read_depth(
         let level = at.and_then(|at| side.as_array()?.nth(at + 1));
         level.map(|level| DecodeError::Order { field, offset: level.offset() })
     };
-    let bids_fault = bid_levels.windows(2).position(|pair| pair[0].px <= pair[1].px);
-    let asks_fault = ask_levels.windows(2).position(|pair| pair[0].px >= pair[1].px);
+    let [bids_fault, asks_fault] = misplaced(bid_levels, ask_levels);
     match out_of_order(bids, "bids", bids_fault).or(out_of_order(asks, "asks", asks_fault)) {
         Some(error) => Err(error),
         None => Ok(SnapshotHead { last_update_id, bid_count }),
     }
+}
+
+/// On each side the first level that is no better than the one before it, less one: bids fall, asks rise.
+pub(super) fn misplaced(bids: &[Level], asks: &[Level]) -> [Option<usize>; 2] {
+    [
+        bids.windows(2).position(|pair| pair[0].px <= pair[1].px),
+        asks.windows(2).position(|pair| pair[0].px >= pair[1].px),
+    ]
 }
 
 /// Into `out`, oldest first:
