@@ -8,6 +8,7 @@
 mod lines;
 mod symbols;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ use cobring_types::{Input, InputKind, Nanos, Stamp, SymbolIndex};
 use thiserror::Error;
 
 use self::lines::Lines;
-use self::symbols::{Class, Symbols, classify};
+use self::symbols::Symbols;
+pub(crate) use self::symbols::{Class, classify};
 use crate::log::is_log_file;
 use crate::source::Source;
 
@@ -24,7 +26,7 @@ use crate::source::Source;
 pub const LINE_BYTES_MAX: usize = 16 << 20;
 
 /// How much of a file is looked through when it is opened, for its symbol and for what is refused.
-const LOOK_AHEAD_BYTES: u64 = 1 << 20;
+const LOOK_AHEAD_BYTES: u64 = 128 << 10;
 
 /// Why a recording cannot be read.
 #[derive(Debug, Error)]
@@ -192,6 +194,25 @@ impl Recording {
         }))
     }
 
+    /// The symbols that occur, in capitals. A file with a snapshot has one, which was seen when it was opened; any other is
+    /// read through.
+    ///
+    /// # Errors
+    /// Where such a file cannot be read to its end.
+    pub fn symbols(&self) -> Result<BTreeSet<String>, RecordingError> {
+        let mut symbols = BTreeSet::new();
+        for file in &self.files {
+            let path = file.lines.source.path();
+            let whole = match file.symbols.is_of_one() {
+                true => None,
+                false => Some(read_through(RecordingFile::open(path)?)?),
+            };
+            let known = &whole.as_ref().unwrap_or(&file.symbols).known;
+            symbols.extend(known.iter().map(|known| known.capitals.clone()));
+        }
+        Ok(symbols)
+    }
+
     /// The files as given.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.lines.source.path())
@@ -230,8 +251,11 @@ impl RecordingFile {
         if is_log_file(path).unwrap_or(false) {
             return Err(RecordingError::Log { path: path.to_owned() });
         }
-        let symbols = look_ahead(Lines::new(Source::open(path).map_err(read)?))?;
-        let lines = Lines::new(Source::open(path).map_err(read)?);
+        let mut lines = Lines::new(Source::open_held(path).map_err(read)?);
+        let symbols = look_ahead(&mut lines)?;
+        if !lines.rewind() {
+            lines = Lines::new(Source::open(path).map_err(read)?);
+        }
         Ok(Self { lines, symbols, head: None })
     }
 
@@ -253,19 +277,41 @@ impl RecordingFile {
     }
 }
 
-/// Reads a file's beginning for the symbol of its first combined message, on to its end if that is not
-/// there yet.
-fn look_ahead(mut lines: Lines) -> Result<Symbols, RecordingError> {
-    let mut symbols = Symbols::default();
-    // A line that is none is told of in its turn, after those before it.
-    while let Ok(Some((_, message))) = lines.advance() {
-        let class = classify(&lines.source.available()[message]);
-        symbols.observe(&class, lines.source.path(), lines.line_number)?;
-        if lines.source.offset() > LOOK_AHEAD_BYTES && !symbols.known.is_empty() {
-            break;
+/// Whose messages it holds up to its end.
+fn read_through(mut file: RecordingFile) -> Result<Symbols, RecordingError> {
+    loop {
+        file.advance()?;
+        if file.head.is_none() {
+            return Ok(file.symbols);
         }
     }
-    Ok(symbols)
+}
+
+/// Reads a file's beginning for the symbol of its first combined message, on to its end if that is not
+/// there yet.
+fn look_ahead(lines: &mut Lines) -> Result<Symbols, RecordingError> {
+    let mut symbols = Symbols::default();
+    loop {
+        match lines.advance() {
+            Ok(Some((_, message))) => {
+                let class = classify(&lines.source.available()[message]);
+                symbols.observe(&class, lines.source.path(), lines.line_number)?;
+            }
+            Ok(None) => return Ok(symbols),
+            // A line that is none is told of in its turn, by who reads the file anew.
+            Err(_) => {
+                lines.source.let_go();
+                return Ok(symbols);
+            }
+        }
+        if lines.source.offset() > LOOK_AHEAD_BYTES {
+            if !symbols.known.is_empty() {
+                return Ok(symbols);
+            }
+            // That far it is not kept in memory.
+            lines.source.let_go();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A file as a stream of bytes in one reused buffer, decompressed where its first bytes say so.
 //!
 //! Guarantees: what is not consumed yet is one contiguous slice; memory is one buffer that grows to the
-//! largest record or line and stays. Does not: know lines or records.
+//! largest record or line and stays. One that was opened to be looked through first keeps what is consumed until it is
+//! rewound or let go. Does not: know lines or records.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -36,6 +37,8 @@ pub(crate) struct Source {
     start: usize,
     end: usize,
     at_end: bool,
+    /// What was consumed is kept, for [`Self::rewind`].
+    is_held: bool,
     /// Bytes consumed, decompressed.
     offset: u64,
     file_size_bytes: u64,
@@ -52,7 +55,15 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
+    /// Read once, from its beginning to its end.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let mut source = Self::open_held(path)?;
+        source.let_go();
+        Ok(source)
+    }
+
+    /// To be read again from its beginning: by [`Self::rewind`], which is to come while little was consumed.
+    pub(crate) fn open_held(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
         if metadata.is_dir() {
@@ -79,6 +90,7 @@ impl Source {
             start: 0,
             end: 0,
             at_end: false,
+            is_held: true,
             offset: 0,
             file_size_bytes: metadata.len(),
             file_read_bytes,
@@ -109,6 +121,19 @@ impl Source {
         self.offset += count as u64;
     }
 
+    /// What is consumed from now on is given up, and what was consumed before.
+    pub(crate) fn let_go(&mut self) {
+        self.is_held = false;
+    }
+
+    /// Goes back to the first byte, and gives up from now on what is consumed; whether it was still there.
+    pub(crate) fn rewind(&mut self) -> bool {
+        if self.is_held {
+            (self.start, self.offset) = (0, 0);
+        }
+        std::mem::take(&mut self.is_held)
+    }
+
     /// Reads on until `wanted` bytes are available; whether they are.
     pub(crate) fn fill(&mut self, wanted: usize) -> io::Result<bool> {
         while self.available().len() < wanted {
@@ -124,11 +149,11 @@ impl Source {
         if self.at_end {
             return Ok(false);
         }
-        if self.start == self.end {
+        if self.start == self.end && !self.is_held {
             (self.start, self.end) = (0, 0);
         }
         if self.end == self.buffer.len() {
-            if self.start > self.buffer.len() / 2 {
+            if self.start > self.buffer.len() / 2 && !self.is_held {
                 self.buffer.copy_within(self.start..self.end, 0);
                 self.end -= self.start;
                 self.start = 0;

@@ -22,6 +22,12 @@ impl Lines {
         Self { source, line_number: 0, line_bytes: 0 }
     }
 
+    /// Goes back to the first line, where the source can.
+    pub(super) fn rewind(&mut self) -> bool {
+        (self.line_number, self.line_bytes) = (0, 0);
+        self.source.rewind()
+    }
+
     /// The next line: its stamp, and where its message is in the source's available bytes.
     pub(super) fn advance(&mut self) -> Result<Option<(Nanos, Range<usize>)>, RecordingError> {
         self.source.consume(std::mem::take(&mut self.line_bytes));

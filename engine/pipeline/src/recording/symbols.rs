@@ -24,6 +24,11 @@ pub(super) struct Known {
 }
 
 impl Symbols {
+    /// Whether the file has a snapshot, and so messages of one symbol alone, which was met.
+    pub(super) fn is_of_one(&self) -> bool {
+        self.snapshot_line.is_some() && !self.known.is_empty()
+    }
+
     /// The index of the line's symbol.
     pub(super) fn observe(
         &mut self,
@@ -66,14 +71,14 @@ impl Symbols {
 
 /// What a message is, as far as the order of lines and their symbols need it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Class<'a> {
+pub(crate) enum Class<'a> {
     /// A combined-stream message: the stream's name before the `@`.
     Combined(&'a str),
     Snapshot,
     Other,
 }
 
-pub(super) fn classify(message: &[u8]) -> Class<'_> {
+pub(crate) fn classify(message: &[u8]) -> Class<'_> {
     const USUAL: &[u8] = b"{\"stream\":\"";
     if let Some(rest) = message.strip_prefix(USUAL) {
         let end = memchr::memchr(b'"', rest).unwrap_or(rest.len());

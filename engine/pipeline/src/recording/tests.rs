@@ -181,6 +181,47 @@ fn the_first_combined_message_may_be_far_behind() {
 }
 
 #[test]
+fn the_symbols_of_files_are_known_before_they_are_read() {
+    let filler = "2 {\"result\":null}\n".repeat(20_000);
+    let symbols = |files: &[String]| {
+        let dir = TempDir::new().unwrap();
+        let path = |index: usize| dir.path().join(index.to_string());
+        let paths: Vec<_> = (0..files.len()).map(path).collect();
+        for (path, contents) in paths.iter().zip(files) {
+            fs::write(path, gz(contents)).unwrap();
+        }
+        let mut recording = Recording::open(&paths).unwrap();
+        let symbols = recording.symbols().unwrap();
+        // They are read from their beginning all the same.
+        assert_eq!(recording.next().unwrap().unwrap().line_number, 1);
+        symbols.into_iter().collect::<Vec<_>>()
+    };
+    let one = format!("1 {SNAPSHOT}\n2 {ETH}\n{filler}");
+    assert_eq!(symbols(&[one.clone()]), ["ETHUSDT"]);
+    // Without a snapshot others may come at the end.
+    let two = format!("1 {ETH}\n{filler}3 {BTC}\n");
+    assert_eq!(symbols(&[two]), ["BTCUSDT", "ETHUSDT"]);
+    assert_eq!(symbols(&[one, format!("1 {BTC}\n")]), ["BTCUSDT", "ETHUSDT"]);
+    assert!(symbols(&[filler]).is_empty());
+}
+
+#[test]
+fn damage_is_told_of_behind_the_lines_before_it() {
+    // Both in what is looked through first.
+    let mut damaged = gz(&(0..3_000).map(|i| format!("{i} x{}\n", i * i)).collect::<String>());
+    let half = damaged.len() / 2;
+    damaged.truncate(half);
+    let (lines, error) = read(&[&damaged]);
+    let wanted = format!("0: cannot be read after line {}: ", lines.len());
+    assert!(lines.len() > 100, "{}", lines.len());
+    assert!(error.as_ref().is_some_and(|error| error.starts_with(&wanted)), "{error:?}");
+    check_error(
+        &[b"1 a\nx\n2 b\n"],
+        "0:2: it does not begin with a receive time in ns, wanted `<receive ns> <raw message>`",
+    );
+}
+
+#[test]
 fn a_snapshot_without_any_combined_message_is_refused() {
     check_error(
         &[format!("1 x\n2 {SNAPSHOT}\n").as_bytes()],
