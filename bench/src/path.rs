@@ -7,7 +7,7 @@ use std::time::Instant;
 use cobring_market::{GRID, SymbolConfig};
 use cobring_pipeline::config::Config;
 use cobring_pipeline::recording::Recording;
-use cobring_pipeline::replay::{self, ReplaySetup};
+use cobring_pipeline::replay::{self, ReplayLayout, ReplaySetup};
 use cobring_pipeline::stages::Layout;
 use cobring_types::{Nanos, Symbol, SymbolIndex};
 
@@ -55,7 +55,7 @@ pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<
     let setup = ReplaySetup {
         symbols: config.symbol_configs(),
         settings: config.fold_digest_text(),
-        layout: Layout::Fused,
+        layout: ReplayLayout::OfRun(Layout::Fused),
         staged: staged_setup(&config),
         hash: true,
         is_own_process: true,

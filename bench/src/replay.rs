@@ -1,6 +1,8 @@
 //! Replay, frames published: how many times faster than it was, from our own log and from a recording as it is stored; and
-//! what a depth message takes beside cryptofeed, which reads the same file in turns. Both are one thread, whose time on the
-//! processor counts.
+//! what a depth message takes beside cryptofeed, which reads the same file in turns.
+//!
+//! What counts is how long one waits, with the stages joined as `cobring replay` joins them on this host. Beside it stands what
+//! one thread takes for all of it, by its time on the processor. cryptofeed is one thread: its time on the processor counts.
 
 use std::error::Error;
 use std::fs::File;
@@ -12,7 +14,7 @@ use cobring_frame::{FrameImage, FrameLayout};
 use cobring_pipeline::config::Config;
 use cobring_pipeline::fold::{FoldState, Observer, SymbolFold};
 use cobring_pipeline::recording::Recording;
-use cobring_pipeline::replay::{self, ReplayReport, ReplaySetup};
+use cobring_pipeline::replay::{self, ReplayLayout, ReplayReport, ReplaySetup};
 use cobring_pipeline::stages::Layout;
 use cobring_types::Nanos;
 use flate2::Compression;
@@ -22,7 +24,7 @@ use serde::Deserialize;
 use crate::child::{OwnDir, Process};
 use crate::path::is_of_stream;
 use crate::player::staged_setup;
-use crate::report::{Figure, cpu_ns, median, progress};
+use crate::report::{Figure, cpu_ns, median, mono_ns, progress};
 
 /// Times that each is replayed; the middle one counts.
 const ROUNDS: usize = 7;
@@ -32,14 +34,16 @@ const CRYPTOFEED_GOAL: f64 = 60.0;
 /// The symbol whose depth messages both read.
 const SYMBOL: &str = "BTCUSDT";
 
+const ONE_THREAD: ReplayLayout = ReplayLayout::OfRun(Layout::Fused);
+
 fn setup(symbol: Option<&str>, hash: bool) -> ReplaySetup {
     let config = Config::built_in();
     let mut symbols = config.symbol_configs();
     symbols.retain(|held| symbol.is_none_or(|name| held.instrument.symbol.as_str() == name));
     ReplaySetup {
+        layout: ReplayLayout::fastest(symbols.len()),
         symbols,
         settings: config.fold_digest_text(),
-        layout: Layout::Fused,
         staged: staged_setup(&config),
         hash,
         is_own_process: true,
@@ -47,10 +51,12 @@ fn setup(symbol: Option<&str>, hash: bool) -> ReplaySetup {
     }
 }
 
-fn timed(files: &[PathBuf], setup: &ReplaySetup) -> Result<(u64, ReplayReport), Box<dyn Error>> {
-    let began = cpu_ns();
+/// With its time: of one thread on the processor, of several by the clock.
+fn timed(files: &[PathBuf], setup: &ReplaySetup) -> Result<(f64, ReplayReport), Box<dyn Error>> {
+    let now = if setup.layout == ONE_THREAD { cpu_ns } else { mono_ns };
+    let began = now();
     let (report, ()) = replay::replay(replay::open(files)?, setup, (), |_, _| {})?;
-    Ok((cpu_ns() - began, report))
+    Ok(((now() - began) as f64, report))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -62,7 +68,8 @@ pub(crate) fn run(
     progress("replay");
     let dir = OwnDir::on_disk("bench")?;
     // First whether both are the same frames.
-    let hashed = ReplaySetup { log_dir: Some(dir.0.join("log")), ..setup(None, true) };
+    let hashed =
+        ReplaySetup { layout: ONE_THREAD, log_dir: Some(dir.0.join("log")), ..setup(None, true) };
     let (_, wanted) = timed(files, &hashed)?;
     let log = vec![wanted.log.clone().ok_or("no log was written")?];
     let (_, found) = timed(&log, &setup(None, true))?;
@@ -77,21 +84,27 @@ pub(crate) fn run(
     let span_ns = (last.0 - first.0) as f64;
     let inputs = wanted.inputs as f64;
 
-    let setup = setup(None, false);
-    let mut took = [const { Vec::new() }; 2];
+    let fastest = setup(None, false);
+    let one_thread = ReplaySetup { layout: ONE_THREAD, ..setup(None, false) };
+    let ways =
+        [(&log[..], &fastest), (files, &fastest), (&log[..], &one_thread), (files, &one_thread)];
+    let mut took = ways.map(|_| Vec::new());
     for _ in 0..ROUNDS {
-        for (files, took) in [&log[..], files].into_iter().zip(&mut took) {
-            took.push(timed(files, &setup)?.0 as f64);
+        for ((files, setup), took) in ways.into_iter().zip(&mut took) {
+            took.push(timed(files, setup)?.0);
         }
     }
-    let [log_ns, recording_ns] = took.map(median);
-    for (figure, ours_ns, goal) in
-        [("replay_log", log_ns, LOG_GOAL), ("replay_recording", recording_ns, RECORDING_GOAL)]
-    {
-        Figure { figure, peer: "real time", ours_ns, peer_ns: span_ns, goal: Some(goal) }
-            .print(json)?;
+    let took = took.map(median);
+    let figures = [
+        ("replay_log", Some(LOG_GOAL)),
+        ("replay_recording", Some(RECORDING_GOAL)),
+        ("replay_log_one_thread", None),
+        ("replay_recording_one_thread", None),
+    ];
+    for ((figure, goal), ours_ns) in figures.into_iter().zip(took) {
+        Figure { figure, peer: "real time", ours_ns, peer_ns: span_ns, goal }.print(json)?;
     }
-    progress(&format!("replay: {:.0} ns an input from the log", log_ns / inputs));
+    progress(&format!("replay: {:.0} ns an input from the log, one thread", took[2] / inputs));
     compare(files, python, json)
 }
 
@@ -125,7 +138,7 @@ pub(crate) fn compare(
 fn in_turns(path: PathBuf, messages: u64, python: &Path) -> Result<[f64; 2], Box<dyn Error>> {
     let mut cryptofeed = start_cryptofeed(python, &path)?;
     let inputs = [path];
-    let setup = setup(Some(SYMBOL), false);
+    let setup = ReplaySetup { layout: ONE_THREAD, ..setup(Some(SYMBOL), false) };
     let (layout, words) = (setup.symbols[0].layout, Vec::new());
     let last = Last { layout, update_id: 0, best: [f64::NAN; 2], words };
     let (_, last) = replay::replay(replay::open(&inputs)?, &setup, last, |_, _| {})?;
@@ -134,7 +147,7 @@ fn in_turns(path: PathBuf, messages: u64, python: &Path) -> Result<[f64; 2], Box
     pass(&mut cryptofeed)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        ours.push(timed(&inputs, &setup)?.0 as f64 / messages as f64);
+        ours.push(timed(&inputs, &setup)?.0 / messages as f64);
         let pass = pass(&mut cryptofeed)?;
         // Both say the nearest double of the same decimal.
         let bits = |best: [f64; 2]| best.map(f64::to_bits);

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 pub use engine::{Engine, Setup};
 pub use model::{Model, Said};
 pub use process::{Finished, Process};
-pub use program::{cobring, program, replay_hash};
+pub use program::{assert_replays_to, cobring, program, replay_hash};
 pub use sim::{Market, Sim, Truth};
 pub use watch::{Frame, Watch, assert_live_frames_are_proven};
 

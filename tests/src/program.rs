@@ -52,3 +52,14 @@ pub fn replay_hash(files: &[PathBuf], layout: &str) -> String {
     let summary = cobring(args).succeeded().json();
     summary["hash"].as_str().expect("a replay with --json has a hash").to_owned()
 }
+
+/// These files replay to that hash, however the stages are joined.
+///
+/// # Panics
+/// Where they do not.
+#[track_caller]
+pub fn assert_replays_to(hash: &serde_json::Value, files: &[PathBuf]) {
+    for layout in ["fused", "staged", "by-symbol"] {
+        assert_eq!(*hash, replay_hash(files, layout), "{layout}");
+    }
+}

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use cobring_tests::{Market, SOON, Setup, Sim, cobring, replay_hash, wait_until};
+use cobring_tests::{Market, SOON, Setup, Sim, assert_replays_to, cobring, wait_until};
 use serde_json::{Value, json};
 
 const SYMBOLS: [&str; 2] = ["ETHUSDT", "BTCUSDT"];
@@ -97,9 +97,7 @@ fn counter(report: &Value, symbol: &str, name: &str) -> u64 {
 }
 
 fn assert_replays(report: &Value, files: &[PathBuf]) {
-    for layout in ["fused", "staged"] {
-        assert_eq!(report["hash"], replay_hash(files, layout), "{layout}");
-    }
+    assert_replays_to(&report["hash"], files);
 }
 
 /// The connection is cut three times, and for a minute of the market there is no venue at all.

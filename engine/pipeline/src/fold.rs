@@ -30,12 +30,23 @@ pub trait Observer {
     fn after_frame(&mut self, _at: usize, _symbols: &[SymbolFold]) {}
     /// A checkpoint is due: the inputs up to `input_seq` are folded.
     fn at_checkpoint(&mut self, input_seq: u64, fold: FoldState<'_>);
+    /// Another one, which looks on at some of the symbols alone, on a thread of its own. None where one is to see all of
+    /// them together.
+    fn apart(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
 }
 
 /// Nobody looks on.
 impl Observer for () {
     fn after_timer(&mut self, _: Nanos, _: &[SymbolFold]) {}
     fn at_checkpoint(&mut self, _: u64, _: FoldState<'_>) {}
+    fn apart(&self) -> Option<Self> {
+        Some(())
+    }
 }
 
 /// The fold's state at a checkpoint.
@@ -119,6 +130,8 @@ pub enum Wanted {
 pub struct Fold<O> {
     grid: TimerGrid,
     symbols: Vec<SymbolFold>,
+    /// Index of the first of these among all symbols.
+    first: usize,
     clock: Option<EngineClock>,
     observer: O,
     stopped: bool,
@@ -239,7 +252,41 @@ impl<O: Observer> Fold<O> {
     /// stay unknown.
     #[must_use]
     pub fn new(symbols: Vec<SymbolFold>, clock: Option<EngineClock>, observer: O) -> Self {
-        Self { grid: TimerGrid::default(), symbols, clock, observer, stopped: false }
+        Self { grid: TimerGrid::default(), symbols, first: 0, clock, observer, stopped: false }
+    }
+
+    /// The same as several folds of some symbols each, at most so many; itself where the observer is to see all symbols
+    /// together, or there is nothing to share.
+    pub(crate) fn apart(self, count_max: usize) -> Result<Vec<Self>, Self> {
+        let each = self.symbols.len().div_ceil(count_max.max(1));
+        if each == 0 || self.observer.apart().is_none() {
+            return Err(self);
+        }
+        let Self { grid, symbols, clock, observer, stopped, .. } = self;
+        let mut folds = Vec::with_capacity(count_max);
+        let mut symbols = symbols.into_iter();
+        let mut first = 0;
+        while symbols.len() > 0 {
+            let symbols: Vec<SymbolFold> = symbols.by_ref().take(each).collect();
+            let count = symbols.len();
+            let Some(observer) = observer.apart() else { break };
+            folds.push(Self { grid, symbols, first, clock, observer, stopped });
+            first += count;
+        }
+        Ok(folds)
+    }
+
+    /// One fold again, with the first one's observer, of folds that have seen the same time.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub(crate) fn joined(folds: Vec<Self>) -> Self {
+        let mut folds = folds.into_iter();
+        let mut joined = folds.next().expect("invariant: a fold that was shared");
+        for fold in folds {
+            joined.symbols.extend(fold.symbols);
+        }
+        joined
     }
 
     fn now(&self) -> Nanos {
@@ -283,8 +330,10 @@ impl<O: Observer> Fold<O> {
             for at in 0..self.symbols.len() {
                 self.fold_for(at, stamp, event);
             }
-        } else if symbol.at() < self.symbols.len() {
-            self.fold_for(symbol.at(), stamp, event);
+        } else if let Some(at) = symbol.at().checked_sub(self.first)
+            && at < self.symbols.len()
+        {
+            self.fold_for(at, stamp, event);
         }
         match event {
             Event::Control(Control::Checkpoint) => {

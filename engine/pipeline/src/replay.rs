@@ -1,15 +1,19 @@
 //! Replay: a recording or a log through the very stages of a live run.
 
+mod by_symbol;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cobring_frame::{FrameError, Schema, Segment, SegmentSpec};
 use cobring_market::SymbolConfig;
-use cobring_types::{Input, Nanos, Symbol, SymbolIndex};
+use cobring_types::{Input, Instrument, Nanos, Symbol, SymbolIndex};
 use cobring_venue::binance::Decoder;
 use sha2::{Digest as _, Sha256};
 
+use self::by_symbol::{BySymbol, LANE_BYTES};
+use crate::cores;
 use crate::fold::{Fold, Observer, SymbolFold, SymbolSummary};
 use crate::idle::{Idle, Waiter};
 use crate::log::{LogError, LogFile, LogHeader, LogReader, LogStart, is_log_file, newest_run};
@@ -17,7 +21,7 @@ use crate::memory;
 use crate::recording::{Recording, RecordingError};
 use crate::ring::Full;
 use crate::sequencer::Sequencer;
-use crate::stages::{Layout, StagedSetup, Stages};
+use crate::stages::{Finished, Layout, StagedSetup, Stages};
 
 /// What may go wrong in a replay.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +68,29 @@ pub enum ReplayError {
     Broken,
 }
 
+/// How the stages of a replay are joined; frames are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplayLayout {
+    /// As those of a run.
+    OfRun(Layout),
+    /// Inputs are read on the caller's thread, and parsed and folded on others, each for its own symbols and no more of them
+    /// than there are cores. Fused where someone looks on who is to see all symbols together.
+    BySymbol,
+}
+
+impl ReplayLayout {
+    /// What is soonest done on this host with so many symbols. With one, handing inputs to another core takes about as long
+    /// as the reading that is done beside it.
+    #[must_use]
+    pub fn fastest(symbol_count: usize) -> Self {
+        if symbol_count > 1 && cores::available().len() > 1 {
+            Self::BySymbol
+        } else {
+            Self::OfRun(Layout::Fused)
+        }
+    }
+}
+
 /// How to replay.
 #[derive(Debug)]
 pub struct ReplaySetup {
@@ -72,7 +99,7 @@ pub struct ReplaySetup {
     /// Text of the settings that decide frames, for the log that is written.
     pub settings: String,
     /// How the stages are joined.
-    pub layout: Layout,
+    pub layout: ReplayLayout,
     /// Rings and threads of the staged layout.
     pub staged: StagedSetup,
     /// Whether to hash all frames.
@@ -145,27 +172,14 @@ impl Inputs {
         }
     }
 
-    /// The symbols that occur, in order of names and in capitals: those of a log's run, or of all messages of
-    /// the recordings, which are read through once for that.
+    /// The symbols that occur, in order of names and in capitals: those of a log's run, or of the recordings.
     ///
     /// # Errors
     /// [`ReplayError`] where a recording cannot be read.
     pub fn symbols(&self) -> Result<BTreeSet<String>, ReplayError> {
         match self {
             Self::Log(log) => Ok(log.header().symbols.iter().map(ToString::to_string).collect()),
-            Self::Recording(recording) => {
-                let paths: Vec<&Path> = recording.paths().collect();
-                let mut lines = Recording::open(&paths)?;
-                let mut symbols = BTreeSet::new();
-                while let Some(line) = lines.next()? {
-                    if let Some(symbol) = line.symbol
-                        && !symbols.iter().any(|held: &String| held.eq_ignore_ascii_case(symbol))
-                    {
-                        symbols.insert(symbol.to_ascii_uppercase());
-                    }
-                }
-                Ok(symbols)
-            }
+            Self::Recording(recording) => Ok(recording.symbols()?),
         }
     }
 
@@ -279,8 +293,7 @@ pub(crate) fn replay_folds<O: Observer + Send + 'static>(
             }
         }
     }
-    let instruments = setup.symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
-    let stages = Stages::new(setup.layout, &setup.staged, Decoder::new(instruments), fold, None);
+    let stages = Runner::new(setup, fold);
     let names: Vec<Symbol> = setup.symbols.iter().map(|symbol| symbol.instrument.symbol).collect();
     let start = match &inputs {
         Inputs::Recording(_) => LogStart::Initial,
@@ -340,9 +353,69 @@ pub(crate) fn replay_folds<O: Observer + Send + 'static>(
     Ok((report, finished.fold))
 }
 
+/// The stages, however they are joined.
+enum Runner<O> {
+    OfRun(Stages<O>),
+    BySymbol(BySymbol<O>),
+}
+
+impl<O: Observer + Send + 'static> Runner<O> {
+    fn new(setup: &ReplaySetup, fold: Fold<O>) -> Self {
+        let instruments: Vec<Instrument> =
+            setup.symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
+        let (layout, fold) = match setup.layout {
+            ReplayLayout::OfRun(layout) => (layout, fold),
+            ReplayLayout::BySymbol => match fold.apart(cores::available().len()) {
+                Ok(folds) => {
+                    return Self::BySymbol(BySymbol::start(&instruments, folds, LANE_BYTES));
+                }
+                Err(fold) => (Layout::Fused, fold),
+            },
+        };
+        Self::OfRun(Stages::new(layout, &setup.staged, Decoder::new(instruments), fold, None))
+    }
+
+    fn try_input(&mut self, input: &Input<'_>) -> Result<(), Full> {
+        match self {
+            Self::OfRun(stages) => {
+                let taken = stages.try_input(input, |_| {});
+                if taken.is_err() {
+                    // Nobody answers in a replay: what the stages ask for is dropped.
+                    stages.take_notices(|_| {}, |_, _| {});
+                }
+                taken
+            }
+            Self::BySymbol(lanes) => lanes.try_input(input),
+        }
+    }
+
+    /// How to wait for room.
+    fn idle(&self) -> Idle {
+        match self {
+            Self::OfRun(_) => Idle::Yield,
+            // Much is waiting to be folded, on a core that may be this one.
+            Self::BySymbol(_) => Idle::Park,
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        match self {
+            Self::OfRun(stages) => stages.is_broken(),
+            Self::BySymbol(lanes) => lanes.is_broken(),
+        }
+    }
+
+    fn finish(self) -> Finished<O> {
+        match self {
+            Self::OfRun(stages) => stages.finish(),
+            Self::BySymbol(lanes) => lanes.finish(),
+        }
+    }
+}
+
 /// Where inputs go: the stages, and the log.
 struct Feed<'a, O> {
-    stages: Stages<O>,
+    stages: Runner<O>,
     setup: &'a ReplaySetup,
     names: &'a [Symbol],
     /// What the log that is written begins with.
@@ -386,13 +459,11 @@ impl<O: Observer + Send + 'static> Feed<'_, O> {
                 log.append(input)?;
             }
         }
-        let mut waiter = Waiter::new(Idle::Yield);
-        while let Err(Full) = self.stages.try_input(input, |_| {}) {
+        let mut waiter = Waiter::new(self.stages.idle());
+        while let Err(Full) = self.stages.try_input(input) {
             if self.stages.is_broken() {
                 return Err(ReplayError::Broken);
             }
-            // Nobody answers in a replay: what the stages ask for is dropped.
-            self.stages.take_notices(|_| {}, |_, _| {});
             waiter.wait();
         }
         Ok(())

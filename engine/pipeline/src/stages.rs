@@ -196,7 +196,7 @@ impl<O: Observer + Send + 'static> Stages<O> {
     #[must_use]
     pub fn finish(self) -> Finished<O> {
         match self {
-            Self::Fused(fused) => Finished { decoded: *fused.decoder.counters(), fold: fused.fold },
+            Self::Fused(fused) => fused.finish(),
             Self::Staged(Staged { mut raw, parse, aggregate, .. }) => {
                 let mut waiter = Waiter::new(Idle::Yield);
                 while !raw.flush_pending() && !raw.is_abandoned() {
@@ -261,7 +261,8 @@ impl<O: Observer> Fused<O> {
         notice_of(input, outcome)
     }
 
-    fn on_watermark(&mut self, t: Nanos) {
+    /// Nothing will be stamped below `t` any more.
+    pub(crate) fn on_watermark(&mut self, t: Nanos) {
         self.fold.advance(t);
         ParseMeter::show(&mut self.meter, t, &self.decoder);
     }
@@ -269,6 +270,16 @@ impl<O: Observer> Fused<O> {
     /// The fold.
     pub fn fold_mut(&mut self) -> &mut Fold<O> {
         &mut self.fold
+    }
+
+    /// The decoder.
+    pub(crate) fn decoder_mut(&mut self) -> &mut Decoder {
+        &mut self.decoder
+    }
+
+    /// Takes it apart.
+    pub(crate) fn finish(self) -> Finished<O> {
+        Finished { decoded: *self.decoder.counters(), fold: self.fold }
     }
 }
 
@@ -280,7 +291,7 @@ fn notice_of(input: &Input<'_>, outcome: Result<Decoded, DecodeError>) -> Option
 }
 
 /// First head word of a watermark in the raw ring; an input's begins with its kind, which is never 0.
-const WATERMARK_HEAD: u64 = 0;
+pub(crate) const WATERMARK_HEAD: u64 = 0;
 /// What an input takes in the raw ring beside its bytes, with room for the pad at the ring's end.
 const INPUT_OVERHEAD_BYTES: usize = 256;
 /// Notices and wants that may wait for ingest; more are dropped (notices are counted anyway) or wait in the
@@ -330,7 +341,7 @@ impl<O: Observer + Send + 'static> Staged<O> {
     }
 }
 
-fn spawn<R: Send + 'static>(
+pub(crate) fn spawn<R: Send + 'static>(
     name: &str,
     core: Option<usize>,
     body: impl FnOnce() -> R + Send + 'static,

@@ -18,7 +18,9 @@ use crate::fold::SymbolFold;
 use crate::idle::Idle;
 use crate::log::{LogError, LogHeader, LogReader, LogStart, newest_run};
 use crate::net::{RestHelper, RestPriority, RestRequest};
-use crate::replay::{Inputs, ReplayError, ReplaySetup, replay_folds, settings_digest};
+use crate::replay::{
+    Inputs, ReplayError, ReplayLayout, ReplaySetup, replay_folds, settings_digest,
+};
 use crate::stages::{Layout, StagedSetup};
 
 /// What the run before left.
@@ -94,7 +96,7 @@ pub(crate) fn read_left(
     let setup = ReplaySetup {
         symbols: symbols.to_vec(),
         settings,
-        layout: Layout::Fused,
+        layout: ReplayLayout::OfRun(Layout::Fused),
         staged: StagedSetup {
             raw_ring_bytes: config.engine.raw_ring_bytes,
             event_ring_bytes: config.engine.event_ring_bytes,

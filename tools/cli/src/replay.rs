@@ -10,9 +10,9 @@ use cobring_frame::{BAR_INTERVALS, RawWindow, RecordSchema, Schema};
 use cobring_market::{GRID, SymbolConfig};
 use cobring_pipeline::FrameDigest;
 use cobring_pipeline::config::Config;
-use cobring_pipeline::cores;
 use cobring_pipeline::fold::{FoldState, Observer, SymbolFold};
-use cobring_pipeline::replay::{self, ReplayReport, ReplaySetup};
+use cobring_pipeline::idle::Idle;
+use cobring_pipeline::replay::{self, ReplayLayout, ReplayReport, ReplaySetup};
 use cobring_pipeline::stages::{Layout, StagedSetup};
 use cobring_types::Nanos;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How the stages are joined; frames are the same.
-    #[arg(long, value_enum, default_value = "fused")]
+    #[arg(long, value_enum, default_value = "auto")]
     layout: LayoutArg,
     /// Print the state as a line of JSON for each symbol at each multiple of --every.
     #[arg(long)]
@@ -59,10 +59,15 @@ pub(crate) struct Replay {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum LayoutArg {
+    /// By-symbol with several symbols on several cores, else fused.
+    Auto,
     /// All stages in one thread.
     Fused,
     /// Parse and aggregate in threads of their own.
     Staged,
+    /// Reading in one thread, each symbol's parsing and aggregating in others, no more than there are cores; fused with
+    /// --jsonl, whose lines show all symbols at one time.
+    BySymbol,
 }
 
 fn parse_interval(text: &str) -> Result<Nanos, String> {
@@ -102,8 +107,10 @@ impl Replay {
         let mut symbols = config.symbol_configs();
         symbols.retain(|symbol| occurring.contains(symbol.instrument.symbol.as_str()));
         let layout = match self.layout {
-            LayoutArg::Fused => Layout::Fused,
-            LayoutArg::Staged => Layout::Staged,
+            LayoutArg::Auto => ReplayLayout::fastest(symbols.len()),
+            LayoutArg::Fused => ReplayLayout::OfRun(Layout::Fused),
+            LayoutArg::Staged => ReplayLayout::OfRun(Layout::Staged),
+            LayoutArg::BySymbol => ReplayLayout::BySymbol,
         };
         let setup = ReplaySetup {
             symbols,
@@ -112,7 +119,7 @@ impl Replay {
             staged: StagedSetup {
                 raw_ring_bytes: config.engine.raw_ring_bytes,
                 event_ring_bytes: config.engine.event_ring_bytes,
-                idle: cores::auto_idle(layout, 0),
+                idle: Idle::Yield,
                 cores: [None, None],
             },
             hash: self.hash || self.json,

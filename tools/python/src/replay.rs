@@ -13,7 +13,7 @@ use cobring_frame::Reader;
 use cobring_pipeline::config::Config;
 use cobring_pipeline::fold::{FoldState, Observer, SymbolFold};
 use cobring_pipeline::idle::Idle;
-use cobring_pipeline::replay::{self, ReplaySetup};
+use cobring_pipeline::replay::{self, ReplayLayout, ReplaySetup};
 use cobring_pipeline::stages::{Layout, StagedSetup};
 use cobring_types::Nanos;
 use pyo3::exceptions::PyValueError;
@@ -201,7 +201,7 @@ pub(crate) fn open(
     let setup = ReplaySetup {
         symbols,
         settings: config.fold_digest_text(),
-        layout: Layout::Fused,
+        layout: ReplayLayout::OfRun(Layout::Fused),
         staged: StagedSetup {
             raw_ring_bytes: config.engine.raw_ring_bytes,
             event_ring_bytes: config.engine.event_ring_bytes,
