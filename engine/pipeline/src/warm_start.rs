@@ -21,7 +21,7 @@ use crate::net::{RestHelper, RestPriority, RestRequest};
 use crate::replay::{
     Inputs, ReplayError, ReplayLayout, ReplaySetup, replay_folds, settings_digest,
 };
-use crate::stages::{Layout, StagedSetup};
+use crate::stages::StagedSetup;
 
 /// What the run before left.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub(crate) fn read_left(
     let setup = ReplaySetup {
         symbols: symbols.to_vec(),
         settings,
-        layout: ReplayLayout::OfRun(Layout::Fused),
+        layout: ReplayLayout::fastest(symbols.len()),
         staged: StagedSetup {
             raw_ring_bytes: config.engine.raw_ring_bytes,
             event_ring_bytes: config.engine.event_ring_bytes,
