@@ -258,22 +258,20 @@ impl<O: Observer> Fold<O> {
     /// The same as several folds of some symbols each, at most so many; itself where the observer is to see all symbols
     /// together, or there is nothing to share.
     pub(crate) fn apart(self, count_max: usize) -> Result<Vec<Self>, Self> {
-        let each = self.symbols.len().div_ceil(count_max.max(1));
-        if each == 0 || self.observer.apart().is_none() {
-            return Err(self);
-        }
-        let Self { grid, symbols, clock, observer, stopped, .. } = self;
-        let mut folds = Vec::with_capacity(count_max);
+        let count = self.symbols.len().min(count_max);
+        let observers: Option<Vec<O>> = (0..count).map(|_| self.observer.apart()).collect();
+        let Some(observers) = observers.filter(|_| count > 0) else { return Err(self) };
+        let (each, more) = (self.symbols.len() / count, self.symbols.len() % count);
+        let Self { grid, symbols, mut first, clock, stopped, .. } = self;
         let mut symbols = symbols.into_iter();
-        let mut first = 0;
-        while symbols.len() > 0 {
-            let symbols: Vec<SymbolFold> = symbols.by_ref().take(each).collect();
-            let count = symbols.len();
-            let Some(observer) = observer.apart() else { break };
-            folds.push(Self { grid, symbols, first, clock, observer, stopped });
-            first += count;
-        }
-        Ok(folds)
+        let apart = |(at, observer)| {
+            let symbols: Vec<SymbolFold> =
+                symbols.by_ref().take(each + usize::from(at < more)).collect();
+            let fold = Self { grid, symbols, first, clock, observer, stopped };
+            first += fold.symbols.len();
+            fold
+        };
+        Ok(observers.into_iter().enumerate().map(apart).collect())
     }
 
     /// One fold again, with the first one's observer, of folds that have seen the same time.

@@ -197,7 +197,7 @@ fn the_symbols_of_files_are_known_before_they_are_read() {
         symbols.into_iter().collect::<Vec<_>>()
     };
     let one = format!("1 {SNAPSHOT}\n2 {ETH}\n{filler}");
-    assert_eq!(symbols(&[one.clone()]), ["ETHUSDT"]);
+    assert_eq!(symbols(std::slice::from_ref(&one)), ["ETHUSDT"]);
     // Without a snapshot others may come at the end.
     let two = format!("1 {ETH}\n{filler}3 {BTC}\n");
     assert_eq!(symbols(&[two]), ["BTCUSDT", "ETHUSDT"]);
