@@ -17,8 +17,7 @@ use cobring_types::{Input, InputKind, Nanos, Stamp, SymbolIndex};
 use thiserror::Error;
 
 use self::lines::Lines;
-use self::symbols::Symbols;
-pub(crate) use self::symbols::{Class, classify};
+use self::symbols::{Class, Symbols, classify};
 use crate::log::is_log_file;
 use crate::source::Source;
 
@@ -203,9 +202,10 @@ impl Recording {
         let mut symbols = BTreeSet::new();
         for file in &self.files {
             let path = file.lines.source.path();
-            let whole = match file.symbols.is_of_one() {
-                true => None,
-                false => Some(read_through(RecordingFile::open(path)?)?),
+            let whole = if file.symbols.is_of_one() {
+                None
+            } else {
+                Some(read_through(RecordingFile::open(path)?)?)
             };
             let known = &whole.as_ref().unwrap_or(&file.symbols).known;
             symbols.extend(known.iter().map(|known| known.capitals.clone()));

@@ -12,6 +12,7 @@ mod merge;
 mod registry;
 mod sync;
 
+pub use cobring_json::MAX_MESSAGE_SIZE_BYTES;
 pub use decode::{
     DecodeCounters, DecodeError, DecodeErrorKind, Decoded, EventSink, limit_of_recorded_snapshot,
 };

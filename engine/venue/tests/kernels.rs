@@ -8,8 +8,8 @@ use std::io::{BufRead, BufReader};
 
 use cobring_json::scan::Kernel;
 use cobring_types::{Input, InputKind, Instrument, SymbolIndex};
-use cobring_venue::Decoded;
 use cobring_venue::binance::Decoder;
+use cobring_venue::{Decoded, MAX_MESSAGE_SIZE_BYTES};
 use common::{ETH, Outcome, decode, fixtures, input, instruments, recordings};
 use flate2::read::GzDecoder;
 use proptest::prelude::*;
@@ -379,6 +379,25 @@ fn numbers_of_an_opening_may_grow_and_shrink() {
         }
     }
     assert!(twins.left().iter().all(|&left| left == 0), "{:?}", twins.left());
+}
+
+#[test]
+fn what_is_too_long_is_refused_whoever_reads_it() {
+    let mut twins = Twins::new();
+    let level = |at: usize| format!("[\"{}.50000000\",\"1.54698000\"]", 900_000 - at);
+    let side = (0..300_000).map(level).collect::<Vec<_>>().join(",");
+    let snapshot = format!("{{\"lastUpdateId\":35346513512,\"bids\":[{side}],\"asks\":[]}}");
+    let depth = format!(
+        "{{\"e\":\"depthUpdate\",\"E\":1723161255308,\"s\":\"ETHUSDT\",\"U\":35,\"u\":36,\"b\":[{side}],\"a\":[]}}"
+    );
+    assert!(snapshot.len() > MAX_MESSAGE_SIZE_BYTES);
+    for (decoded, _) in [
+        twins.agree_on_snapshot(ETH, snapshot.as_bytes()),
+        twins.agree(depth.as_bytes()),
+        twins.agree(combined("ethusdt@depth", &depth).as_bytes()),
+    ] {
+        assert!(decoded.is_err(), "{decoded:?}");
+    }
 }
 
 #[test]

@@ -71,14 +71,14 @@ impl Symbols {
 
 /// What a message is, as far as the order of lines and their symbols need it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Class<'a> {
+pub(super) enum Class<'a> {
     /// A combined-stream message: the stream's name before the `@`.
     Combined(&'a str),
     Snapshot,
     Other,
 }
 
-pub(crate) fn classify(message: &[u8]) -> Class<'_> {
+pub(super) fn classify(message: &[u8]) -> Class<'_> {
     const USUAL: &[u8] = b"{\"stream\":\"";
     if let Some(rest) = message.strip_prefix(USUAL) {
         let end = memchr::memchr(b'"', rest).unwrap_or(rest.len());

@@ -1,7 +1,8 @@
 //! Lanes: each parses and folds the inputs of its own symbols, on a thread of its own; for replays on several cores.
 //!
-//! Guarantees: a symbol's frames and what is counted are those of the other layouts. Nothing but time joins symbols, so a
-//! lane is told the first time and the last, and what is nobody's own goes to all lanes. Needs: an observer of which there
+//! Guarantees: a symbol's frames and what is counted are those of the other layouts, whatever the inputs are. Nothing but time
+//! joins symbols, so a lane is told the first time, and the latest one where its own inputs would not tell; what is nobody's own
+//! goes to all lanes. Needs: an observer of which there
 //! can be several ([`Observer::apart`]). Does not: hand out what parse found or what symbols want.
 
 use std::collections::BTreeMap;
@@ -10,12 +11,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use cobring_types::{Input, InputKind, Instrument, Nanos, SymbolIndex};
-use cobring_venue::DecodeCounters;
 use cobring_venue::binance::Decoder;
+use cobring_venue::{DecodeCounters, MAX_MESSAGE_SIZE_BYTES};
 
 use crate::fold::{Fold, Observer};
 use crate::idle::{Idle, Waiter};
-use crate::recording::{Class, classify};
 use crate::ring::{self, Full, RecordConsumer, RecordProducer};
 use crate::stages::{Finished, Fused, WATERMARK_HEAD, spawn};
 
@@ -29,14 +29,16 @@ pub(super) struct BySymbol<O> {
     routes: Arc<Routes>,
     /// Lanes that the input at hand is still to be given to; none before it was looked at.
     remaining: Range<usize>,
-    /// Of the first input that tells the time, and of the last one.
-    times: Option<(Nanos, Nanos)>,
+    /// With which timers begin: the time of the first input, if that is no break.
+    first: Option<Nanos>,
+    /// Latest time since the last break.
+    latest: Option<Nanos>,
 }
 
 #[derive(Debug)]
 struct Lane<O> {
     raw: RecordProducer,
-    /// It was told the first time, with which timers begin.
+    /// It was told with which time timers begin.
     has_begun: bool,
     thread: JoinHandle<Fused<O>>,
 }
@@ -68,22 +70,49 @@ impl Routes {
         routes
     }
 
-    /// One, or all: for what is a connection's or the venue's, and for a message that does not say whose it is in a way that
-    /// can be read without reading all of it.
+    /// One, or all: for what is a connection's or the venue's, and for a message that does not say at once whose it is.
     fn lanes_for(&self, input: &Input<'_>) -> Range<usize> {
         let lane = match input.kind {
-            InputKind::Break => None,
-            // A symbol that nobody has is refused, by whoever reads it.
-            _ if input.symbol != SymbolIndex::NONE => {
-                Some(self.lane_of_symbol.get(input.symbol.at()).copied().unwrap_or(0))
+            // Too long to be read at all: one that refuses it is enough.
+            InputKind::Text if input.bytes.len() > MAX_MESSAGE_SIZE_BYTES => Some(0),
+            InputKind::Text => {
+                stream_of(input.bytes).and_then(|name| self.lane_of_name.get(name).copied())
             }
-            InputKind::Text => match classify(input.bytes) {
-                Class::Combined(name) => self.lane_of_name.get(name).copied(),
-                Class::Snapshot | Class::Other => None,
-            },
-            _ => None,
+            // Theirs is what they say in their bytes, or everybody's.
+            InputKind::RestTime | InputKind::RestExchangeInfo | InputKind::Break => None,
+            _ if input.symbol == SymbolIndex::NONE => None,
+            // A symbol that nobody has is refused, by whoever reads it.
+            _ => Some(self.lane_of_symbol.get(input.symbol.at()).copied().unwrap_or(0)),
         };
         lane.map_or(0..self.lane_count, |lane| lane..lane + 1)
+    }
+}
+
+/// The symbol's name in the stream of a combined message as the venue writes it, `{"stream":"ethusdt@trade","data":…`: an event
+/// within it is of that symbol or refused.
+fn stream_of(message: &[u8]) -> Option<&str> {
+    let rest = message.strip_prefix(b"{\"stream\":\"")?;
+    let end = memchr::memchr(b'"', rest)?;
+    if !rest[end..].starts_with(b"\",\"data\":") {
+        return None;
+    }
+    let name = rest[..end].split(|&byte| byte == b'@').next()?;
+    std::str::from_utf8(name).ok()
+}
+
+impl<O> Lane<O> {
+    /// Says that nothing before that time will come any more, which may be said again.
+    fn tell(&mut self, time: Nanos) -> Result<(), Full> {
+        self.raw.push_words(&[WATERMARK_HEAD, time.0.cast_unsigned()], &[])
+    }
+
+    /// Says with which time timers begin, once it is known.
+    fn begin(&mut self, first: Option<Nanos>) -> Result<(), Full> {
+        if let Some(first) = first.filter(|_| !self.has_begun) {
+            self.tell(first)?;
+            self.has_begun = true;
+        }
+        Ok(())
     }
 }
 
@@ -105,7 +134,7 @@ impl<O: Observer + Send + 'static> BySymbol<O> {
             Lane { raw, has_begun: false, thread }
         };
         let lanes = folds.into_iter().enumerate().map(lane).collect();
-        Self { lanes, routes, remaining: 0..0, times: None }
+        Self { lanes, routes, remaining: 0..0, first: None, latest: None }
     }
 
     /// Gives an input to the lane that it is for, or to all.
@@ -116,25 +145,24 @@ impl<O: Observer + Send + 'static> BySymbol<O> {
         if self.remaining.is_empty() {
             self.remaining = self.routes.lanes_for(input);
         }
-        let tells_time = input.kind != InputKind::Break;
-        let now = input.stamp.ts_recv;
-        let (first, last) = self.times.unwrap_or((now, now));
+        let (now, is_break) = (input.stamp.ts_recv, input.kind == InputKind::Break);
+        if !is_break {
+            self.first.get_or_insert(now);
+        }
+        // What others heard is over for this one too.
+        let latest = self.latest.filter(|&latest| is_break || now < latest);
         while let Some(at) = self.remaining.clone().next() {
             let lane = &mut self.lanes[at];
-            if !lane.has_begun && (tells_time || self.times.is_some()) {
-                lane.raw.push_words(&[WATERMARK_HEAD, first.0.cast_unsigned()], &[])?;
-                lane.has_begun = true;
-            }
-            // What others heard before a break is over for this one too.
-            if !tells_time && self.times.is_some() {
-                lane.raw.push_words(&[WATERMARK_HEAD, last.0.cast_unsigned()], &[])?;
+            lane.begin(self.first)?;
+            if let Some(latest) = latest {
+                lane.tell(latest)?;
             }
             lane.raw.push_input(input)?;
+            // A break says anew with which time timers go on.
+            lane.has_begun |= is_break;
             self.remaining.start += 1;
         }
-        if tells_time {
-            self.times = Some((first, now));
-        }
+        self.latest = if is_break { None } else { Some(self.latest.map_or(now, |t| t.max(now))) };
         Ok(())
     }
 
@@ -145,23 +173,20 @@ impl<O: Observer + Send + 'static> BySymbol<O> {
 
     /// Lets the lanes finish all that they were given, and joins them.
     pub(super) fn finish(self) -> Finished<O> {
-        let Self { lanes, times, .. } = self;
+        let Self { lanes, first, latest, .. } = self;
         let mut waiter = Waiter::new(Idle::Park);
         let mut threads = Vec::with_capacity(lanes.len());
-        for Lane { mut raw, has_begun, thread } in lanes {
-            if let Some((first, last)) = times {
-                let marks = [Some(first).filter(|_| !has_begun), Some(last)];
-                for mark in marks.into_iter().flatten() {
-                    let words = [WATERMARK_HEAD, mark.0.cast_unsigned()];
-                    while raw.push_words(&words, &[]).is_err() && !raw.is_abandoned() {
-                        waiter.wait();
-                    }
-                }
-            }
-            while !raw.flush_pending() && !raw.is_abandoned() {
+        for mut lane in lanes {
+            let is_told = |lane: &mut Lane<O>| {
+                lane.begin(first)?;
+                latest.map_or(Ok(()), |latest| lane.tell(latest))
+            };
+            while !lane.raw.is_abandoned()
+                && (is_told(&mut lane).is_err() || !lane.raw.flush_pending())
+            {
                 waiter.wait();
             }
-            threads.push(thread);
+            threads.push(lane.thread);
         }
         let mut decoded = DecodeCounters::default();
         let folds = threads.into_iter().map(|thread| {
@@ -229,8 +254,8 @@ mod tests {
         ["AAAUSDT", "BTCUSDT", "CCCUSDT", "DDDUSDT", "EEEUSDT"].map(named).into()
     }
 
-    /// A kind, the symbol that it is of, its text, and how many ms later it comes.
-    type Told = (InputKind, SymbolIndex, String, u16);
+    /// A kind, the symbol that it is of, its text, how many ms later it comes, and how many ms its stamp is too low.
+    type Told = (InputKind, SymbolIndex, String, u16, u16);
 
     fn told() -> impl Strategy<Value = Told> {
         let name = |at: u16| ["AAA", "BTC", "CCC", "DDD"][usize::from(at)];
@@ -254,18 +279,33 @@ mod tests {
                     8 if id % 2 == 0 => of_stream("xxx", quote(at, id)),
                     // Its name spelt as nobody does.
                     8 => of_stream(name(at), quote(at, id)).replacen("usdt@", "\\u0075sdt@", 1),
+                    // A stream's name that wraps nothing.
+                    9 if id % 2 == 0 => {
+                        format!(
+                            r#"{{"stream":"{}usdt@x",{}"#,
+                            name(other).to_lowercase(),
+                            &quote(at, id)[1..]
+                        )
+                    }
                     9 => format!(r#"{{"result":null,"id":{id}}}"#),
                     10 => of_stream(name(at), format!("{{{id}")),
                     _ => "x".repeat(usize::from(id) % 3_000 + 1),
                 }
             });
-        let text = text.prop_map(|text| (InputKind::Text, SymbolIndex::NONE, text));
-        let own = (0..5u16, 0..8u8).prop_map(|(at, how)| {
+        // What its symbol is said to be means nothing.
+        let of = prop_oneof![9 => Just(SymbolIndex::NONE), 1 => (0..8u16).prop_map(SymbolIndex)];
+        let text = (text, of.clone()).prop_map(|(text, of)| (InputKind::Text, of, text));
+        let own = (0..5u16, of, 0..9u8).prop_map(|(at, of, how)| {
             let (kind, of, text) = match how {
-                0 => (InputKind::LinkUp, SymbolIndex::NONE, ""),
-                1 => (InputKind::LinkDown, SymbolIndex::NONE, ""),
-                2 => (InputKind::Break, SymbolIndex::NONE, ""),
-                3 => (InputKind::RestTime, SymbolIndex::NONE, r#"{"serverTime":1723161255612}"#),
+                0 => (InputKind::LinkUp, of, ""),
+                1 => (InputKind::LinkDown, of, ""),
+                2 => (InputKind::Break, of, ""),
+                3 => (InputKind::RestTime, of, r#"{"serverTime":1723161255612}"#),
+                8 => (
+                    InputKind::RestExchangeInfo,
+                    of,
+                    r#"{"timezone":"UTC","serverTime":1723161255612,"symbols":[{"symbol":"CCCUSDT","status":"HALT","filters":[{"filterType":"PRICE_FILTER","tickSize":"0.01000000"}]}]}"#,
+                ),
                 4 => (InputKind::Halted, SymbolIndex(at), ""),
                 5 => (InputKind::TickerRequested, SymbolIndex(at), ""),
                 // A symbol that nobody has.
@@ -280,17 +320,21 @@ mod tests {
         });
         // Sometimes longer than a run of timers may be.
         let wait = prop_oneof![20 => 0..300u16, 1 => 60_000..=u16::MAX];
-        (prop_oneof![5 => text, 1 => own], wait)
-            .prop_map(|((kind, symbol, text), wait)| (kind, symbol, text, wait))
+        let back = prop_oneof![9 => Just(0), 1 => 0..2_000u16];
+        (prop_oneof![5 => text, 1 => own], wait, back)
+            .prop_map(|((kind, symbol, text), wait, back)| (kind, symbol, text, wait, back))
     }
 
     fn inputs(told: &[Told]) -> Vec<Input<'_>> {
         let (mut sequencer, mut now) = (Sequencer::default(), Nanos(1_723_161_255_612_000_000));
         let mut inputs = Vec::new();
-        for (kind, symbol, text, wait) in told {
+        for (kind, symbol, text, wait, back) in told {
             now = Nanos(now.0 + i64::from(*wait) * 1_000_000);
             inputs.extend(sequencer.break_before(now));
-            let own = own_input(sequencer.stamp(now, Nanos::UNDEF), *kind);
+            let mut stamp = sequencer.stamp(now, Nanos::UNDEF);
+            // Only who wrote a log by himself has times that fall.
+            stamp.ts_recv.0 -= i64::from(*back) * 1_000_000;
+            let own = own_input(stamp, *kind);
             let aux = u32::from(matches!(kind, InputKind::LinkUp | InputKind::LinkDown));
             inputs.push(Input { symbol: *symbol, aux, bytes: text.as_bytes(), ..own });
         }

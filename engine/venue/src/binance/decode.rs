@@ -1,7 +1,7 @@
 //! Inputs to events.
 
 use cobring_json::scan::{Kernel, Sides};
-use cobring_json::{Document, Parser};
+use cobring_json::{Document, MAX_MESSAGE_SIZE_BYTES, Parser};
 use cobring_types::{
     BarInterval, Control, DepthSnapshot, DepthUpdate, Event, Input, InputKind, Instrument, Kline,
     KlineSource, Level, LinkScope, ModelIndex, ModelOutput, PastTrade, SymbolIndex, TradeStream,
@@ -145,7 +145,7 @@ impl Decoder {
         input: &Input<'_>,
         out: &mut impl EventSink,
     ) -> Result<Decoded, DecodeError> {
-        let Some(hot) = &mut self.hot else { return self.general_text(input, out) };
+        let Some(hot) = hot_for(&mut self.hot, input) else { return self.general_text(input, out) };
         let Some((symbol, event)) = hot.read(&self.instruments, input.bytes, &mut self.levels)
         else {
             return self.general_text(input, out);
@@ -215,9 +215,8 @@ impl Decoder {
         out: &mut impl EventSink,
     ) -> Result<Decoded, DecodeError> {
         let instrument = self.instruments.get(input.symbol).ok_or_else(|| bad_symbol(input))?;
-        let hot = self.hot.as_mut();
-        let scanned =
-            hot.and_then(|hot| hot.read_snapshot(input.symbol, input.bytes, &mut self.levels));
+        let scanned = hot_for(&mut self.hot, input)
+            .and_then(|hot| hot.read_snapshot(input.symbol, input.bytes, &mut self.levels));
         let head = match scanned {
             Some(head) => head,
             None => {
@@ -428,6 +427,12 @@ impl Decoder {
         out.on_event(&input.stamp, input.symbol, &Event::Control(control));
         Ok(Decoded::Events(1))
     }
+}
+
+/// What reads it first: nothing that is longer than what the general parser reads.
+#[inline]
+fn hot_for<'h>(hot: &'h mut Option<Hot>, input: &Input<'_>) -> Option<&'h mut Hot> {
+    hot.as_mut().filter(|_| input.bytes.len() <= MAX_MESSAGE_SIZE_BYTES)
 }
 
 const fn trade_stream(aggregate: bool) -> TradeStream {
