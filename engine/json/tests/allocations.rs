@@ -51,7 +51,13 @@ fn a_parser_made_for_a_size_allocates_nothing_up_to_it() {
             vec![level; count].join(",")
         )
     };
-    let messages: Vec<String> = [1, 5_000, 40, 0, 10_000, 7].map(levels).into();
+    let mut messages: Vec<String> = [1, 5_000, 40, 0, 10_000, 7].map(levels).into();
+    // As many levels as a message of that size can have.
+    messages.push(levels(10_000).replace("61837.63000000", "1.0").replace("1.54698000", "1.0"));
+    messages.push(format!(
+        "{{\"bids\":[{}]}}",
+        vec!["[\"1.0\",\"1.0\"]"; 10_000 * 36 / 14 - 1].join(",")
+    ));
     let mut parser = Parser::with_capacity(10_000 * 36);
     let allocations = allocations_of(|| {
         for text in messages.iter().cycle().take(600) {

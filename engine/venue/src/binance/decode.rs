@@ -17,9 +17,6 @@ const BACKGROUND_BIT: u32 = 1 << 31;
 /// A level of a full snapshot, `["61837.63000000","1.54698000"],`, with room to spare.
 const LEVEL_SIZE_BYTES: usize = 36;
 
-/// Messages that the general parser is warm for: a longer one of an unusual shape makes it grow, once.
-const GENERAL_SIZE_BYTES: usize = 64 << 10;
-
 /// Bars of a full answer.
 const KLINES_RESERVED: usize = rest::KLINES_LIMIT_MAX as usize;
 /// Trades of a full answer.
@@ -62,7 +59,7 @@ impl Decoder {
         Self {
             hot: kernel.map(|kernel| Hot::new(&instruments, kernel, size_bytes)),
             instruments: Instruments::new(instruments),
-            parser: Parser::with_capacity(GENERAL_SIZE_BYTES),
+            parser: Parser::with_capacity(size_bytes),
             levels: Vec::with_capacity(Sides::room(size_bytes)),
             klines: Vec::with_capacity(KLINES_RESERVED),
             trades: Vec::with_capacity(TRADES_RESERVED),
