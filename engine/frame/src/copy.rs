@@ -6,6 +6,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Words of a cache line.
+const LINE_WORDS: usize = 8;
+
 /// The way to copy, chosen once for a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
@@ -73,8 +76,6 @@ pub fn prefetch_for_write<T>(place: &T) {
 /// The words are inside a mapping.
 #[inline]
 pub(crate) unsafe fn prefetch(words: *const u64, count: usize) {
-    /// Of 64 bytes each.
-    const LINE_WORDS: usize = 8;
     /// A round of the loop.
     const ROUND_LINES: usize = 4;
     #[cfg(target_arch = "x86_64")]
@@ -97,7 +98,29 @@ pub(crate) unsafe fn prefetch(words: *const u64, count: usize) {
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (words, count, LINE_WORDS, ROUND_LINES);
+    let _ = (words, count, ROUND_LINES);
+}
+
+/// Has the lines of `count` words fetched, to be read soon.
+///
+/// # Safety
+/// The words are inside a mapping.
+#[inline]
+pub(crate) unsafe fn prefetch_for_read(words: *const u64, count: usize) {
+    for line in 0..count.div_ceil(LINE_WORDS) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch changes nothing that the program sees and cannot fault. In assembly, so that it stays in a loop
+        // that polls: the compiler may think that nothing has changed since the last one.
+        unsafe {
+            std::arch::asm!(
+                "prefetcht0 [{at}]",
+                at = in(reg) words.wrapping_add(LINE_WORDS * line),
+                options(nostack, preserves_flags, readonly)
+            );
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (words, line);
+    }
 }
 
 /// # Safety

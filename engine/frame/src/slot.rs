@@ -10,6 +10,10 @@ use crate::sync::{Fence, Memory, MemoryMut};
 /// Words between the sequence and the frame: the frame begins on its own cache line.
 pub(crate) const SLOT_HEADER_WORDS: usize = 8;
 
+/// Words of a frame that come over to a polling reader's core together with the sequence. Behind it they would take as
+/// long again; more of them would keep the writer from its own lines.
+const POLLED_WORDS: usize = 64;
+
 /// Where a frame ring lies, in words.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slots {
@@ -78,6 +82,8 @@ impl Slots {
         let whole = 2 * n + 2;
         let sequence = memory.load(slot);
         if sequence != whole {
+            // Most likely polled again, until the frame is there.
+            memory.prefetch_for_read(slot + SLOT_HEADER_WORDS, self.frame_words.min(POLLED_WORDS));
             return if sequence > whole { Slot::Overwritten } else { Slot::NotYet };
         }
         memory.fence(Fence::Seen);

@@ -41,6 +41,9 @@ pub(crate) trait Memory {
     /// One word, Relaxed.
     fn load(&self, at: usize) -> u64;
 
+    /// These words will be read as soon as they are there: their cache lines may be fetched meanwhile. Changes nothing.
+    fn prefetch_for_read(&self, _at: usize, _words: usize) {}
+
     /// Copies `out.len()` words out of shared memory. What it copied counts only once the mark has been
     /// looked at again.
     fn copy_out(&self, at: usize, out: &mut [u64]) {

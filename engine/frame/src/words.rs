@@ -113,6 +113,13 @@ impl Memory for Words {
     }
 
     #[inline]
+    fn prefetch_for_read(&self, at: usize, words: usize) {
+        self.check(at, words);
+        // SAFETY: a hint, and within the mapping besides.
+        unsafe { copy::prefetch_for_read(self.base.add(at), words) }
+    }
+
+    #[inline]
     fn copy_out(&self, at: usize, out: &mut [u64]) {
         self.check(at, out.len());
         // SAFETY: the source is inside the mapping (checked), the target is `out`; both aligned, disjoint
