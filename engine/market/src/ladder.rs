@@ -19,12 +19,19 @@ const BEST_AT: i64 = TICKS / 4 * 3;
 /// Where it may be without the window moving: 82 USD further and 164 back at a tick of 0.01.
 const BEST_WITHIN: std::ops::Range<i64> = TICKS / 2..TICKS / 8 * 7;
 
+/// Levels and empty places that the list has room for: of the latter a quarter, so that they are seldom swept out.
+fn far_room(capacity: usize) -> usize {
+    // One more than the capacity is held for a moment.
+    capacity + 1 + capacity / 4 + 16
+}
+
 /// A side's levels.
 #[derive(Debug, Clone)]
 pub(crate) struct Ladder {
     side: Side,
     near: TickWindow,
-    /// Levels whose ranks the window does not cover, lowest rank first.
+    /// Levels whose ranks the window does not cover, lowest rank first. One that goes leaves its place, without a quantity:
+    /// the same prices come again, and nothing behind them has to move. The last one has a quantity.
     far: Vec<Level>,
     capacity: usize,
     /// Every level of this rank or a higher one is known.
@@ -47,8 +54,7 @@ impl Ladder {
         Self {
             side,
             near: TickWindow::new(),
-            // One more than the capacity is held for a moment.
-            far: Vec::with_capacity(capacity + 1),
+            far: Vec::with_capacity(far_room(capacity)),
             capacity,
             known_to: i64::MIN,
             counts: Counts::default(),
@@ -57,8 +63,7 @@ impl Ladder {
 
     /// Reserves its whole capacity (again): what a checkpoint gave back holds no more than its levels.
     pub(crate) fn reserve(&mut self) {
-        // One more than the capacity is held for a moment.
-        self.far.reserve_exact((self.capacity + 1).saturating_sub(self.far.len()));
+        self.far.reserve_exact(far_room(self.capacity).saturating_sub(self.far.len()));
     }
 
     /// Its own inverse.
@@ -139,22 +144,26 @@ impl Ladder {
     #[cold]
     #[inline(never)]
     fn set_far(&mut self, rank: i64, level: Level) -> i64 {
-        let at = self.far.partition_point(|held| self.rank(held.px) < rank);
-        match self.far.get_mut(at).filter(|held| held.px == level.px) {
-            Some(held) => {
-                let before = std::mem::replace(&mut held.qty, level.qty);
-                if level.qty == Qty::ZERO {
-                    self.far.remove(at);
-                }
-                before.0
-            }
-            None => {
-                if level.qty != Qty::ZERO {
-                    self.far.insert(at, level);
-                }
-                0
-            }
+        let sign = self.sign();
+        let place = |far: &[Level]| far.partition_point(|held| held.px.0.wrapping_mul(sign) < rank);
+        let mut at = place(&self.far);
+        if let Some(held) = self.far.get_mut(at).filter(|held| held.px == level.px) {
+            let before = std::mem::replace(&mut held.qty, level.qty);
+            while self.far.pop_if(|last| last.qty == Qty::ZERO).is_some() {}
+            return before.0;
         }
+        if level.qty != Qty::ZERO {
+            if self.far.len() >= far_room(self.capacity) {
+                self.drop_empty_places();
+                at = place(&self.far);
+            }
+            self.far.insert(at, level);
+        }
+        0
+    }
+
+    fn drop_empty_places(&mut self) {
+        self.far.retain(|level| level.qty != Qty::ZERO);
     }
 
     /// The worst level gives way; what was behind it is no longer known.
@@ -163,12 +172,13 @@ impl Ladder {
         let near = self.near.at_or_above(self.near.first());
         let far = self
             .far
-            .first()
-            .copied()
-            .filter(|level| near.is_none_or(|near| self.rank(level.px) < near));
+            .iter()
+            .position(|level| level.qty != Qty::ZERO)
+            .map(|at| (at, self.far[at]))
+            .filter(|(_, level)| near.is_none_or(|near| self.rank(level.px) < near));
         let (rank, dropped) = match (far, near) {
-            (Some(level), _) => {
-                self.far.remove(0);
+            (Some((at, level)), _) => {
+                self.far.drain(..=at);
                 (self.rank(level.px), level)
             }
             (None, Some(rank)) => {
@@ -198,6 +208,7 @@ impl Ladder {
     #[cold]
     fn move_to(&mut self, first: i64) {
         let first = TickWindow::first_near(first);
+        self.drop_empty_places();
         let (old_first, old_last) = (self.near.first(), self.near.last());
         let leaving = if first > old_first {
             old_first..=old_last.min(first - 1)
@@ -247,8 +258,14 @@ impl Ladder {
 
     /// The best level.
     #[must_use]
+    #[inline]
     pub(crate) fn best(&self) -> Option<Level> {
-        self.iter().next()
+        let near = self.near.highest().map(|(rank, qty)| self.level(rank, qty));
+        match (near, self.far.last()) {
+            (Some(near), Some(far)) if self.rank(far.px) > self.rank(near.px) => Some(*far),
+            (Some(near), _) => Some(near),
+            (None, far) => far.copied(),
+        }
     }
 
     /// The quantity at a price; 0 where no level is held.
@@ -372,6 +389,9 @@ impl Iterator for Descent<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Level> {
+        while let Some((Level { qty: Qty::ZERO, .. }, rest)) = self.far.split_last() {
+            self.far = rest;
+        }
         let near = self
             .near
             .filter(|&near| self.far.last().is_none_or(|far| self.ladder.rank(far.px) < near));

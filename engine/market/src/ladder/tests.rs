@@ -84,6 +84,7 @@ proptest! {
             let (near, far) = (a.max(b), a.min(b));
             let expected: i128 = model.levels.range(far..near).map(|(_, &q)| i128::from(q)).sum();
             prop_assert_eq!(ladder.sum_behind(Some(Px(sign * near)), Px(sign * far)), expected);
+            prop_assert_eq!(ladder.far.capacity(), far_room(capacity));
         }
         let bytes = postcard::to_allocvec(&ladder).unwrap();
         let restored: Ladder = postcard::from_bytes(&bytes).unwrap();
@@ -119,6 +120,44 @@ fn a_jump_of_the_price_takes_all_levels_along() {
         }
     }
     assert_eq!(ladder.len(), 5_001);
+}
+
+#[test]
+fn places_that_levels_left_are_taken_again_or_swept_out() {
+    let mut ladder = Ladder::new(Side::Buy, 16);
+    let best = 10 * TICKS;
+    set(&mut ladder, best, 1);
+    ladder.follow();
+    // The better one of two far levels stays.
+    set(&mut ladder, 5_000, 2);
+    for px in 1..1_000 {
+        set(&mut ladder, px, 3);
+        set(&mut ladder, px, 0);
+        set(&mut ladder, px, 4);
+        let levels: Vec<i64> = ladder.iter().map(|level| level.px.0).collect();
+        assert_eq!(levels, [best, 5_000, px]);
+        set(&mut ladder, px, 0);
+        assert_eq!((ladder.len(), ladder.far.capacity()), (2, far_room(16)));
+    }
+    // Levels that the window leaves behind find room too.
+    let mut px = 1_000;
+    while ladder.far.len() < far_room(16) {
+        set(&mut ladder, px, 3);
+        set(&mut ladder, px, 0);
+        px += 1;
+    }
+    let last = best - TICKS / 4 * 3;
+    for px in last..last + 13 {
+        set(&mut ladder, px, 1);
+    }
+    set(&mut ladder, best + TICKS / 5, 1);
+    ladder.follow();
+    assert_eq!((ladder.len(), ladder.far.len(), ladder.far.capacity()), (16, 14, far_room(16)));
+    // With the last ones go the empty places before them.
+    for px in last..last + 13 {
+        set(&mut ladder, px, 0);
+    }
+    assert_eq!((ladder.len(), ladder.far.len()), (3, 1));
 }
 
 #[test]

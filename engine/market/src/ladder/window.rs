@@ -104,6 +104,13 @@ impl TickWindow {
         (found >= self.first).then_some(found)
     }
 
+    /// The highest rank that holds a quantity, with it.
+    #[inline]
+    pub(super) fn highest(&self) -> Option<(i64, i64)> {
+        let rank = self.at_or_below(self.last())?;
+        Some((rank, self.get(rank)))
+    }
+
     /// Hands out ranks and quantities from `rank` down, the highest first, as long as they are wanted.
     #[inline]
     pub(super) fn descend(&self, rank: i64, mut more: impl FnMut(i64, i64) -> bool) {
