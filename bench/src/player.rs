@@ -43,7 +43,8 @@ impl Player {
         let folds = symbols.iter().map(fold).collect::<Result<Vec<_>, _>>()?;
         memory::warm();
         let instruments = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
-        let stages = Fused::new(Decoder::new(instruments), Fold::new(folds, None, ()), None);
+        let decoder = Decoder::new(instruments).warmed();
+        let stages = Fused::new(decoder, Fold::new(folds, None, ()), None);
         Ok(Self { stages, sequencer: Sequencer::default() })
     }
 

@@ -220,7 +220,7 @@ pub fn run<O: Observer + Send + 'static>(
         cores: [core(1), core(2)],
     };
     let instruments: Vec<_> = symbols.iter().map(|symbol| symbol.instrument.clone()).collect();
-    let decoder = Decoder::new(instruments.clone());
+    let decoder = Decoder::new(instruments.clone()).warmed();
     let meter = ParseMeter::new(clock, rows.decode);
     let stages = Stages::new(layout, &staged, decoder, fold, Some(meter));
     cores::on_core(fold_core, memory::warm);

@@ -66,7 +66,7 @@ fn decoding_allocates_nothing() {
         side(61_000, -1),
         side(61_001, 1)
     );
-    let mut decoder = decoder();
+    let mut decoder = decoder().warmed();
     let mut count = Count(0);
     let kinds = [
         (InputKind::Text, 0),

@@ -175,7 +175,8 @@ impl Engine {
             cores: [None, None],
         };
         let meter = ParseMeter::new(clock, rows.decode);
-        let stages = Stages::new(layout, &setup, Decoder::new(instruments), fold, Some(meter));
+        let decoder = Decoder::new(instruments).warmed();
+        let stages = Stages::new(layout, &setup, decoder, fold, Some(meter));
         Self { stages, folded }
     }
 

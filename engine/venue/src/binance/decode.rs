@@ -38,8 +38,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder for these instruments, in the order of their [`SymbolIndex`], with its buffers grown
-    /// for a snapshot of [`MAX_DEPTH_LIMIT`] levels a side.
+    /// A decoder for these instruments, in the order of their [`SymbolIndex`], with its own buffers grown
+    /// for a snapshot of [`MAX_DEPTH_LIMIT`] levels a side; those of the general parser grow with what it reads.
     ///
     /// # Panics
     /// With 65,535 instruments or more.
@@ -54,17 +54,29 @@ impl Decoder {
     /// Likewise, and where the processor does not have the kernel.
     #[must_use]
     pub fn with_kernel(instruments: Vec<Instrument>, kernel: Option<Kernel>) -> Self {
-        let level_count = 2 * usize::try_from(MAX_DEPTH_LIMIT).unwrap_or(0);
-        let size_bytes = level_count * LEVEL_SIZE_BYTES;
+        let size_bytes = Self::snapshot_size_bytes();
         Self {
             hot: kernel.map(|kernel| Hot::new(&instruments, kernel, size_bytes)),
             instruments: Instruments::new(instruments),
-            parser: Parser::with_capacity(size_bytes),
+            parser: Parser::with_capacity(0),
             levels: Vec::with_capacity(Sides::room(size_bytes)),
             klines: Vec::with_capacity(KLINES_RESERVED),
             trades: Vec::with_capacity(TRADES_RESERVED),
             counters: DecodeCounters::default(),
         }
+    }
+
+    /// The same with the general parser's buffers grown ahead, so that no message of a run waits for them: it reads hundreds
+    /// of kilobytes for that, as long as a replay takes for hundreds of messages.
+    #[must_use]
+    pub fn warmed(mut self) -> Self {
+        self.parser = Parser::with_capacity(Self::snapshot_size_bytes());
+        self
+    }
+
+    /// Of the largest snapshot that can be asked for.
+    fn snapshot_size_bytes() -> usize {
+        2 * usize::try_from(MAX_DEPTH_LIMIT).unwrap_or(0) * LEVEL_SIZE_BYTES
     }
 
     /// What this decoder saw so far.
