@@ -31,11 +31,20 @@ struct Cli {
     command: Command,
 }
 
+/// How many times as fast.
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if (0.01..=1e6).contains(&speed) => Ok(speed),
+        _ => Err("0.01 to 1000000 is wanted".to_owned()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Bytes in a buffer → complete frame visible, for each kind of message.
     #[command(after_help = "Example:
-  cargo run --release -p bench -- path ethusdt.gz btcusdt.gz")]
+  cargo run --release -p bench -- path ethusdt.gz btcusdt.gz
+  cargo run --release -p bench -- path --pace 1 --rounds 2 ethusdt.gz btcusdt.gz")]
     Path {
         /// Recordings.
         #[arg(required = true, value_name = "FILE")]
@@ -43,6 +52,10 @@ enum Command {
         /// Times that all of it is played; the first is not timed.
         #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(2..))]
         rounds: u32,
+        /// Play at the pace of the recording, times SPEED, in place of one message after the other: caches are then as cold
+        /// as between the messages of a live run.
+        #[arg(long, value_name = "SPEED", value_parser = speed)]
+        pace: Option<f64>,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -219,7 +232,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Path { files, rounds, json } => path::run(&files, rounds, json),
+        Command::Path { files, rounds, pace, json } => path::run(&files, rounds, pace, json),
         Command::Publish { count: Some(rows), frames, .. } => publish::count(rows, frames),
         Command::Publish { count: None, rounds, json, .. } => {
             publish::run(json).and_then(|()| readers::run(rounds, json))

@@ -1,4 +1,5 @@
-//! Bytes in a buffer → complete frame visible in a ring, fused, as a live run does it without its sockets.
+//! Bytes in a buffer → complete frame visible in a ring, fused, as a live run does it without its sockets: one message
+//! after the other, or at the pace of the recording, where caches and predictors have forgotten what a message needs.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use cobring_pipeline::stages::Layout;
 use cobring_types::{Nanos, Symbol, SymbolIndex};
 
 use crate::player::{Player, staged_setup};
-use crate::report::{Table, latency};
+use crate::report::{Table, latency, progress};
 
 /// One message, ready to be folded.
 pub(crate) struct Message {
@@ -49,8 +50,15 @@ const KINDS: [(Kind, &str); 5] = [
 /// The place of the timers between two messages, of all symbols.
 const TIMERS: usize = 4;
 
-/// Checks that the timed path publishes what a replay publishes, then times it.
-pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<dyn Error>> {
+/// Checks that the timed path publishes what a replay publishes, then times it; with a `speed` at so many times the pace at
+/// which messages came.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+pub(crate) fn run(
+    files: &[PathBuf],
+    rounds: u32,
+    speed: Option<f64>,
+    json: bool,
+) -> Result<(), Box<dyn Error>> {
     let config = Config::built_in();
     let setup = ReplaySetup {
         symbols: config.symbol_configs(),
@@ -63,18 +71,35 @@ pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<
     };
     let (expected, ()) = replay::replay(replay::open(files)?, &setup, (), |_, _| {})?;
     let messages = load(files, &setup.symbols)?;
+    if let (Some(speed), Some((first, last))) = (speed, expected.span) {
+        let round_s = (last.0 - first.0) as f64 / 1e9 / speed;
+        progress(&format!("path: a round at this pace takes {round_s:.0} s"));
+    }
     let mut histograms = KINDS.map(|_| latency());
     for round in 0..rounds {
         let hashed = round == 0;
         let mut player = Player::new(&setup.symbols, hashed)?;
         let mut last_timer = Nanos(i64::MIN);
+        let pace = speed.filter(|_| !hashed).zip(messages.first());
+        let pace = pace.map(|(speed, first)| Pace::begin(speed, first.ts_recv));
         for message in &messages {
-            let began = Instant::now();
-            player.advance(message.ts_recv);
-            let elapsed_ns = u64::try_from(began.elapsed().as_nanos())?;
-            let timer = message.ts_recv.floor_to(GRID);
-            if timer > std::mem::replace(&mut last_timer, timer) && !hashed {
-                histograms[TIMERS].saturating_record(elapsed_ns);
+            loop {
+                let now = pace.as_ref().map_or(message.ts_recv, |pace| pace.now());
+                let now = now.min(message.ts_recv);
+                let timer = now.floor_to(GRID);
+                let began = Instant::now();
+                player.advance(now);
+                let elapsed_ns = u64::try_from(began.elapsed().as_nanos())?;
+                if timer > std::mem::replace(&mut last_timer, timer) && !hashed {
+                    histograms[TIMERS].saturating_record(elapsed_ns);
+                }
+                if now == message.ts_recv {
+                    break;
+                }
+            }
+            if pace.is_some() {
+                // As one that has just come from a socket: its bytes are near.
+                std::hint::black_box(message.bytes.iter().fold(0u8, |sum, byte| sum ^ byte));
             }
             let began = Instant::now();
             message.play(&mut player);
@@ -103,6 +128,28 @@ pub(crate) fn run(files: &[PathBuf], rounds: u32, json: bool) -> Result<(), Box<
         table.row(&figure, latency)?;
     }
     Ok(())
+}
+
+/// The recording's time as it goes on, so many times as fast. Who waits polls, as a run on a core of its own does.
+struct Pace {
+    speed: f64,
+    began: Instant,
+    first: Nanos,
+}
+
+impl Pace {
+    fn begin(speed: f64, first: Nanos) -> Self {
+        Self { speed, began: Instant::now(), first }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a recording's length"
+    )]
+    fn now(&self) -> Nanos {
+        Nanos(self.first.0 + (self.began.elapsed().as_nanos() as f64 * self.speed) as i64)
+    }
 }
 
 /// All messages of recordings, in order.
