@@ -19,10 +19,10 @@ const BEST_AT: i64 = TICKS / 4 * 3;
 /// Where it may be without the window moving: 82 USD further and 164 back at a tick of 0.01.
 const BEST_WITHIN: std::ops::Range<i64> = TICKS / 2..TICKS / 8 * 7;
 
-/// Levels and empty places that the list has room for: of the latter a quarter, so that they are seldom swept out.
+/// Levels and empty places that the list has room for: more than levels can be, so that the latter are seldom swept out.
 fn far_room(capacity: usize) -> usize {
     // One more than the capacity is held for a moment.
-    capacity + 1 + capacity / 4 + 16
+    capacity.saturating_add(1 + capacity / 4 + 16)
 }
 
 /// A side's levels.
@@ -31,7 +31,7 @@ pub(crate) struct Ladder {
     side: Side,
     near: TickWindow,
     /// Levels whose ranks the window does not cover, lowest rank first. One that goes leaves its place, without a quantity:
-    /// the same prices come again, and nothing behind them has to move. The last one has a quantity.
+    /// the same prices come again, or others beside them, and nothing behind them has to move. The last one has a quantity.
     far: Vec<Level>,
     capacity: usize,
     /// Every level of this rank or a higher one is known.
@@ -149,17 +149,29 @@ impl Ladder {
         let mut at = place(&self.far);
         if let Some(held) = self.far.get_mut(at).filter(|held| held.px == level.px) {
             let before = std::mem::replace(&mut held.qty, level.qty);
-            while self.far.pop_if(|last| last.qty == Qty::ZERO).is_some() {}
+            self.drop_last_empty_places();
             return before.0;
         }
-        if level.qty != Qty::ZERO {
-            if self.far.len() >= far_room(self.capacity) {
-                self.drop_empty_places();
-                at = place(&self.far);
-            }
-            self.far.insert(at, level);
+        if level.qty == Qty::ZERO {
+            return 0;
         }
+        // An empty place beside it does as well: prices that are never seen again do not lengthen the list.
+        let beside = [at, at.wrapping_sub(1)];
+        let is_empty = |&at: &usize| self.far.get(at).is_some_and(|held| held.qty == Qty::ZERO);
+        if let Some(at) = beside.into_iter().find(is_empty) {
+            self.far[at] = level;
+            return 0;
+        }
+        if self.far.len() >= far_room(self.capacity) {
+            self.drop_empty_places();
+            at = place(&self.far);
+        }
+        self.far.insert(at, level);
         0
+    }
+
+    fn drop_last_empty_places(&mut self) {
+        while self.far.pop_if(|last| last.qty == Qty::ZERO).is_some() {}
     }
 
     fn drop_empty_places(&mut self) {
@@ -208,7 +220,10 @@ impl Ladder {
     #[cold]
     fn move_to(&mut self, first: i64) {
         let first = TickWindow::first_near(first);
-        self.drop_empty_places();
+        // Room for all that can leave.
+        if self.far.len() + self.counts.held > far_room(self.capacity) {
+            self.drop_empty_places();
+        }
         let (old_first, old_last) = (self.near.first(), self.near.last());
         let leaving = if first > old_first {
             old_first..=old_last.min(first - 1)
@@ -232,6 +247,7 @@ impl Ladder {
         for level in self.far.drain(from..to) {
             self.near.set(rank(&level), level.qty.0);
         }
+        self.drop_last_empty_places();
     }
 
     /// Forgets all levels; every one is known then.

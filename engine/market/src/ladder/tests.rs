@@ -91,6 +91,15 @@ proptest! {
         prop_assert!(restored.iter().eq(ladder.iter()));
         prop_assert_eq!((restored.known_to(), restored.known_len()), (ladder.known_to(), ladder.known_len()));
         prop_assert_eq!((restored.len(), restored.side), (ladder.len(), ladder.side));
+        let mut restored = restored;
+        restored.reserve();
+        for px in [1, base, i64::MAX - 1] {
+            for ladder in [&mut ladder, &mut restored] {
+                set(ladder, px, 7);
+                ladder.follow();
+            }
+            prop_assert!(restored.iter().eq(ladder.iter()));
+        }
         ladder.clear();
         prop_assert!(ladder.is_empty() && ladder.iter().next().is_none());
     }
@@ -130,34 +139,63 @@ fn places_that_levels_left_are_taken_again_or_swept_out() {
     ladder.follow();
     // The better one of two far levels stays.
     set(&mut ladder, 5_000, 2);
-    for px in 1..1_000 {
+    for px in (1..1_000).rev().chain(1..1_000) {
         set(&mut ladder, px, 3);
         set(&mut ladder, px, 0);
         set(&mut ladder, px, 4);
         let levels: Vec<i64> = ladder.iter().map(|level| level.px.0).collect();
         assert_eq!(levels, [best, 5_000, px]);
         set(&mut ladder, px, 0);
-        assert_eq!((ladder.len(), ladder.far.capacity()), (2, far_room(16)));
+        assert_eq!((ladder.len(), ladder.far.len()), (2, 2));
     }
+    // Each between two levels that are there leaves an empty place more, until there is no room.
+    let mut longest = 0;
+    set(&mut ladder, 1_000, 4);
+    for px in 1_000..1_200 {
+        set(&mut ladder, px + 1, 4);
+        set(&mut ladder, px, 0);
+        let levels: Vec<i64> = ladder.iter().map(|level| level.px.0).collect();
+        assert_eq!(levels, [best, 5_000, px + 1]);
+        assert_eq!(ladder.far.capacity(), far_room(16));
+        longest = longest.max(ladder.far.len());
+    }
+    assert_eq!(longest, far_room(16));
     // Levels that the window leaves behind find room too.
-    let mut px = 1_000;
+    let mut px = 1_200;
     while ladder.far.len() < far_room(16) {
-        set(&mut ladder, px, 3);
+        set(&mut ladder, px + 1, 4);
         set(&mut ladder, px, 0);
         px += 1;
     }
     let last = best - TICKS / 4 * 3;
-    for px in last..last + 13 {
+    for px in last..last + 12 {
         set(&mut ladder, px, 1);
     }
     set(&mut ladder, best + TICKS / 5, 1);
     ladder.follow();
     assert_eq!((ladder.len(), ladder.far.len(), ladder.far.capacity()), (16, 14, far_room(16)));
     // With the last ones go the empty places before them.
-    for px in last..last + 13 {
+    for px in last..last + 12 {
         set(&mut ladder, px, 0);
     }
-    assert_eq!((ladder.len(), ladder.far.len()), (3, 1));
+    assert_eq!((ladder.len(), ladder.far.len()), (4, 2));
+}
+
+#[test]
+fn empty_places_behind_a_level_that_the_window_takes_in_go_with_it() {
+    let mut ladder = Ladder::new(Side::Buy, 16);
+    set(&mut ladder, 20 * TICKS, 1);
+    ladder.follow();
+    for (px, qty) in [(10 * TICKS, 2), (11 * TICKS, 3), (10 * TICKS, 0)] {
+        set(&mut ladder, px, qty);
+    }
+    assert_eq!(ladder.far.len(), 2);
+    set(&mut ladder, 20 * TICKS, 0);
+    set(&mut ladder, 11 * TICKS + TICKS / 4, 4);
+    ladder.follow();
+    assert!(ladder.far.is_empty());
+    let levels: Vec<i64> = ladder.iter().map(|level| level.px.0).collect();
+    assert_eq!(levels, [11 * TICKS + TICKS / 4, 11 * TICKS]);
 }
 
 #[test]
