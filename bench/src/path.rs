@@ -83,9 +83,9 @@ pub(crate) fn run(
         let pace = speed.filter(|_| !hashed).zip(messages.first());
         let pace = pace.map(|(speed, first)| Pace::begin(speed, first.ts_recv));
         for message in &messages {
+            // Timers: all up to the message at once, or each when it is due.
             loop {
-                let now = pace.as_ref().map_or(message.ts_recv, |pace| pace.now());
-                let now = now.min(message.ts_recv);
+                let now = pace.as_ref().map_or(message.ts_recv, Pace::now).min(message.ts_recv);
                 let timer = now.floor_to(GRID);
                 let began = Instant::now();
                 player.advance(now);
@@ -145,10 +145,11 @@ impl Pace {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
-        reason = "a recording's length"
+        reason = "to the microsecond for a century of a recording, and no further than the numbers' end"
     )]
     fn now(&self) -> Nanos {
-        Nanos(self.first.0 + (self.began.elapsed().as_nanos() as f64 * self.speed) as i64)
+        let since_first_ns = self.began.elapsed().as_nanos() as f64 * self.speed;
+        Nanos(self.first.0.saturating_add(since_first_ns as i64))
     }
 }
 

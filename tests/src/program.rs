@@ -25,7 +25,8 @@ fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        // The features of the whole workspace: what its tests have been built from is not built once more.
+        // The features of the whole workspace, so that most of what its tests have been built from serves. Not all: a crate
+        // that has more features as a test's dependency is built once more, which `.ci/run` spares itself by `COBRING_BIN`.
         .args(["build", "--quiet", "--workspace", "--bin", "cobring", "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"));
