@@ -44,7 +44,7 @@ impl Instants {
 fn setup(sim: &Sim) -> Setup {
     Setup::of(sim)
         .with("engine.layout", "fused")
-        .with("log.rotate_bytes", 1_048_576)
+        .with("log.rotate_bytes", 65_536)
         .with("venue.binance.verify_tick_size", false)
         .with("symbol_defaults.klines", false)
         .with("symbol_defaults.snapshot_levels", 100)

@@ -45,7 +45,7 @@ fn packed_files(setup: &Setup) -> usize {
 #[test]
 fn kills_in_rotation_and_compression_lose_nothing_that_was_written() {
     let sim = Sim::start(&Market::SeedFast(71, "40"));
-    let setup = Setup::of(&sim).with("log.rotate_bytes", 1_048_576).with("log.resume_within_h", 0);
+    let setup = Setup::of(&sim).with("log.rotate_bytes", 65_536).with("log.resume_within_h", 0);
     let seed = std::env::var("COBRING_SEED").ok().and_then(|seed| seed.parse().ok());
     let mut state = seed.unwrap_or_else(|| u64::from(std::process::id()) | 1 << 40);
     eprintln!("COBRING_SEED={state}");
@@ -75,7 +75,7 @@ fn kills_in_rotation_and_compression_lose_nothing_that_was_written() {
 #[test]
 fn a_compressed_log_replays_to_the_hash_and_tells_the_input_behind_a_frame() {
     let sim = Sim::start(&Market::SeedFast(72, "40"));
-    let setup = Setup::of(&sim).with("log.rotate_bytes", 1_048_576);
+    let setup = Setup::of(&sim).with("log.rotate_bytes", 65_536);
     let engine = setup.run();
     wait_until("two files are compressed", SOON, || packed_files(&setup) >= 2);
     let frame = setup.show("ETHUSDT").succeeded().json();

@@ -10,6 +10,7 @@
 mod window;
 
 use cobring_types::{Level, Px, Qty, Side};
+use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::window::{TICKS, TickWindow};
@@ -424,24 +425,36 @@ impl Iterator for Descent<'_> {
 
 /// What a checkpoint holds of a ladder.
 #[derive(Serialize, Deserialize)]
-struct Saved {
+struct Saved<L> {
     side: Side,
     capacity: usize,
     known_to: i64,
     /// Best first.
-    levels: Vec<Level>,
+    levels: L,
+}
+
+/// The levels one by one: a checkpoint is taken between two messages, and allocates nothing.
+struct BestFirst<'a>(&'a Ladder);
+
+impl Serialize for BestFirst<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut levels = serializer.serialize_seq(Some(self.0.counts.held))?;
+        self.0.iter().try_for_each(|level| levels.serialize_element(&level))?;
+        levels.end()
+    }
 }
 
 impl Serialize for Ladder {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { side, capacity, known_to, .. } = *self;
-        Saved { side, capacity, known_to, levels: self.iter().collect() }.serialize(serializer)
+        Saved { side, capacity, known_to, levels: BestFirst(self) }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Ladder {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Saved { side, capacity, known_to, levels } = Saved::deserialize(deserializer)?;
+        let Saved::<Vec<Level>> { side, capacity, known_to, levels } =
+            Saved::deserialize(deserializer)?;
         if levels.len() > capacity {
             let found = format_args!("{} levels where {capacity} are allowed", levels.len());
             return Err(serde::de::Error::custom(found));

@@ -8,6 +8,7 @@ mod merge;
 mod resume;
 mod show;
 
+use std::mem;
 use std::ops::RangeInclusive;
 
 use cobring_frame::{
@@ -21,7 +22,8 @@ use cobring_types::{
 use cobring_venue::{
     BookSync, DepthBufferCapacity, DepthMerge, DepthVerdict, SnapshotVerdict, SyncState, TradeMerge,
 };
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Serialize, Serializer};
 
 use self::append::{KeptTimes, book_state_row};
 use crate::backfill::{Backfill, TradesWanted};
@@ -250,7 +252,18 @@ struct SavedRef<'a> {
     version: u32,
     state: &'a State,
     image: &'a [u64],
-    cursors: Vec<[u64; 2]>,
+    cursors: Cursors<'a>,
+}
+
+/// One by one: a checkpoint is taken between two messages, and allocates nothing.
+struct Cursors<'a>(&'a Windows);
+
+impl Serialize for Cursors<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut cursors = serializer.serialize_seq(Some(self.0.iter().count()))?;
+        self.0.iter().try_for_each(|window| cursors.serialize_element(&window.cursor()))?;
+        cursors.end()
+    }
 }
 
 /// The same behind its version, read back.
@@ -447,16 +460,24 @@ impl SymbolMarket {
         &self.windows
     }
 
-    /// The whole state, bit-exact but for the rows of the windows, of which it holds the cursors.
+    /// Appends the whole state, bit-exact but for the rows of the windows, of which it holds the cursors. Allocates only where
+    /// `saved` has not the room.
     ///
     /// # Panics
     /// Never: the state is plain data.
+    pub fn save_into(&self, saved: &mut Vec<u8>) {
+        let (version, state, image) = (STATE_VERSION, &self.state, self.image.words());
+        let contents = SavedRef { version, state, image, cursors: Cursors(&self.windows) };
+        *saved = postcard::to_extend(&contents, mem::take(saved))
+            .expect("invariant: the state is plain data");
+    }
+
+    /// As [`Self::save_into`], by itself.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        let cursors = self.windows.iter().map(|window| window.cursor()).collect();
-        let (version, state, image) = (STATE_VERSION, &self.state, self.image.words());
-        postcard::to_allocvec(&SavedRef { version, state, image, cursors })
-            .expect("invariant: the state is plain data")
+        let mut saved = Vec::new();
+        self.save_into(&mut saved);
+        saved
     }
 
     /// Becomes the state that [`Self::save`] wrote for the same settings. `rows` gives the last rows of a

@@ -5,6 +5,7 @@
 //! `ts_applied` and `ts_published` and nowhere else. Does not: know where inputs come from.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use cobring_frame::{FrameRing, Reader, STAGES, Segment, SpanSummary, Trigger, Windows};
 use cobring_market::{
@@ -59,20 +60,52 @@ pub struct FoldState<'a> {
 }
 
 impl FoldState<'_> {
-    /// All of it as bytes, windows' rows apart.
+    /// Appends all of it as bytes, windows' rows apart: a [`Saved`]. Allocates only where `saved` has not the room.
     ///
     /// # Panics
     /// Never: it is plain data.
+    pub fn save_into(&self, saved: &mut Vec<u8>) {
+        append(saved, &self.grid);
+        append(saved, &self.symbols.len());
+        for symbol in self.symbols {
+            append(saved, &symbol.frames);
+            let length_at = saved.len();
+            saved.extend_from_slice(&[0; LENGTH_BYTES]);
+            let state_at = saved.len();
+            symbol.market.save_into(saved);
+            let length = wide_varint(saved.len() - state_at);
+            saved[length_at..state_at].copy_from_slice(&length);
+        }
+    }
+
+    /// As [`Self::save_into`], by itself.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
-        let symbols =
-            self.symbols.iter().map(|symbol| (symbol.frames, symbol.market.save())).collect();
-        postcard::to_allocvec(&Saved { grid: self.grid, symbols }).expect("invariant: plain data")
+        let mut saved = Vec::new();
+        self.save_into(&mut saved);
+        saved
     }
 }
 
+fn append(saved: &mut Vec<u8>, value: &impl Serialize) {
+    *saved = postcard::to_extend(value, mem::take(saved)).expect("invariant: plain data");
+}
+
+/// Of a length up to 34 GB.
+const LENGTH_BYTES: usize = 5;
+
+/// A length that is known only behind what it is the length of: a varint in all the bytes that were left for it, which
+/// postcard's format allows (<https://postcard.jamesmunns.com/wire-format>, "Canonicalization").
+fn wide_varint(length: usize) -> [u8; LENGTH_BYTES] {
+    std::array::from_fn(|at| {
+        let bits = (length >> (7 * at)) & 0x7f;
+        let more = if at + 1 < LENGTH_BYTES { 0x80 } else { 0 };
+        u8::try_from(bits | more).expect("invariant: eight bits")
+    })
+}
+
 /// What a checkpoint holds.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Saved {
     grid: TimerGrid,
     /// Frames so far and state of each symbol, in order of names.
@@ -531,5 +564,18 @@ pub struct SymbolSummary {
 impl<O: Observer> EventSink for Fold<O> {
     fn on_event(&mut self, stamp: &Stamp, symbol: SymbolIndex, event: &Event<'_>) {
         self.fold(stamp, symbol, event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wide_length_is_read_as_any_other() {
+        for length in [0, 1, 127, 128, 435_123, (1 << 21) - 1, u32::MAX as usize, (1 << 35) - 1] {
+            let read: usize = postcard::from_bytes(&wide_varint(length)).unwrap();
+            assert_eq!(read, length);
+        }
     }
 }

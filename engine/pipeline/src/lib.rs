@@ -5,6 +5,7 @@
 //! once warm. Does not: know what a venue's bytes mean (`venue`) or what state follows (`market`).
 
 pub mod bounds_file;
+pub mod checkpoints;
 pub mod clock;
 pub mod config;
 pub mod cores;

@@ -5,24 +5,23 @@ use std::panic;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread;
 
-use cobring_frame::{AnyWindow, EngineDir, FrameError, Reader, Retire, Segment};
+use cobring_frame::{EngineDir, FrameError, Retire, Segment};
 use cobring_market::RestoreError;
 use cobring_types::{Nanos, Symbol, SymbolIndex};
 use cobring_venue::binance::{self, Decoder};
 use mio::{Poll, Waker};
 
 use crate::bounds_file::{BoundsFile, BoundsFileError};
+use crate::checkpoints::Checkpoints;
 use crate::clock::EngineClock;
 use crate::config::Config;
 use crate::cores;
 use crate::counters::Counters;
-use crate::fold::{Fold, FoldState, Observer, SymbolFold, SymbolSummary, window_blob_name};
+use crate::fold::{Fold, Observer, SymbolFold, SymbolSummary};
 use crate::ingest::{Ended, Host, Ingest, IngestCounters, Parts, WAKE_TOKEN, World};
 use crate::log::{
-    Checkpoint, CheckpointBlob, CheckpointSender, LogConfig, LogError, LogHeader, LogProducer,
-    LogReport, LogStart, LogWriter,
+    CheckpointSender, LogConfig, LogError, LogHeader, LogProducer, LogReport, LogStart, LogWriter,
 };
 use crate::memory;
 use crate::models::{ModelReport, Models};
@@ -187,7 +186,7 @@ pub fn run<O: Observer + Send + 'static>(
         fold.count_in(row);
     }
     retire_on_panic(folds.iter().map(SymbolFold::retire_handle).collect());
-    let observer = Checkpoints { sender: None, dir: dir.path().to_owned(), observer };
+    let observer = Checkpoints::new(dir.path(), &folds, observer);
     let mut fold = Fold::new(folds, Some(clock), observer);
     let (resumed, start) = match left {
         Ok(left) => {
@@ -203,13 +202,14 @@ pub fn run<O: Observer + Send + 'static>(
             (None, LogStart::Initial)
         }
     };
-    let (log_writer, log_producer, checkpoints) =
-        match start_log(config, &names, epoch, clock, &start)? {
-            Some((writer, producer, sender)) => (Some(writer), Some(producer), Some(sender)),
-            None => (None, None, None),
-        };
+    let (log_writer, log_producer) = match start_log(config, &names, epoch, clock, &start)? {
+        Some((writer, producer, checkpoints)) => {
+            fold.observer_mut().begin(checkpoints)?;
+            (Some(writer), Some(producer))
+        }
+        None => (None, None),
+    };
     drop(start);
-    fold.observer_mut().sender = checkpoints;
 
     let idle =
         config.engine.idle.unwrap_or_else(|| cores::auto_idle(layout, config.engine.cores.len()));
@@ -424,68 +424,4 @@ fn check_tick_sizes(
         }
     }
     Ok(())
-}
-
-/// Takes checkpoints: the fold's state at once, the windows by a helper that reads them like anyone else.
-#[derive(Debug)]
-struct Checkpoints<O> {
-    sender: Option<CheckpointSender>,
-    dir: PathBuf,
-    observer: O,
-}
-
-impl<O: Observer> Observer for Checkpoints<O> {
-    fn after_timer(&mut self, g: Nanos, symbols: &[SymbolFold]) {
-        self.observer.after_timer(g, symbols);
-    }
-
-    fn after_frame(&mut self, at: usize, symbols: &[SymbolFold]) {
-        self.observer.after_frame(at, symbols);
-    }
-
-    fn at_checkpoint(&mut self, input_seq: u64, fold: FoldState<'_>) {
-        self.observer.at_checkpoint(input_seq, fold);
-        let Some(sender) = self.sender.clone() else { return };
-        let state = fold.save();
-        let windows: Vec<(String, Vec<(String, u64)>)> = fold
-            .symbols
-            .iter()
-            .map(|symbol| {
-                let market = symbol.market();
-                let done =
-                    |window: &dyn AnyWindow| (window.raw().name().to_owned(), window.raw().done());
-                let windows = market.windows().iter().map(done).collect();
-                (market.config().instrument.symbol.to_string(), windows)
-            })
-            .collect();
-        let dir = self.dir.clone();
-        let copy = move || {
-            let blobs = windows
-                .iter()
-                .flat_map(|(symbol, windows)| copy_windows(&dir, symbol, windows))
-                .collect();
-            sender.send(Checkpoint { input_seq, state, blobs });
-        };
-        // Without a thread the checkpoint is missing: the log says so and counts it.
-        let _helper = thread::Builder::new().name("cobring-checkpoint".to_owned()).spawn(copy);
-    }
-}
-
-/// The last promised rows of a symbol's windows, up to what they held at the checkpoint.
-fn copy_windows(
-    dir: &std::path::Path,
-    symbol: &str,
-    windows: &[(String, u64)],
-) -> Vec<CheckpointBlob> {
-    let Ok(reader) = Reader::open(dir, symbol) else { return Vec::new() };
-    let copy = |(name, done): &(String, u64)| {
-        let window = reader.window_named(name).ok()?;
-        let rows = (*done).min(window.rows_promised());
-        let view = window.view(*done - rows, rows).ok()?;
-        let mut words = vec![0; view.size_words()];
-        view.copy_into(&mut words).ok()?;
-        let bytes = bytemuck::cast_slice(&words).to_vec();
-        Some(CheckpointBlob { name: window_blob_name(symbol, name), bytes })
-    };
-    windows.iter().filter_map(copy).collect()
 }

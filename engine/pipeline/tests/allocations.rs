@@ -1,6 +1,6 @@
 //! From bytes to published frame nothing is allocated once warm: fused on the calling thread, staged on all
 //! threads, over 100,000 messages with a gap and a resync for each symbol; with the clock and the shared counters
-//! of a live run.
+//! of a live run, and with checkpoints taken between two messages.
 #![allow(clippy::unwrap_used, reason = "test code")]
 #![allow(unsafe_code, reason = "a counting allocator is a GlobalAlloc")]
 
@@ -13,13 +13,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cobring_frame::{CounterFile, EngineDir, STAGES};
 use cobring_market::SymbolConfig;
+use cobring_pipeline::checkpoints::Checkpoints;
 use cobring_pipeline::config::Config;
 use cobring_pipeline::fold::Fold;
-use cobring_pipeline::replay::private_folds;
 use cobring_pipeline::stages::Layout;
-use fold_support::{Engine, Message, Progress, WARM_UP, stream};
+use fold_support::{Engine, Message, Progress, WARM_UP, fold_in, stream};
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// What threads beside the path allocate is theirs: those of the log, and the one that completes checkpoints.
+fn count() {
+    let mut name = [0_u8; 16];
+    // SAFETY: prctl(PR_GET_NAME) writes at most 16 bytes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    if !name.starts_with(b"cobring-log") && !name.starts_with(b"cobring-checkpo") {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 struct Counting;
 
@@ -27,7 +37,7 @@ struct Counting;
 // allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: MemoryLayout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: the caller keeps GlobalAlloc's contract.
         unsafe { System.alloc(layout) }
     }
@@ -38,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: MemoryLayout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: the caller keeps GlobalAlloc's contract.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -48,7 +58,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Other processes see what was counted: each frame of an input with all spans but the kernel's.
-fn assert_shown(dir: &Path, fold: &Fold<Progress>) {
+fn assert_shown(dir: &Path, fold: &Fold<Checkpoints<Progress>>) {
     let file = CounterFile::open(dir).unwrap();
     let at = file.tables().iter().position(|table| table.name == "symbol").unwrap();
     let names = &file.tables()[at].counters;
@@ -71,15 +81,15 @@ fn assert_shown(dir: &Path, fold: &Fold<Progress>) {
 fn check(layout: Layout, symbols: &[SymbolConfig], messages: &[Message]) {
     let temp = tempfile::tempdir().unwrap();
     let dir = EngineDir::lock(temp.path()).unwrap();
-    let folds = private_folds(symbols, 1, true).unwrap();
+    let folds = symbols.iter().map(|config| fold_in(&dir, config, true)).collect();
     let mut engine = Engine::new(layout, &dir, symbols, folds);
     let (warm_up, counted) = messages.split_at(WARM_UP);
     engine.feed(warm_up, 0);
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     engine.feed(counted, WARM_UP as u64);
     let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    let finished = engine.stages.finish();
-    for summary in finished.fold.summary() {
+    let fold = engine.finish(symbols, temp.path());
+    for summary in fold.summary() {
         let counters = summary.counters;
         assert_eq!(
             (counters.gaps, counters.syncs, counters.quote_mismatches, counters.crossed),
@@ -88,8 +98,8 @@ fn check(layout: Layout, symbols: &[SymbolConfig], messages: &[Message]) {
         );
         assert!(summary.frames > 50_000, "{}", summary.frames);
     }
-    assert!(finished.fold.symbols().iter().all(|symbol| symbol.market().is_live()));
-    assert_shown(temp.path(), &finished.fold);
+    assert!(fold.symbols().iter().all(|symbol| symbol.market().is_live()));
+    assert_shown(temp.path(), &fold);
     assert_eq!(allocations, 0, "{layout:?}: allocations in {} inputs", counted.len());
 }
 

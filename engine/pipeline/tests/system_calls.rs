@@ -15,13 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use cobring_frame::{EngineDir, Reader, Segment};
-use cobring_market::SymbolConfig;
+use cobring_frame::{EngineDir, Reader};
 use cobring_pipeline::config::Config;
-use cobring_pipeline::fold::SymbolFold;
-use cobring_pipeline::replay::segment_spec;
 use cobring_pipeline::stages::Layout;
-use fold_support::{COUNTED, Engine, WARM_UP, stream};
+use fold_support::{COUNTED, Engine, WARM_UP, fold_in, stream};
 use system_calls::{Call, Watch, can_watch, watched};
 
 /// What a thread calls between its two marks.
@@ -48,14 +45,6 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-/// A fold into a segment of that directory.
-fn fold(dir: &EngineDir, config: &SymbolConfig) -> SymbolFold {
-    let (spec, schema) = segment_spec(config, 1);
-    let mut segment = Segment::create(dir, &spec).unwrap();
-    segment.touch();
-    SymbolFold::new(config.clone(), 1, schema.id(), segment, false)
-}
-
 /// Folds a warm-up and then what is counted; `half_way` comes in the middle of that.
 fn calls_of_a_fold(is_read: bool, half_way: fn()) -> Vec<Call> {
     let symbols = Config::built_in().symbol_configs();
@@ -64,7 +53,7 @@ fn calls_of_a_fold(is_read: bool, half_way: fn()) -> Vec<Call> {
     let dir = EngineDir::lock(temp.path()).unwrap();
     let is_over = AtomicBool::new(false);
     calls_of(|watch| {
-        let folds = symbols.iter().map(|config| fold(&dir, config)).collect();
+        let folds = symbols.iter().map(|config| fold_in(&dir, config, false)).collect();
         let mut engine = Engine::new(Layout::Fused, &dir, &symbols, folds);
         let (warm_up, counted) = messages.split_at(WARM_UP);
         let (first, second) = counted.split_at(COUNTED / 2);
@@ -85,7 +74,7 @@ fn calls_of_a_fold(is_read: bool, half_way: fn()) -> Vec<Call> {
             engine.feed(second, (WARM_UP + COUNTED / 2) as u64);
             mark();
         });
-        for summary in engine.stages.finish().fold.summary() {
+        for summary in engine.finish(&symbols, temp.path()).summary() {
             assert!(summary.frames > 50_000, "{}", summary.frames);
             assert_eq!((summary.counters.gaps, summary.counters.syncs), (1, 2));
         }

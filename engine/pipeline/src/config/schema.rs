@@ -126,7 +126,7 @@ fn log(mut table: Section<'_, '_>, base: Option<LogSettings>) -> LogSettings {
         rotate_bytes: table.get(
             "rotate_bytes",
             base.map(|base| base.rotate_bytes),
-            size_bytes(MIB..=GIB * KIB),
+            size_bytes(64 * KIB..=GIB * KIB),
         ),
         rotate_interval: table.get(
             "rotate_minutes",

@@ -214,7 +214,7 @@ fn broken_rules_name_place_key_value_and_rule() {
         ("log", "dir = \"a\\u0000\"", "must be a path in quotes, not empty"),
         ("log", "sync_ms = 0", "must be a whole number between 1 and 60,000"),
         ("log", "sync_ms = 1.5", "must be a whole number between 1 and 60,000"),
-        ("log", "rotate_bytes = 1000", "must be a number of bytes between 1 MiB and 1 TiB"),
+        ("log", "rotate_bytes = 1000", "must be a number of bytes between 64 KiB and 1 TiB"),
         ("log", "rotate_minutes = 0", "must be a whole number between 1 and 1,440"),
         ("log", "compress = \"zstd\"", "must be true or false"),
         ("log", "keep_days = 36_501", "must be a whole number between 0 and 36,500"),

@@ -31,6 +31,8 @@ pub struct LogFile {
     written_inputs: u64,
     /// Size of the file: whole records.
     written_bytes: u64,
+    /// Of that, header and checkpoint.
+    start_bytes: u64,
 }
 
 impl LogFile {
@@ -77,6 +79,7 @@ impl LogFile {
             buffered_inputs: 0,
             written_inputs: 0,
             written_bytes: bytes.len() as u64,
+            start_bytes: bytes.len() as u64,
         })
     }
 
@@ -149,6 +152,12 @@ impl LogFile {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.written_bytes + self.buffer.len() as u64
+    }
+
+    /// Of that, the inputs.
+    #[must_use]
+    pub fn inputs_bytes(&self) -> u64 {
+        self.size_bytes() - self.start_bytes
     }
 
     /// Inputs that were handed to the system.

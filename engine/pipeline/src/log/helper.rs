@@ -216,6 +216,7 @@ impl Sink {
     fn keep_up(&mut self, now: Nanos) {
         let Some(file) = self.file.as_mut() else { return };
         self.shared.file_bytes.store(file.size_bytes(), Relaxed);
+        self.shared.file_inputs_bytes.store(file.inputs_bytes(), Relaxed);
         let result;
         if self.unsynced && now.0 - self.last_sync.0 >= self.config.sync_interval.0 {
             result = file.sync();
@@ -257,6 +258,7 @@ impl Sink {
 
     fn adopt(&mut self, file: LogFile) {
         self.shared.file_bytes.store(file.size_bytes(), Relaxed);
+        self.shared.file_inputs_bytes.store(file.inputs_bytes(), Relaxed);
         self.shared.rare.files.fetch_add(1, Relaxed);
         self.shared.rare.checkpoint_due.store(false, Relaxed);
         if self.shared.rare.status.swap(WRITING, Relaxed) == FAILING {

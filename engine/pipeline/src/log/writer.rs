@@ -38,7 +38,8 @@ pub struct LogConfig {
     pub ring_capacity_bytes: usize,
     /// At most this much is lost in a power cut.
     pub sync_interval: Nanos,
-    /// [`LogProducer::wants_checkpoint`] from this size of a file on.
+    /// [`LogProducer::wants_checkpoint`] from this size of a file's inputs on. What it begins with does not count: a checkpoint
+    /// that is larger would ask for the next.
     pub rotate_bytes: u64,
     /// And whenever a multiple of this has passed.
     pub rotate_interval: Nanos,
@@ -97,6 +98,7 @@ pub(super) struct Shared {
     pub(super) rare: Rare,
     pub(super) inputs_written: AtomicU64,
     pub(super) file_bytes: AtomicU64,
+    pub(super) file_inputs_bytes: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) files_compressed: AtomicU64,
     pub(super) files_deleted: AtomicU64,
@@ -435,7 +437,7 @@ impl LogProducer {
             && self.asked_at_file != shared.rare.files.load(Relaxed)
             && (shared.rare.checkpoint_due.load(Relaxed)
                 || now >= self.next_rotation
-                || shared.file_bytes.load(Relaxed) >= self.rotate_bytes)
+                || shared.file_inputs_bytes.load(Relaxed) >= self.rotate_bytes)
     }
 
     /// The counters now.
@@ -458,8 +460,13 @@ impl CheckpointSender {
     pub fn send(&self, checkpoint: Checkpoint) -> bool {
         let sent = self.sender.try_send(checkpoint).is_ok();
         if !sent {
-            self.shared.rare.checkpoints_dropped.fetch_add(1, Relaxed);
+            self.count_dropped();
         }
         sent
+    }
+
+    /// One that was asked for will not come.
+    pub fn count_dropped(&self) {
+        self.shared.rare.checkpoints_dropped.fetch_add(1, Relaxed);
     }
 }

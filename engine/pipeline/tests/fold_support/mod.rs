@@ -3,21 +3,29 @@
 #![allow(unreachable_pub, reason = "a module of each test file")]
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use cobring_frame::EngineDir;
+use cobring_frame::{EngineDir, Segment};
 use cobring_market::SymbolConfig;
+use cobring_pipeline::checkpoints::Checkpoints;
 use cobring_pipeline::clock::EngineClock;
 use cobring_pipeline::counters::Counters;
 use cobring_pipeline::fold::{Fold, FoldState, Observer, SymbolFold};
 use cobring_pipeline::idle::{Idle, Waiter};
+use cobring_pipeline::log::{
+    CheckpointSender, LogConfig, LogHeader, LogProducer, LogReader, LogStart, LogWriter, log_files,
+};
+use cobring_pipeline::replay::{private_folds, segment_spec};
 use cobring_pipeline::stages::{Layout, ParseMeter, StagedSetup, Stages};
-use cobring_types::{Input, InputKind, Nanos, Stamp, SymbolIndex};
+use cobring_types::{Input, InputKind, Nanos, Stamp, Symbol, SymbolIndex};
 use cobring_venue::binance::Decoder;
 
 pub const WARM_UP: usize = 20_000;
 pub const COUNTED: usize = 100_000;
+/// Checkpoints that are asked for among the counted ones.
+pub const CHECKPOINTS: u64 = 2;
 const START_NS: i64 = 1_723_161_254_000_000_000;
 /// Between two messages.
 const STEP_NS: i64 = 1_300_000;
@@ -95,7 +103,8 @@ impl Market {
     }
 }
 
-/// Messages of both symbols; each loses a depth message in the counted part and gets a snapshot later.
+/// Messages of both symbols; each loses a depth message in the counted part and gets a snapshot later. Among them are
+/// checkpoints.
 pub fn stream(symbols: &[SymbolConfig]) -> Vec<Message> {
     let mut markets: Vec<Market> = (0..)
         .zip(symbols)
@@ -127,6 +136,11 @@ pub fn stream(symbols: &[SymbolConfig]) -> Vec<Message> {
                 push(InputKind::Text, SymbolIndex::NONE, text);
             }
         }
+        if number == gap_at - 15 || number == gap_at + 1_005 {
+            let ts_recv = messages.last().unwrap().ts_recv;
+            let (kind, symbol, bytes) = (InputKind::Checkpoint, SymbolIndex::NONE, Vec::new());
+            messages.push(Message { ts_recv, kind, symbol, bytes });
+        }
         if number % 200 == 0 {
             for market in &mut markets {
                 market.mid_ticks += if number % 400 == 0 { 1 } else { -1 };
@@ -134,6 +148,14 @@ pub fn stream(symbols: &[SymbolConfig]) -> Vec<Message> {
         }
     }
     messages
+}
+
+/// A fold into a segment of that directory, as a live run has it.
+pub fn fold_in(dir: &EngineDir, config: &SymbolConfig, hash: bool) -> SymbolFold {
+    let (spec, schema) = segment_spec(config, 1);
+    let mut segment = Segment::create(dir, &spec).unwrap();
+    segment.touch();
+    SymbolFold::new(config.clone(), 1, schema.id(), segment, hash)
 }
 
 /// Tells how far the fold is.
@@ -149,12 +171,13 @@ impl Observer for Progress {
 
 /// The stages with what a live run has beside them.
 pub struct Engine {
-    pub stages: Stages<Progress>,
+    pub stages: Stages<Checkpoints<Progress>>,
     folded: Arc<AtomicI64>,
+    log: (LogWriter, LogProducer),
 }
 
 impl Engine {
-    /// With the clock and the shared counters of a live run.
+    /// With the clock and the shared counters of a live run, and with its log, which has checkpoints alone.
     pub fn new(
         layout: Layout,
         dir: &EngineDir,
@@ -167,7 +190,10 @@ impl Engine {
         let clock = EngineClock::start();
         let folded = Arc::new(AtomicI64::new(0));
         folds.iter_mut().zip(rows.symbols).for_each(|(fold, row)| fold.count_in(row));
-        let fold = Fold::new(folds, Some(clock), Progress(Arc::clone(&folded)));
+        let mut observer = Checkpoints::new(dir.path(), &folds, Progress(Arc::clone(&folded)));
+        let (writer, producer, checkpoints) = start_log(dir.path(), names.clone());
+        observer.begin(checkpoints).unwrap();
+        let fold = Fold::new(folds, Some(clock), observer);
         let setup = StagedSetup {
             raw_ring_bytes: 8 << 20,
             event_ring_bytes: 8 << 20,
@@ -177,16 +203,64 @@ impl Engine {
         let meter = ParseMeter::new(clock, rows.decode);
         let decoder = Decoder::new(instruments).warmed();
         let stages = Stages::new(layout, &setup, decoder, fold, Some(meter));
-        Self { stages, folded }
+        Self { stages, folded, log: (writer, producer) }
     }
 
     /// Until all of them are folded.
     pub fn feed(&mut self, messages: &[Message], first_seq: u64) {
-        feed(&mut self.stages, messages, first_seq, &self.folded);
+        feed(&mut self.stages, &mut self.log.1, messages, first_seq, &self.folded);
+    }
+
+    /// Ends, once the log has each checkpoint that was asked for: all windows of all symbols and the fold's state.
+    pub fn finish(self, symbols: &[SymbolConfig], dir: &Path) -> Fold<Checkpoints<Progress>> {
+        let (writer, producer) = self.log;
+        let fold = self.stages.finish().fold;
+        drop(producer);
+        let report = writer.finish();
+        assert!(report.complete, "{report:?}");
+        let stats = report.stats;
+        let checkpoints = (stats.checkpoints_missing, stats.checkpoints_dropped, stats.files);
+        assert_eq!(checkpoints, (0, 0, 1 + CHECKPOINTS), "{stats:?}");
+        for path in &log_files(&log_dir(dir)).unwrap()[1..] {
+            let reader = LogReader::open(&[path]).unwrap();
+            let LogStart::Taken(checkpoint) = reader.start() else {
+                panic!("{:?}", reader.start())
+            };
+            let windows = fold.symbols().iter().flat_map(|symbol| symbol.market().windows().iter());
+            assert_eq!(checkpoint.blobs.len(), windows.count());
+            let folds = private_folds(symbols, 1, true).unwrap();
+            Fold::new(folds, None, ()).restore(checkpoint).unwrap();
+        }
+        fold
     }
 }
 
-fn feed(stages: &mut Stages<Progress>, messages: &[Message], first_seq: u64, folded: &AtomicI64) {
+fn log_dir(dir: &Path) -> PathBuf {
+    dir.join("log")
+}
+
+fn start_log(dir: &Path, symbols: Vec<Symbol>) -> (LogWriter, LogProducer, CheckpointSender) {
+    let header = LogHeader {
+        epoch: 1,
+        first_input_seq: 0,
+        ts_start: Nanos(START_NS),
+        config_digest: [0; 32],
+        config: String::new(),
+        venue_digest: 0,
+        symbols,
+    };
+    let clock = EngineClock::start();
+    LogWriter::start(LogConfig::new(log_dir(dir)), header, &LogStart::Initial, move || clock.now())
+        .unwrap()
+}
+
+fn feed(
+    stages: &mut Stages<Checkpoints<Progress>>,
+    log: &mut LogProducer,
+    messages: &[Message],
+    first_seq: u64,
+    folded: &AtomicI64,
+) {
     let mut waiter = Waiter::new(Idle::Yield);
     for (input_seq, message) in (first_seq..).zip(messages) {
         let input = Input {
@@ -203,8 +277,17 @@ fn feed(stages: &mut Stages<Progress>, messages: &[Message], first_seq: u64, fol
             ts_aux: Nanos::UNDEF,
             bytes: &message.bytes,
         };
+        let files = log.stats().files;
+        let is_checkpoint = message.kind == InputKind::Checkpoint;
+        if is_checkpoint {
+            assert!(log.try_log(&input));
+        }
         while stages.try_input(&input, |_| {}).is_err() {
             waiter.wait();
+        }
+        // Messages come here a thousand times as fast as from a venue: windows would be overtaken before they are copied.
+        while is_checkpoint && log.stats().files == files {
+            std::hint::spin_loop();
         }
         stages.take_notices(|_| {}, |_, _| {});
     }

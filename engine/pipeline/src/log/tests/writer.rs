@@ -281,6 +281,30 @@ fn a_checkpoint_begins_the_next_file() {
 }
 
 #[test]
+fn a_checkpoint_larger_than_a_file_asks_for_no_other() {
+    let mut rig = Rig::new(1 << 16);
+    rig.log_all(&[Owned::new(0, InputKind::Checkpoint, b"")]);
+    // Does not compress: each byte from the others by a generator of Lehmer's.
+    let mut state = 1_u64;
+    let bytes = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(0xda94_2042_e4dd_58b5);
+        state.to_be_bytes()[0]
+    });
+    let large = Checkpoint { state: bytes.take(40_000).collect(), ..checkpoint(0) };
+    assert!(rig.sender.send(large));
+    wait_until(|| rig.writer.stats().files == 2);
+    assert!(rig.writer.stats().file_bytes > 40_000);
+    rig.log_all(&texts(1..10));
+    rig.settle();
+    rig.clock.advance(Nanos::SECOND);
+    wait_until(|| rig.writer.stats().inputs_written == 10);
+    assert!(!rig.producer.wants_checkpoint(Nanos(0)));
+    rig.log_all(&texts(10..100));
+    wait_until(|| rig.producer.wants_checkpoint(Nanos(0)));
+    assert!(rig.writer.finish().complete);
+}
+
+#[test]
 fn a_checkpoint_that_never_comes_is_waited_for_5_s() {
     let mut rig = Rig::new(1 << 16);
     let inputs = [Owned::text(0), Owned::new(1, InputKind::Checkpoint, b""), Owned::text(2)];
