@@ -129,22 +129,48 @@ impl Book {
     pub fn apply(&mut self, bids: &[Level], asks: &[Level]) {
         self.bids.prefetch(bids);
         self.asks.prefetch(asks);
-        let Self { buckets, near, .. } = self;
+        let Self { bids: bid_ladder, asks: ask_ladder, buckets, near, .. } = self;
+        let has_room = bid_ladder.has_room_for(bids.len()) && ask_ladder.has_room_for(asks.len());
+        let Some(mut buckets) = buckets.adder().filter(|_| has_room) else {
+            self.apply_slowly(bids, asks);
+            self.settle();
+            return;
+        };
         // Without sums every level is beyond.
         let floor = near.bid_floor.unwrap_or(Px(i64::MAX));
         let ceiling = near.ask_ceiling.unwrap_or(Px(i64::MIN));
         let (mut near_bid, mut near_ask) = (0, 0);
-        self.levels_dropped += self.bids.apply(bids.iter().copied(), |px, difference| {
+        bid_ladder.apply_to_room::<false>(bids, |px, difference| {
             buckets.add(Side::Buy, px, difference);
             near_bid += i128::from(if px >= floor { difference } else { 0 });
         });
-        self.levels_dropped += self.asks.apply(asks.iter().copied(), |px, difference| {
+        ask_ladder.apply_to_room::<true>(asks, |px, difference| {
             buckets.add(Side::Sell, px, difference);
             near_ask += i128::from(if px <= ceiling { difference } else { 0 });
         });
         near.bid += near_bid;
         near.ask += near_ask;
         self.settle();
+    }
+
+    /// The same where levels have to give way, or a bucket's width has no reciprocal. Nothing is settled.
+    #[cold]
+    #[inline(never)]
+    fn apply_slowly(&mut self, bids: &[Level], asks: &[Level]) {
+        let Self { bids: bid_ladder, asks: ask_ladder, buckets, near, .. } = self;
+        let dropped_bids = bid_ladder.apply(bids.iter().copied(), |px, difference| {
+            buckets.add(Side::Buy, px, difference);
+            if near.bid_floor.is_some_and(|floor| px >= floor) {
+                near.bid += i128::from(difference);
+            }
+        });
+        let dropped_asks = ask_ladder.apply(asks.iter().copied(), |px, difference| {
+            buckets.add(Side::Sell, px, difference);
+            if near.ask_ceiling.is_some_and(|ceiling| px <= ceiling) {
+                near.ask += i128::from(difference);
+            }
+        });
+        self.levels_dropped += dropped_bids + dropped_asks;
     }
 
     /// Moves buckets and sums along with the mid, after a whole event.
@@ -352,6 +378,44 @@ mod tests {
                 }
                 book.apply(&bid_levels, &ask_levels);
                 check_against_scratch(&book, &bids, &asks);
+            }
+        }
+    }
+
+    /// A bucket's width that a multiplication divides by, and one that none does.
+    fn shape() -> impl Strategy<Value = BookShape> {
+        prop_oneof![Just(7), Just(1 << 40)].prop_map(|bucket_ticks| BookShape {
+            bucket_ticks,
+            max_levels: 300,
+            ..SHAPE
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn levels_are_set_slowly_to_the_same_end(
+            shape in shape(),
+            is_whole in any::<bool>(),
+            events in proptest::collection::vec(
+                proptest::collection::vec(
+                    (prop_oneof![4 => -60i64..60, 1 => -200_000i64..200_000], 0i64..5, any::<bool>()), 1..80),
+                1..12),
+        ) {
+            let start = [level(300_000, 3)];
+            let limit = if is_whole { 2 } else { 1 };
+            let mut book = Book::new(shape);
+            book.load(&DepthSnapshot { last_update_id: 1, limit, bids: &start, asks: &[level(300_001, 1)] });
+            let mut slow = book.clone();
+            for levels in events {
+                let side = |sell: bool| -> Vec<Level> {
+                    levels.iter().filter(|l| l.2 == sell).map(|l| level(300_000 + l.0, l.1)).collect()
+                };
+                let (bids, asks) = (side(false), side(true));
+                book.apply(&bids, &asks);
+                slow.apply_slowly(&bids, &asks);
+                slow.settle();
+                let saved = |book: &Book| postcard::to_allocvec(book).unwrap();
+                prop_assert_eq!(saved(&book), saved(&slow));
             }
         }
     }

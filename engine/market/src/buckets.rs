@@ -36,6 +36,47 @@ pub(crate) struct BucketSums {
     pub(crate) ask: i128,
 }
 
+/// What [`Buckets::add`] needs for each change, at hand: the compiler cannot know that it stays as it is between two of them.
+pub(crate) struct Adder<'a> {
+    first_px: Px,
+    span_ticks: u64,
+    reciprocal: u64,
+    shift: u32,
+    sums: &'a mut [BucketSums],
+    changed: &'a mut [bool],
+}
+
+impl Adder<'_> {
+    /// As [`Buckets::add`].
+    #[inline(always)]
+    pub(crate) fn add(&mut self, side: Side, px: Px, difference: i64) {
+        let ticks = px.0.wrapping_sub(self.first_px.0).cast_unsigned();
+        if ticks >= self.span_ticks {
+            return;
+        }
+        let at = bucket_of_ticks(ticks, self.reciprocal, self.shift);
+        if at < self.sums.len() && at < self.changed.len() {
+            add(&mut self.sums[at], &mut self.changed[at], side, difference);
+        }
+    }
+}
+
+#[inline(always)]
+fn add(bucket: &mut BucketSums, is_changed: &mut bool, side: Side, difference: i64) {
+    *is_changed = true;
+    match side {
+        Side::Buy => bucket.bid += i128::from(difference),
+        Side::Sell => bucket.ask += i128::from(difference),
+    }
+}
+
+/// The ticks' quotient by what [`Buckets::new`] made the reciprocal of.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "an element's index")]
+fn bucket_of_ticks(ticks: u64, reciprocal: u64, shift: u32) -> usize {
+    (ticks.wrapping_mul(reciprocal) >> (shift & 63)) as usize
+}
+
 impl Buckets {
     /// Room for every bucket within `reach` of a centre.
     #[must_use]
@@ -74,6 +115,22 @@ impl Buckets {
         usize::try_from(bucket.checked_sub(self.first?)?).ok().filter(|&at| at < self.sums.len())
     }
 
+    /// To account the changes of a side, one after the other; `None` where a bucket's width has no reciprocal.
+    #[inline]
+    pub(crate) fn adder(&mut self) -> Option<Adder<'_>> {
+        // As long as each other, so that one look at a place is for both.
+        let len = self.sums.len().min(self.changed.len());
+        let (sums, changed) = (&mut self.sums[..len], &mut self.changed[..len]);
+        (self.reciprocal != 0).then_some(Adder {
+            first_px: self.first_px,
+            span_ticks: self.span_ticks,
+            reciprocal: self.reciprocal,
+            shift: self.shift,
+            sums,
+            changed,
+        })
+    }
+
     /// Accounts a change of the quantity at `px`.
     #[inline]
     pub(crate) fn add(&mut self, side: Side, px: Px, difference: i64) {
@@ -86,11 +143,7 @@ impl Buckets {
         else {
             return;
         };
-        *is_changed = true;
-        match side {
-            Side::Buy => bucket.bid += i128::from(difference),
-            Side::Sell => bucket.ask += i128::from(difference),
-        }
+        add(bucket, is_changed, side, difference);
     }
 
     /// floor(ticks / bucket size) of ticks below the span.
@@ -98,7 +151,7 @@ impl Buckets {
     #[expect(clippy::cast_possible_truncation, reason = "an element's index")]
     fn bucket_of_ticks(&self, ticks: u64) -> usize {
         if self.reciprocal != 0 {
-            return (ticks.wrapping_mul(self.reciprocal) >> (self.shift & 63)) as usize;
+            return bucket_of_ticks(ticks, self.reciprocal, self.shift);
         }
         // A size of 0 is none that was configured; it has no elements.
         ticks.checked_div(self.bucket_ticks.unsigned_abs()).map_or(usize::MAX, |at| at as usize)

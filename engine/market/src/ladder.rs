@@ -34,10 +34,31 @@ pub(crate) struct Ladder {
     /// Levels whose ranks the window does not cover, lowest rank first. One that goes leaves its place, without a quantity:
     /// the same prices come again, or others beside them, and nothing behind them has to move. The last one has a quantity.
     far: Vec<Level>,
+    pages: FarPages,
     capacity: usize,
     /// Every level of this rank or a higher one is known.
     known_to: i64,
     counts: Counts,
+}
+
+/// Ticks of a page, and pages that are told apart.
+const PAGE_TICKS: i64 = 256;
+const PAGES: usize = 2_048;
+/// How far from its page's place a level of the list is looked for before all of the list is.
+const PAGE_REACH: usize = 8;
+
+/// Where in the list of far levels one of each page of ticks was last: others of it are near there, as long as few levels
+/// have come before them or gone. A hint, right or not.
+#[derive(Debug, Clone)]
+struct FarPages(Box<[u32; PAGES]>);
+
+impl FarPages {
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "less than the number of pages")]
+    fn of(&mut self, rank: i64) -> &mut u32 {
+        let page = rank.div_euclid(PAGE_TICKS).rem_euclid(PAGES as i64);
+        &mut self.0[page.cast_unsigned() as usize]
+    }
 }
 
 /// Levels in the window and in the list.
@@ -56,6 +77,7 @@ impl Ladder {
             side,
             near: TickWindow::new(),
             far: Vec::with_capacity(far_room(capacity)),
+            pages: FarPages(Box::new([0; PAGES])),
             capacity,
             known_to: i64::MIN,
             counts: Counts::default(),
@@ -93,32 +115,45 @@ impl Ladder {
         levels.iter().for_each(|level| self.near.prefetch(self.rank(level.px)));
     }
 
+    /// Whether it can hold so many more levels.
+    #[inline]
+    pub(crate) fn has_room_for(&self, levels: usize) -> bool {
+        self.counts.held + levels <= self.capacity
+    }
+
+    /// As [`Self::apply`] to a ladder of sells, or of buys, that has room for all.
+    #[inline(always)]
+    pub(crate) fn apply_to_room<const SELL: bool>(
+        &mut self,
+        levels: &[Level],
+        mut account: impl FnMut(Px, i64),
+    ) {
+        debug_assert!(SELL == (self.side == Side::Sell) && self.has_room_for(levels.len()));
+        let mut counts = self.counts;
+        for &level in levels {
+            let rank = if SELL { level.px.0.wrapping_neg() } else { level.px.0 };
+            self.set(rank, level, &mut counts, &mut account);
+        }
+        self.counts = counts;
+    }
+
     /// Sets levels' quantities; 0 removes one, and removing an unknown level is normal. `account` is told each change of a
     /// quantity, also of those levels that give way because the ladder is full; how many did.
-    #[inline(always)]
     pub(crate) fn apply(
         &mut self,
-        levels: impl ExactSizeIterator<Item = Level>,
+        levels: impl Iterator<Item = Level>,
         mut account: impl FnMut(Px, i64),
     ) -> u64 {
-        let mut counts = self.counts;
         let mut dropped = 0;
-        if counts.held + levels.len() <= self.capacity {
-            for level in levels {
-                self.set(level, &mut counts, &mut account);
-            }
-            self.counts = counts;
-            return dropped;
-        }
         for level in levels {
-            self.set(level, &mut counts, &mut account);
+            let mut counts = self.counts;
+            self.set(self.rank(level.px), level, &mut counts, &mut account);
             self.counts = counts;
             if counts.held > self.capacity
                 && let Some(worst) = self.drop_worst()
             {
                 account(worst.px, -worst.qty.0);
                 dropped += 1;
-                counts = self.counts;
             }
         }
         dropped
@@ -126,8 +161,13 @@ impl Ladder {
 
     /// Without a branch but for what lies far: whether a level comes or goes is nothing that a processor can foresee.
     #[inline(always)]
-    fn set(&mut self, level: Level, counts: &mut Counts, account: &mut impl FnMut(Px, i64)) {
-        let rank = self.rank(level.px);
+    fn set(
+        &mut self,
+        rank: i64,
+        level: Level,
+        counts: &mut Counts,
+        account: &mut impl FnMut(Px, i64),
+    ) {
         let before = if self.near.covers(rank) {
             self.near.set(rank, level.qty.0)
         } else {
@@ -138,16 +178,14 @@ impl Ladder {
         let (was, is) = (usize::from(before != 0), usize::from(level.qty.0 != 0));
         let more = is.wrapping_sub(was);
         counts.held = counts.held.wrapping_add(more);
-        let unknown = usize::from(rank < self.known_to).wrapping_neg();
-        counts.unknown = counts.unknown.wrapping_add(more & unknown);
+        let is_unknown = rank < self.known_to;
+        counts.unknown = counts.unknown.wrapping_add(if is_unknown { more } else { 0 });
     }
 
     #[cold]
     #[inline(never)]
     fn set_far(&mut self, rank: i64, level: Level) -> i64 {
-        let sign = self.sign();
-        let place = |far: &[Level]| far.partition_point(|held| held.px.0.wrapping_mul(sign) < rank);
-        let mut at = place(&self.far);
+        let mut at = self.far_place(rank);
         if let Some(held) = self.far.get_mut(at).filter(|held| held.px == level.px) {
             let before = std::mem::replace(&mut held.qty, level.qty);
             self.drop_last_empty_places();
@@ -165,10 +203,28 @@ impl Ladder {
         }
         if self.far.len() >= far_room(self.capacity) {
             self.drop_empty_places();
-            at = place(&self.far);
+            at = self.far_place(rank);
         }
         self.far.insert(at, level);
         0
+    }
+
+    /// How many places of the list are of lower ranks.
+    fn far_place(&mut self, rank: i64) -> usize {
+        let sign = self.sign();
+        let is_lower = |held: &Level| held.px.0.wrapping_mul(sign) < rank;
+        let (far, hint) = (&self.far[..], self.pages.of(rank));
+        let middle = (*hint as usize).min(far.len());
+        let (from, to) = (middle.saturating_sub(PAGE_REACH), far.len().min(middle + PAGE_REACH));
+        let is_between =
+            (from == 0 || is_lower(&far[from - 1])) && !far.get(to).is_some_and(is_lower);
+        let place = if is_between {
+            from + far[from..to].partition_point(is_lower)
+        } else {
+            far.partition_point(is_lower)
+        };
+        *hint = u32::try_from(place).unwrap_or(u32::MAX);
+        place
     }
 
     fn drop_last_empty_places(&mut self) {

@@ -88,7 +88,7 @@ impl TickWindow {
         debug_assert!(self.covers(rank));
         let place = Self::place(rank);
         let before = std::mem::replace(&mut self.qty[place], qty);
-        self.occupied.turn(place, (before != 0) != (qty != 0));
+        self.occupied.set(place, qty != 0);
         before
     }
 
@@ -174,14 +174,27 @@ impl TickWindow {
 }
 
 impl Occupied {
-    /// A level came or went, or neither. Without a branch: which it is is nothing that a processor can foresee.
-    #[inline]
-    fn turn(&mut self, tick: usize, has_changed: bool) {
-        let (word, group) = (tick / 64, tick / 64 / 64);
+    /// Says whether a tick holds a quantity. Without a branch on what that does, for whether a level comes, stays or goes is
+    /// nothing that a processor can foresee; that a word has no other level is seldom.
+    #[inline(always)]
+    fn set(&mut self, tick: usize, is_held: bool) {
+        let word = tick / 64;
         let before = self.ticks[word];
-        let after = before ^ u64::from(has_changed) << (tick % 64);
+        let bit = 1 << (tick % 64);
+        let after = if is_held { before | bit } else { before & !bit };
         self.ticks[word] = after;
-        self.words[group] ^= u64::from((before != 0) != (after != 0)) << (word % 64);
+        if before == 0 || after == 0 {
+            self.set_word(word, after != 0);
+        }
+    }
+
+    /// Says whether a word is not 0.
+    #[cold]
+    #[inline(never)]
+    fn set_word(&mut self, word: usize, is_held: bool) {
+        let bit = 1 << (word % 64);
+        let group = &mut self.words[word / 64];
+        *group = if is_held { *group | bit } else { *group & !bit };
     }
 
     #[inline]
