@@ -53,10 +53,20 @@ impl Kernel {
     /// All of them, fastest first.
     pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
 
-    /// The fastest one that this processor has.
+    /// The fastest one on this processor.
     #[must_use]
     pub fn best() -> Self {
-        Self::ALL.into_iter().find(|kernel| kernel.is_supported()).unwrap_or(Self::Portable)
+        let is_fast = |kernel: &Self| kernel.is_supported() && !kernel.is_slowed();
+        Self::ALL.into_iter().find(is_fast).unwrap_or(Self::Portable)
+    }
+
+    /// Whether a narrower one is faster on this processor.
+    fn is_slowed(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::is_halved(),
+            _ => false,
+        }
     }
 
     /// Whether this processor has what it needs.

@@ -4,7 +4,7 @@
 
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512i, _mm_cmpge_epu32_mask, _mm_loadu_si128, _mm_set1_epi32,
+    __cpuid, __m128i, __m256i, __m512i, _mm_cmpge_epu32_mask, _mm_loadu_si128, _mm_set1_epi32,
     _mm_setr_epi32, _mm_sub_epi32, _mm256_add_epi64, _mm256_cmpgt_epu64_mask, _mm256_extract_epi64,
     _mm256_madd_epi16, _mm256_mask_testn_epi64_mask, _mm256_maskz_rorv_epi32, _mm256_mul_epu32,
     _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_srli_epi64,
@@ -29,6 +29,17 @@ pub(super) fn is_supported() -> bool {
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vbmi2")
+}
+
+/// Whether the processor does 512 bits as twice 256: Zen 4, where a depth message takes 5 % longer than by AVX2
+/// (`bench/results/2026-11-30-levels-and-checkpoints.md`). Its family is 19h (AMD64 manual, volume 3, CPUID Fn0000_0001_EAX).
+pub(super) fn is_halved() -> bool {
+    const ZEN_3_AND_4: u32 = 0x19;
+    let (vendor, version) = (__cpuid(0), __cpuid(1).eax);
+    let is_amd =
+        [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD";
+    let (family, extended) = (version >> 8 & 0xf, version >> 20 & 0xff);
+    is_amd && family == 0xf && family + extended == ZEN_3_AND_4
 }
 
 /// # Safety

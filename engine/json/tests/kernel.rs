@@ -1,0 +1,31 @@
+//! Which kernel is taken on this processor, by what the system says of it.
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use cobring_json::scan::Kernel;
+
+/// The first value of a key in /proc/cpuinfo.
+fn cpu_info(key: &str) -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let values = info.lines().filter_map(|line| line.split_once(':'));
+    let mut of_key = values.filter(|(name, _)| name.trim() == key);
+    of_key.next().unwrap().1.trim().to_owned()
+}
+
+#[test]
+fn the_fastest_kernel_is_taken() {
+    let flags = cpu_info("flags");
+    let has = |wanted: &[&str]| wanted.iter().all(|flag| flags.split(' ').any(|has| has == *flag));
+    let has_avx2 = has(&["avx2", "bmi1", "bmi2", "abm", "popcnt"]);
+    let has_avx512 =
+        has(&["avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vbmi2"]) && has_avx2;
+    let is_zen_4 = cpu_info("vendor_id") == "AuthenticAMD" && cpu_info("cpu family") == "25";
+    let wanted = match (has_avx512, has_avx2) {
+        (true, _) if !is_zen_4 => Kernel::Avx512,
+        (_, true) => Kernel::Avx2,
+        _ => Kernel::Portable,
+    };
+    assert_eq!(Kernel::best(), wanted);
+    assert_eq!(Kernel::Avx512.is_supported(), has_avx512);
+    assert_eq!(Kernel::Avx2.is_supported(), has_avx2);
+}
