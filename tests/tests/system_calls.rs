@@ -11,7 +11,7 @@ use cobring_tests::{Market, SOON, Setup, Sim, Watch, wait_until};
 
 /// What is watched at once.
 const SPAN: Duration = Duration::from_secs(3);
-/// Spans within which the venue is to have been asked for everything by REST, and the log to begin another file.
+/// Spans within which the venue is to have been asked for everything by REST, and a checkpoint to be taken.
 const SPANS_MAX: u32 = 20;
 /// Threads as the kernel shows their names: of 15 bytes. The program's first thread has the sockets.
 const INGEST: &str = "cobring";
@@ -19,6 +19,7 @@ const PARSE: &str = "cobring-parse";
 const AGGREGATE: &str = "cobring-aggrega";
 const REST: &str = "cobring-rest";
 const LOG: &str = "cobring-log";
+const CHECKPOINT: &str = "cobring-checkpo";
 
 /// How often each thread of the engine makes each call; of futex with its operation.
 type Calls = BTreeMap<(String, i64, u64), u64>;
@@ -39,15 +40,15 @@ fn name_of(process: u32, thread: u32) -> String {
     comm.unwrap_or_default().trim_end().to_owned()
 }
 
-/// Calls of a run with these stages within a span of time in which nothing is asked for by REST and the log begins another
-/// file, with a checkpoint, while a reader looks on that sleeps between frames.
+/// Calls of a run with these stages within a span of time in which nothing is asked for by REST and a checkpoint is taken,
+/// while a reader looks on that sleeps between frames.
 fn calls_of_a_run(layout: &str) -> Calls {
     let sim = Sim::start(&Market::SeedFast(71, "4"));
     let setup = Setup::of(&sim).with("engine.layout", layout).with("engine.idle", "spin");
     let setup = setup.with("log.rotate_bytes", 65_536);
     // The span, from 1 on, that is watched; 0 before and between.
     let (span, engine_id, requests) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
-    let files = AtomicU32::new(0);
+    let checkpoints = AtomicU32::new(0);
     let mut calls: BTreeMap<u32, Calls> = BTreeMap::new();
     let mut names: BTreeMap<u32, String> = BTreeMap::new();
     let quiet = watched(
@@ -59,13 +60,13 @@ fn calls_of_a_run(layout: &str) -> Calls {
             reader.wait_live();
             let is_quiet = |number: &u32| {
                 requests.store(0, Ordering::Relaxed);
-                files.store(0, Ordering::Relaxed);
+                checkpoints.store(0, Ordering::Relaxed);
                 let before = reader.count();
                 span.store(*number, Ordering::Relaxed);
                 std::thread::sleep(SPAN);
                 span.store(0, Ordering::Relaxed);
                 wait_until("frames", SOON, || reader.count() > before + 20);
-                requests.load(Ordering::Relaxed) == 0 && files.load(Ordering::Relaxed) > 0
+                requests.load(Ordering::Relaxed) == 0 && checkpoints.load(Ordering::Relaxed) > 0
             };
             let quiet = (1..=SPANS_MAX).find(is_quiet);
             drop(reader);
@@ -85,8 +86,9 @@ fn calls_of_a_run(layout: &str) -> Calls {
             if name == REST && !is_futex {
                 requests.fetch_add(1, Ordering::Relaxed);
             }
-            if name == LOG && call.number == libc::SYS_openat {
-                files.fetch_add(1, Ordering::Relaxed);
+            // A millisecond behind the fold, it opens the segments whose windows it copies.
+            if name == CHECKPOINT && call.number == libc::SYS_openat {
+                checkpoints.fetch_add(1, Ordering::Relaxed);
             }
             let key = (name.clone(), call.number, if is_futex { call.args[1] } else { 0 });
             *calls.entry(span).or_default().entry(key).or_default() += 1;

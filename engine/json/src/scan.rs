@@ -50,7 +50,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// All of them, fastest first.
+    /// All of them, widest first.
     pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
 
     /// The fastest one on this processor.

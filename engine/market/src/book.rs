@@ -93,7 +93,10 @@ impl Book {
 
     /// Whether this is how the book is cut.
     pub(crate) fn has_shape(&self, shape: BookShape) -> bool {
+        let has_levels = |ladder: &Ladder, side| ladder.has_shape(side, shape.max_levels);
         self.shape == shape
+            && has_levels(&self.bids, Side::Buy)
+            && has_levels(&self.asks, Side::Sell)
     }
 
     /// Reserves all memory that it will need (again).
@@ -382,13 +385,37 @@ mod tests {
         }
     }
 
-    /// A bucket's width that a multiplication divides by, and one that none does.
+    /// A bucket's width that a multiplication divides by, and one that none does; sides that are full soon, or never.
     fn shape() -> impl Strategy<Value = BookShape> {
-        prop_oneof![Just(7), Just(1 << 40)].prop_map(|bucket_ticks| BookShape {
+        let bucket_ticks = prop_oneof![4 => Just(7), 1 => Just(1 << 40)];
+        let max_levels = prop_oneof![Just(20usize), Just(40), Just(1_000)];
+        (bucket_ticks, max_levels).prop_map(|(bucket_ticks, max_levels)| BookShape {
             bucket_ticks,
-            max_levels: 300,
+            max_levels,
             ..SHAPE
         })
+    }
+
+    /// Buckets and sums as the ladders have them.
+    fn check_against_ladders(book: &Book, shape: BookShape) {
+        let sides = [Side::Buy, Side::Sell].map(|side| book.side(side).iter());
+        let [bids, asks] = sides.map(|levels| levels.collect::<Vec<_>>());
+        let (Some(centre), Some(mid_half_ticks)) = (book.centre_bucket(), book.mid_half_ticks())
+        else {
+            return;
+        };
+        let sum = |levels: &[Level], counts: &dyn Fn(i64) -> bool| -> i128 {
+            let counted = levels.iter().filter(|level| counts(level.px.0));
+            counted.map(|level| i128::from(level.qty.0)).sum()
+        };
+        for bucket in centre - shape.reach..=centre + shape.reach {
+            let inside = |px: i64| px.div_euclid(shape.bucket_ticks) == bucket;
+            assert_eq!(book.buckets().get(bucket), (sum(&bids, &inside), sum(&asks, &inside)));
+        }
+        let range = 2 * shape.range_ticks;
+        let near_bid = sum(&bids, &|px| mid_half_ticks - 2 * px <= range);
+        let near_ask = sum(&asks, &|px| 2 * px - mid_half_ticks <= range);
+        assert_eq!(book.near_sums(), (near_bid, near_ask));
     }
 
     proptest! {
@@ -416,6 +443,9 @@ mod tests {
                 slow.settle();
                 let saved = |book: &Book| postcard::to_allocvec(book).unwrap();
                 prop_assert_eq!(saved(&book), saved(&slow));
+                let known = |book: &Book| [Side::Buy, Side::Sell].map(|side| book.side(side).known_len());
+                prop_assert_eq!(known(&book), known(&slow));
+                check_against_ladders(&book, shape);
             }
         }
     }

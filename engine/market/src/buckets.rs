@@ -115,7 +115,7 @@ impl Buckets {
         usize::try_from(bucket.checked_sub(self.first?)?).ok().filter(|&at| at < self.sums.len())
     }
 
-    /// To account the changes of a side, one after the other; `None` where a bucket's width has no reciprocal.
+    /// To account changes, one after the other; `None` where a bucket's width has no reciprocal.
     #[inline]
     pub(crate) fn adder(&mut self) -> Option<Adder<'_>> {
         // As long as each other, so that one look at a place is for both.

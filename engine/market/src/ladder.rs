@@ -115,6 +115,11 @@ impl Ladder {
         levels.iter().for_each(|level| self.near.prefetch(self.rank(level.px)));
     }
 
+    /// Whether this is how it was made.
+    pub(crate) fn has_shape(&self, side: Side, capacity: usize) -> bool {
+        (self.side, self.capacity) == (side, capacity)
+    }
+
     /// Whether it can hold so many more levels.
     #[inline]
     pub(crate) fn has_room_for(&self, levels: usize) -> bool {
@@ -159,7 +164,7 @@ impl Ladder {
         dropped
     }
 
-    /// Without a branch but for what lies far: whether a level comes or goes is nothing that a processor can foresee.
+    /// Without a branch on whether a level comes or goes, which is nothing that a processor can foresee.
     #[inline(always)]
     fn set(
         &mut self,
@@ -216,6 +221,9 @@ impl Ladder {
         let (far, hint) = (&self.far[..], self.pages.of(rank));
         let middle = (*hint as usize).min(far.len());
         let (from, to) = (middle.saturating_sub(PAGE_REACH), far.len().min(middle + PAGE_REACH));
+        if far.last().is_none_or(is_lower) {
+            return far.len();
+        }
         let is_between =
             (from == 0 || is_lower(&far[from - 1])) && !far.get(to).is_some_and(is_lower);
         let place = if is_between {
@@ -223,6 +231,7 @@ impl Ladder {
         } else {
             far.partition_point(is_lower)
         };
+        debug_assert_eq!(place, far.partition_point(is_lower));
         *hint = u32::try_from(place).unwrap_or(u32::MAX);
         place
     }

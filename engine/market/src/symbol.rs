@@ -504,7 +504,7 @@ impl SymbolMarket {
             return Err(damaged(format!("{} bytes behind its end", rest.len())));
         }
         let schema_id = self.image.head().identity.schema_id;
-        if !state.book.has_shape(self.config.book_shape())
+        if ![&state.book, &state.second].iter().all(|book| book.has_shape(self.config.book_shape()))
             || cursors.len() != self.windows.iter().count()
             || !self.image.copy_from_words(&image)
         {

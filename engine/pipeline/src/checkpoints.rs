@@ -1,8 +1,9 @@
 //! Checkpoints of a live run: the fold writes its own state into memory that goes round, and goes on; a thread of its own
 //! copies the windows as any reader would, and gives both to the log.
 //!
-//! Guarantees: the fold calls no system and, once a state has had the room it needs, allocates nothing. Does not: wait; a
-//! checkpoint for which nothing is free is left out and counted, and the log says that it is missing.
+//! Guarantees: the fold calls no system, and allocates only where a state has outgrown its memory, of which there is twice
+//! what the state took that was there before. A checkpoint has all rows of all windows as each promised them, or is left out. Does not: wait; one for which no memory is
+//! free, or that cannot be completed, is counted, and the log says that it is missing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,19 +11,21 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use cobring_frame::Reader;
+use cobring_frame::{FrameError, Reader};
 use cobring_types::Nanos;
 
 use crate::fold::{FoldState, Observer, SymbolFold, window_blob_name};
 use crate::log::{Checkpoint, CheckpointBlob, CheckpointSender};
 
-/// How long the copying thread sleeps where nothing is to be copied: well within the time that windows keep rows which they
-/// promise no longer.
-const POLL: Duration = Duration::from_millis(10);
-/// One is written while the other one's windows are copied: checkpoints are minutes apart.
+/// How long the copying thread sleeps where nothing is to be copied. It is not woken, for that would be a system call of the
+/// fold; and windows keep a row no longer than others come that take its place.
+const POLL: Duration = Duration::from_millis(1);
+/// One is written while the other one's windows are copied: the log asks for one at a time.
 const BUFFERS: usize = 2;
-/// Room for a symbol's state: most of it is the second of each trade that the windows of flow hold, and two books.
+/// Room for a symbol's state at first: most of it is a minute of trades and of quotes, and two books.
 const STATE_ROOM_BYTES: usize = 1 << 20;
+/// Times that a window is copied while a repair of its rows comes in between.
+const COPIES_MAX: u32 = 100;
 
 /// What the fold hands over.
 #[derive(Debug, Default)]
@@ -33,6 +36,24 @@ struct Taken {
     rows_done: Vec<u64>,
 }
 
+impl Taken {
+    fn with_room_for(windows: &WindowNames) -> Self {
+        let window_count = windows.iter().map(|(_, windows)| windows.len()).sum();
+        let mut taken = Self { rows_done: Vec::with_capacity(window_count), ..Self::default() };
+        taken.make_room(windows.len() * STATE_ROOM_BYTES);
+        taken
+    }
+
+    /// Room for a state of so many bytes, written once, so that the fold meets no page for the first time.
+    fn make_room(&mut self, state_bytes: usize) {
+        self.state.clear();
+        if self.state.capacity() < state_bytes {
+            self.state.resize(state_bytes, 1);
+            self.state.clear();
+        }
+    }
+}
+
 /// Names of each symbol's windows.
 type WindowNames = Vec<(String, Vec<String>)>;
 
@@ -41,6 +62,8 @@ type WindowNames = Vec<(String, Vec<String>)>;
 pub struct Checkpoints<O> {
     dir: PathBuf,
     windows: WindowNames,
+    /// Until there is a log.
+    buffers: Vec<Taken>,
     fold_end: Option<FoldEnd>,
     observer: O,
 }
@@ -53,22 +76,26 @@ struct FoldEnd {
 }
 
 impl<O> Checkpoints<O> {
-    /// Of these symbols, whose segments are in `dir`; takes none before [`Self::begin`].
+    /// Of these symbols, whose segments are in `dir`; takes none before [`Self::begin`]. To be made on the fold's core, for
+    /// it touches the memory that the fold will write to.
     pub fn new(dir: &Path, symbols: &[SymbolFold], observer: O) -> Self {
         let names = symbols.iter().map(|symbol| {
             let market = symbol.market();
             let windows = market.windows().iter().map(|window| window.raw().name().to_owned());
             (market.config().instrument.symbol.to_string(), windows.collect())
         });
-        Self { dir: dir.to_owned(), windows: names.collect(), fold_end: None, observer }
+        let windows: WindowNames = names.collect();
+        let buffers = (0..BUFFERS).map(|_| Taken::with_room_for(&windows)).collect();
+        Self { dir: dir.to_owned(), windows, buffers, fold_end: None, observer }
     }
 
-    /// From here on takes those that this log asks for. The thread ends with the fold.
+    /// From here on takes those that this log asks for. The thread ends with the fold, and runs where its starter may.
     ///
     /// # Errors
     /// Of the system, where it has no more threads.
     pub fn begin(&mut self, log: CheckpointSender) -> io::Result<()> {
-        self.fold_end = Some(Copier::start(self.dir.clone(), self.windows.clone(), log)?);
+        let buffers = std::mem::take(&mut self.buffers);
+        self.fold_end = Some(Copier::start(self.dir.clone(), self.windows.clone(), buffers, log)?);
         Ok(())
     }
 }
@@ -124,17 +151,16 @@ struct Copier {
 }
 
 impl Copier {
-    fn start(dir: PathBuf, windows: WindowNames, log: CheckpointSender) -> io::Result<FoldEnd> {
+    fn start(
+        dir: PathBuf,
+        windows: WindowNames,
+        buffers: Vec<Taken>,
+        log: CheckpointSender,
+    ) -> io::Result<FoldEnd> {
         let (taken_sender, taken) = sync_channel(BUFFERS);
         let (spares, spares_receiver) = sync_channel(BUFFERS);
-        let windows_count = windows.iter().map(|(_, windows)| windows.len()).sum();
-        for _ in 0..BUFFERS {
-            // Written once, so that the fold meets no page for the first time.
-            let mut state = vec![1; windows.len() * STATE_ROOM_BYTES];
-            state.clear();
-            let rows_done = Vec::with_capacity(windows_count);
-            let spare = Taken { input_seq: 0, state, rows_done };
-            spares.try_send(spare).expect("invariant: as many as there are places");
+        for buffer in buffers {
+            spares.try_send(buffer).expect("invariant: as many as there are places");
         }
         let copier = Self { taken, spares, log: log.clone(), dir, windows };
         let name = "cobring-checkpoint".to_owned();
@@ -152,35 +178,51 @@ impl Copier {
         }
     }
 
-    fn complete(&self, taken: Taken) {
+    fn complete(&self, mut taken: Taken) {
         let mut rows_done = taken.rows_done.iter().copied();
-        let windows = self.windows.iter().flat_map(|(symbol, windows)| {
+        let windows = self.windows.iter().map(|(symbol, windows)| {
             copy_windows(&self.dir, symbol, windows.iter().zip(rows_done.by_ref()))
         });
-        let blobs = windows.collect();
-        let checkpoint =
-            Checkpoint { input_seq: taken.input_seq, state: taken.state.clone(), blobs };
-        // Where there are more than the log can take, it counts them.
-        let _counted = self.log.send(checkpoint);
+        match windows.collect::<Result<Vec<_>, _>>() {
+            Ok(blobs) => {
+                let (input_seq, state) = (taken.input_seq, taken.state.clone());
+                let checkpoint = Checkpoint { input_seq, state, blobs: blobs.concat() };
+                // Where there are more than the log can take, it counts them.
+                let _counted = self.log.send(checkpoint);
+            }
+            Err(error) => {
+                tracing::warn!("a checkpoint is left out: {error}");
+                self.log.count_dropped();
+            }
+        }
+        // The fold finds room where a minute has become busier.
+        taken.make_room(2 * taken.state.len());
         let _fold_is_gone = self.spares.try_send(taken);
     }
 }
 
-/// The last promised rows of a symbol's windows, up to what each held at the checkpoint.
+/// The last promised rows of a symbol's windows, up to what each held at the checkpoint. What was repaired in them since
+/// then is repaired again by the inputs behind it.
 fn copy_windows<'a>(
     dir: &Path,
     symbol: &str,
     windows: impl Iterator<Item = (&'a String, u64)>,
-) -> Vec<CheckpointBlob> {
-    let reader = Reader::open(dir, symbol).ok();
+) -> Result<Vec<CheckpointBlob>, FrameError> {
+    let reader = Reader::open(dir, symbol)?;
     let copy = |(name, done): (&String, u64)| {
-        let window = reader.as_ref()?.window_named(name).ok()?;
+        let window = reader.window_named(name)?;
         let rows = done.min(window.rows_promised());
-        let view = window.view(done - rows, rows).ok()?;
-        let mut words = vec![0; view.size_words()];
-        view.copy_into(&mut words).ok()?;
-        let bytes = bytemuck::cast_slice(&words).to_vec();
-        Some(CheckpointBlob { name: window_blob_name(symbol, name), bytes })
+        let copied = || -> Result<Vec<u8>, FrameError> {
+            let view = window.view(done - rows, rows)?;
+            let mut words = vec![0; view.size_words()];
+            view.copy_into(&mut words)?;
+            Ok(bytemuck::cast_slice(&words).to_vec())
+        };
+        let mut copies = (0..COPIES_MAX).map(|_| copied());
+        let is_settled =
+            |copy: &Result<_, FrameError>| !matches!(copy, Err(FrameError::Repaired { .. }));
+        let bytes = copies.find(is_settled).unwrap_or_else(copied)?;
+        Ok(CheckpointBlob { name: window_blob_name(symbol, name), bytes })
     };
-    windows.filter_map(copy).collect()
+    windows.map(copy).collect()
 }

@@ -60,7 +60,7 @@ pub struct FoldState<'a> {
 }
 
 impl FoldState<'_> {
-    /// Appends all of it as bytes, windows' rows apart: a [`Saved`]. Allocates only where `saved` has not the room.
+    /// Appends all of it as bytes, windows' rows apart. Allocates only where `saved` has not the room.
     ///
     /// # Panics
     /// Never: it is plain data.
@@ -418,8 +418,11 @@ impl<O: Observer> Fold<O> {
             let name = symbol.market.config().instrument.symbol;
             let mut rows: BTreeMap<String, Vec<u64>> = BTreeMap::new();
             for window in symbol.market.windows().iter().map(|window| window.raw().name()) {
-                let blob = checkpoint.blob(&window_blob_name(name.as_str(), window));
-                let words = bytemuck::pod_collect_to_vec(blob.unwrap_or_default());
+                let part = window_blob_name(name.as_str(), window);
+                let blob = checkpoint.blob(&part).ok_or_else(|| RestoreError::Damaged {
+                    reason: format!("there are no rows of {part}"),
+                })?;
+                let words = bytemuck::pod_collect_to_vec(blob);
                 rows.insert(window.to_owned(), words);
             }
             symbol.market.restore(&state, |window| rows.get(window).map_or(&[], Vec::as_slice))?;

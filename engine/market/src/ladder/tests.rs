@@ -46,19 +46,31 @@ proptest! {
         sell in any::<bool>(),
         capacity in prop_oneof![Just(16usize), Just(1_000)],
         bounds in (distance(), distance()),
+        cleared_at in 0usize..40,
     ) {
         let side = if sell { Side::Sell } else { Side::Buy };
         let sign = if sell { -1 } else { 1 };
         let mut ladder = Ladder::new(side, capacity);
         let mut model = Naive::default();
         let mut base = base;
-        for (changes, drift) in events {
+        let mut slowly = (0..).map(|number| number % 3 == 2);
+        for (number, (changes, drift)) in events.into_iter().enumerate() {
             base = (base + drift).max(1);
+            if number == cleared_at {
+                ladder.clear();
+                model = Naive::default();
+            }
             for (distance, qty) in changes {
                 let px = base.saturating_add(distance);
                 let mut told = Vec::new();
                 let level = Level { px: Px(px), qty: Qty(qty) };
-                let gave_way = ladder.apply(std::iter::once(level), |px, by| told.push((sign * px.0, by)));
+                let tell = |px: Px, by| told.push((sign * px.0, by));
+                let gave_way = if ladder.has_room_for(1) && slowly.next() == Some(false) {
+                    apply_to_room(&mut ladder, level, tell);
+                    0
+                } else {
+                    ladder.apply(std::iter::once(level), tell)
+                };
                 let (before, dropped) = model.set(sign * px, qty, capacity);
                 let mut expected = vec![(sign * px, qty - before)];
                 expected.extend(dropped.map(|(rank, qty)| (rank, -qty)));
@@ -102,6 +114,13 @@ proptest! {
         }
         ladder.clear();
         prop_assert!(ladder.is_empty() && ladder.iter().next().is_none());
+    }
+}
+
+fn apply_to_room(ladder: &mut Ladder, level: Level, account: impl FnMut(Px, i64)) {
+    match ladder.side {
+        Side::Buy => ladder.apply_to_room::<false>(&[level], account),
+        Side::Sell => ladder.apply_to_room::<true>(&[level], account),
     }
 }
 

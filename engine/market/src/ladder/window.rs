@@ -175,7 +175,7 @@ impl TickWindow {
 
 impl Occupied {
     /// Says whether a tick holds a quantity. Without a branch on what that does, for whether a level comes, stays or goes is
-    /// nothing that a processor can foresee; that a word has no other level is seldom.
+    /// nothing that a processor can foresee; that its word has no other level is seldom where there are many.
     #[inline(always)]
     fn set(&mut self, tick: usize, is_held: bool) {
         let word = tick / 64;
@@ -183,7 +183,7 @@ impl Occupied {
         let bit = 1 << (tick % 64);
         let after = if is_held { before | bit } else { before & !bit };
         self.ticks[word] = after;
-        if before == 0 || after == 0 {
+        if (before == 0) != (after == 0) {
             self.set_word(word, after != 0);
         }
     }

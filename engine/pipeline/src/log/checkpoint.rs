@@ -56,7 +56,7 @@ pub enum LogStart {
     Taken(Checkpoint),
     /// The state that the run before left, before the first input of this one.
     Resumed(Checkpoint),
-    /// The state is unknown: the checkpoint came too late, or the log could not be written for a while.
+    /// The state is unknown: the checkpoint did not come in time, or the log could not be written for a while.
     Missing,
 }
 

@@ -26,7 +26,7 @@ use crate::ring::{self, RecordProducer};
 const RETRY_INTERVAL: Nanos = Nanos::SECOND;
 /// What `finish` waits for.
 const FINISH_WAIT: Duration = Duration::from_secs(1);
-/// Checkpoints on their way; the fold takes one at a time, minutes apart.
+/// Checkpoints on their way; the log asks for one at a time.
 pub(super) const CHECKPOINTS_MAX: usize = 4;
 
 /// How a run's log is written.
@@ -144,7 +144,7 @@ pub struct LogStats {
     pub errors: u64,
     /// Files that begin without the checkpoint that they should have.
     pub checkpoints_missing: u64,
-    /// Checkpoints that nobody waited for.
+    /// Checkpoints that could not be taken, or that nobody waited for.
     pub checkpoints_dropped: u64,
     /// Closed files that were compressed.
     pub files_compressed: u64,
@@ -434,6 +434,8 @@ impl LogProducer {
     pub fn wants_checkpoint(&self, now: Nanos) -> bool {
         let shared = &self.shared;
         shared.rare.status.load(Relaxed) == WRITING
+            // It would not be in the log, and be asked for again and again.
+            && !self.in_hole
             && self.asked_at_file != shared.rare.files.load(Relaxed)
             && (shared.rare.checkpoint_due.load(Relaxed)
                 || now >= self.next_rotation

@@ -15,7 +15,8 @@ use cobring_pipeline::counters::Counters;
 use cobring_pipeline::fold::{Fold, FoldState, Observer, SymbolFold};
 use cobring_pipeline::idle::{Idle, Waiter};
 use cobring_pipeline::log::{
-    CheckpointSender, LogConfig, LogHeader, LogProducer, LogReader, LogStart, LogWriter, log_files,
+    Checkpoint, CheckpointSender, LogConfig, LogHeader, LogProducer, LogReader, LogStart,
+    LogWriter, log_files,
 };
 use cobring_pipeline::replay::{private_folds, segment_spec};
 use cobring_pipeline::stages::{Layout, ParseMeter, StagedSetup, Stages};
@@ -226,10 +227,17 @@ impl Engine {
             let LogStart::Taken(checkpoint) = reader.start() else {
                 panic!("{:?}", reader.start())
             };
-            let windows = fold.symbols().iter().flat_map(|symbol| symbol.market().windows().iter());
-            assert_eq!(checkpoint.blobs.len(), windows.count());
-            let folds = private_folds(symbols, 1, true).unwrap();
-            Fold::new(folds, None, ()).restore(checkpoint).unwrap();
+            let restore = |checkpoint: &Checkpoint| {
+                let mut restored = Fold::new(private_folds(symbols, 1, true).unwrap(), None, ());
+                restored.restore(checkpoint).map(|()| restored.checkpoint())
+            };
+            // All rows that are promised are there: else the fold could not tell them all again.
+            let again = restore(checkpoint).unwrap();
+            assert!(again.state == checkpoint.state && again.blobs == checkpoint.blobs);
+            let mut damaged = checkpoint.clone();
+            let lost = damaged.blobs.pop().unwrap().name;
+            let error = restore(&damaged).unwrap_err().to_string();
+            assert!(error.contains(&format!("there are no rows of {lost}")), "{error}");
         }
         fold
     }
@@ -286,7 +294,10 @@ fn feed(
             waiter.wait();
         }
         // Messages come here a thousand times as fast as from a venue: windows would be overtaken before they are copied.
+        let clock = EngineClock::start();
+        let asked = clock.now();
         while is_checkpoint && log.stats().files == files {
+            assert!(clock.now().0 < asked.0 + 20 * Nanos::SECOND.0, "{:?}", log.stats());
             std::hint::spin_loop();
         }
         stages.take_notices(|_| {}, |_, _| {});

@@ -222,6 +222,8 @@ fn a_full_ring_loses_inputs_and_says_how_many() {
         }
     }
     assert_eq!(rig.producer.lost_due(Nanos(0)), None, "there is no room yet");
+    let later = Nanos(i64::MAX);
+    assert!(!rig.producer.wants_checkpoint(later), "none would be in the log");
     rig.disk.0.stuck.store(false, SeqCst);
     wait_until(|| rig.producer.lost_due(Nanos(0)).is_some());
     assert_eq!(rig.producer.lost_due(Nanos(0)), Some(100));
