@@ -229,14 +229,23 @@ impl Engine {
             };
             let restore = |checkpoint: &Checkpoint| {
                 let mut restored = Fold::new(private_folds(symbols, 1, true).unwrap(), None, ());
-                restored.restore(checkpoint).map(|()| restored.checkpoint())
+                restored.restore(checkpoint).map(|()| restored)
             };
-            // All rows that are promised are there: else the fold could not tell them all again.
-            let again = restore(checkpoint).unwrap();
+            let restored = restore(checkpoint).unwrap();
+            let again = restored.checkpoint();
             assert!(again.state == checkpoint.state && again.blobs == checkpoint.blobs);
+            // And all rows that are promised are there.
+            let windows =
+                restored.symbols().iter().flat_map(|symbol| symbol.market().windows().iter());
+            for (window, blob) in windows.zip(&checkpoint.blobs) {
+                let window = window.raw();
+                let rows = window.done().min(window.rows_promised());
+                let size_bytes = window.row_size_bytes() as u64 * rows;
+                assert_eq!(blob.bytes.len() as u64, size_bytes, "{}", blob.name);
+            }
             let mut damaged = checkpoint.clone();
             let lost = damaged.blobs.pop().unwrap().name;
-            let error = restore(&damaged).unwrap_err().to_string();
+            let error = restore(&damaged).err().unwrap().to_string();
             assert!(error.contains(&format!("there are no rows of {lost}")), "{error}");
         }
         fold
