@@ -2,8 +2,9 @@
 //! copies the windows as any reader would, and gives both to the log.
 //!
 //! Guarantees: the fold calls no system, and allocates only where a state has outgrown its memory, of which there is twice
-//! what the state took that was there before. A checkpoint has all rows of all windows as each promised them, or is left out. Does not: wait; one for which no memory is
-//! free, or that cannot be completed, is counted, and the log says that it is missing.
+//! what the state took that was there before. A checkpoint has all rows of all windows as each promised them, or is left
+//! out. Does not: wait; one for which no memory is free, or that cannot be completed, is counted, and the log says that it
+//! is missing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,16 +77,17 @@ struct FoldEnd {
 }
 
 impl<O> Checkpoints<O> {
-    /// Of these symbols, whose segments are in `dir`; takes none before [`Self::begin`]. To be made on the fold's core, for
-    /// it touches the memory that the fold will write to.
-    pub fn new(dir: &Path, symbols: &[SymbolFold], observer: O) -> Self {
+    /// Of these symbols, whose segments are in `dir`; takes none before [`Self::begin`], for which there is memory if
+    /// `is_logged`. To be made on the fold's core: it touches what the fold will write to.
+    pub fn new(dir: &Path, symbols: &[SymbolFold], is_logged: bool, observer: O) -> Self {
         let names = symbols.iter().map(|symbol| {
             let market = symbol.market();
             let windows = market.windows().iter().map(|window| window.raw().name().to_owned());
             (market.config().instrument.symbol.to_string(), windows.collect())
         });
         let windows: WindowNames = names.collect();
-        let buffers = (0..BUFFERS).map(|_| Taken::with_room_for(&windows)).collect();
+        let buffers = if is_logged { BUFFERS } else { 0 };
+        let buffers = (0..buffers).map(|_| Taken::with_room_for(&windows)).collect();
         Self { dir: dir.to_owned(), windows, buffers, fold_end: None, observer }
     }
 

@@ -186,7 +186,9 @@ pub fn run<O: Observer + Send + 'static>(
         fold.count_in(row);
     }
     retire_on_panic(folds.iter().map(SymbolFold::retire_handle).collect());
-    let observer = cores::on_core(fold_core, || Checkpoints::new(dir.path(), &folds, observer));
+    let observer = cores::on_core(fold_core, || {
+        Checkpoints::new(dir.path(), &folds, config.log.enabled, observer)
+    });
     let mut fold = Fold::new(folds, Some(clock), observer);
     let (resumed, start) = match left {
         Ok(left) => {
