@@ -7,12 +7,14 @@
 //! Prices are looked at as *ranks*, of which the higher is nearer to the other side: a bid's is its price, an ask's the
 //! price negated.
 
+mod far_pages;
 mod window;
 
 use cobring_types::{Level, Px, Qty, Side};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use self::far_pages::FarPages;
 use self::window::{TICKS, TickWindow};
 
 /// Where in the window the best price is put: most of the changes are behind it.
@@ -34,31 +36,12 @@ pub(crate) struct Ladder {
     /// Levels whose ranks the window does not cover, lowest rank first. One that goes leaves its place, without a quantity:
     /// the same prices come again, or others beside them, and nothing behind them has to move. The last one has a quantity.
     far: Vec<Level>,
+    /// Where to look in that list.
     pages: FarPages,
     capacity: usize,
     /// Every level of this rank or a higher one is known.
     known_to: i64,
     counts: Counts,
-}
-
-/// Ticks of a page, and pages that are told apart.
-const PAGE_TICKS: i64 = 256;
-const PAGES: usize = 2_048;
-/// How far from its page's place a level of the list is looked for before all of the list is.
-const PAGE_REACH: usize = 8;
-
-/// Where in the list of far levels one of each page of ticks was last: others of it are near there, as long as few levels
-/// have come before them or gone. A hint, right or not.
-#[derive(Debug, Clone)]
-struct FarPages(Box<[u32; PAGES]>);
-
-impl FarPages {
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "less than the number of pages")]
-    fn of(&mut self, rank: i64) -> &mut u32 {
-        let page = rank.div_euclid(PAGE_TICKS).rem_euclid(PAGES as i64);
-        &mut self.0[page.cast_unsigned() as usize]
-    }
 }
 
 /// Levels in the window and in the list.
@@ -77,7 +60,7 @@ impl Ladder {
             side,
             near: TickWindow::new(),
             far: Vec::with_capacity(far_room(capacity)),
-            pages: FarPages(Box::new([0; PAGES])),
+            pages: FarPages::new(),
             capacity,
             known_to: i64::MIN,
             counts: Counts::default(),
@@ -217,23 +200,7 @@ impl Ladder {
     /// How many places of the list are of lower ranks.
     fn far_place(&mut self, rank: i64) -> usize {
         let sign = self.sign();
-        let is_lower = |held: &Level| held.px.0.wrapping_mul(sign) < rank;
-        let (far, hint) = (&self.far[..], self.pages.of(rank));
-        let middle = (*hint as usize).min(far.len());
-        let (from, to) = (middle.saturating_sub(PAGE_REACH), far.len().min(middle + PAGE_REACH));
-        if far.last().is_none_or(is_lower) {
-            return far.len();
-        }
-        let is_between =
-            (from == 0 || is_lower(&far[from - 1])) && !far.get(to).is_some_and(is_lower);
-        let place = if is_between {
-            from + far[from..to].partition_point(is_lower)
-        } else {
-            far.partition_point(is_lower)
-        };
-        debug_assert_eq!(place, far.partition_point(is_lower));
-        *hint = u32::try_from(place).unwrap_or(u32::MAX);
-        place
+        self.pages.place(&self.far, rank, |held| held.px.0.wrapping_mul(sign) < rank)
     }
 
     fn drop_last_empty_places(&mut self) {

@@ -97,7 +97,7 @@ pub struct LogSettings {
     pub ring_bytes: usize,
     /// Between two syncs to the disk.
     pub sync_interval: Nanos,
-    /// Size at which a new file begins.
+    /// Size of the inputs in a file at which a new one begins.
     pub rotate_bytes: u64,
     /// A new file begins at each multiple of this.
     pub rotate_interval: Nanos,

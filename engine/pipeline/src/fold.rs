@@ -77,14 +77,6 @@ impl FoldState<'_> {
             saved[length_at..state_at].copy_from_slice(&length);
         }
     }
-
-    /// As [`Self::save_into`], by itself.
-    #[must_use]
-    pub fn save(&self) -> Vec<u8> {
-        let mut saved = Vec::new();
-        self.save_into(&mut saved);
-        saved
-    }
 }
 
 fn append(saved: &mut Vec<u8>, value: &impl Serialize) {
@@ -458,7 +450,8 @@ impl<O: Observer> Fold<O> {
     /// Never: it is plain data.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
-        let state = FoldState { grid: self.grid, symbols: &self.symbols }.save();
+        let mut state = Vec::new();
+        FoldState { grid: self.grid, symbols: &self.symbols }.save_into(&mut state);
         let windows = self.symbols.iter().flat_map(|symbol| {
             let name = symbol.market.config().instrument.symbol;
             symbol.market.windows().iter().map(move |window| {
