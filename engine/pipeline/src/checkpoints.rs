@@ -3,8 +3,8 @@
 //!
 //! Guarantees: the fold calls no system, and allocates only where a state has outgrown its memory, of which there is twice
 //! what the state took that was there before. A checkpoint has all rows of all windows as each promised them, or is left
-//! out. Does not: wait; one for which no memory is free, or that cannot be completed, is counted, and the log says that it
-//! is missing.
+//! out. Does not: wait; one for which no memory is free, or that cannot be completed, is counted, and the log asks for
+//! another.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -122,7 +122,7 @@ impl<O: Observer> Observer for Checkpoints<O> {
 impl FoldEnd {
     fn take(&self, input_seq: u64, fold: FoldState<'_>) {
         let Ok(mut taken) = self.spares.try_recv() else {
-            self.log.count_dropped();
+            self.log.leave_out(input_seq);
             return;
         };
         taken.input_seq = input_seq;
@@ -131,7 +131,7 @@ impl FoldEnd {
         taken.rows_done.clear();
         taken.rows_done.extend(rows_done(fold.symbols));
         if self.taken.try_send(taken).is_err() {
-            self.log.count_dropped();
+            self.log.leave_out(input_seq);
         }
     }
 }
@@ -194,7 +194,7 @@ impl Copier {
             }
             Err(error) => {
                 tracing::warn!("a checkpoint is left out: {error}");
-                self.log.count_dropped();
+                self.log.leave_out(taken.input_seq);
             }
         }
         // The fold finds room where a minute has become busier.
@@ -228,3 +228,6 @@ fn copy_windows<'a>(
     };
     windows.map(copy).collect()
 }
+
+#[cfg(test)]
+mod tests;

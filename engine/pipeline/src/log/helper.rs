@@ -13,7 +13,9 @@ use super::disk::Disk;
 use super::error::LogError;
 use super::file::LogFile;
 use super::header::LogHeader;
-use super::writer::{CHECKPOINTS_MAX, FAILING, LogConfig, STOPPED, Shared, WRITING, losses_told};
+use super::writer::{
+    CHECKPOINTS_MAX, FAILING, LogConfig, RETRY_INTERVAL, STOPPED, Shared, WRITING, losses_told,
+};
 use crate::ring::RecordConsumer;
 
 /// How long an idle helper sleeps: 1,000 wakes a second on a core of its own cost nothing that shows.
@@ -24,7 +26,7 @@ const FLUSH_INTERVAL: Nanos = Nanos(50_000_000);
 const BATCH_INPUTS: usize = 256;
 /// Of the second that `finish` waits, what the helper spends on draining, before it syncs.
 const DRAIN_WAIT: Nanos = Nanos(600_000_000);
-/// Of that, what it waits for a checkpoint.
+/// Of that, what it waits for a checkpoint, behind which there is hardly anything.
 const STOP_CHECKPOINT_WAIT: Nanos = Nanos(200_000_000);
 
 pub(super) struct Helper {
@@ -57,6 +59,7 @@ impl Helper {
             checkpoints,
             arrived: Vec::new(),
             awaited: None,
+            given_up_at: None,
             last_flush: now,
             last_sync: now,
             unsynced: false,
@@ -135,6 +138,8 @@ struct Sink {
     checkpoints: Receiver<Checkpoint>,
     arrived: Vec<Checkpoint>,
     awaited: Option<Awaited>,
+    /// When the last one was, until another is asked for.
+    given_up_at: Option<Nanos>,
     last_flush: Nanos,
     last_sync: Nanos,
     unsynced: bool,
@@ -178,8 +183,8 @@ impl Sink {
         }
     }
 
-    /// Begins the next file if its checkpoint is there or has been waited for long enough. Whether
-    /// inputs can go on.
+    /// Begins the next file if its checkpoint is there or has been waited for long enough. Where it will not come, and at the
+    /// end of a run, the file goes on instead: a restart begins at its checkpoint either way. Whether inputs can go on.
     fn settle_checkpoint(&mut self, now: Nanos, stopping: bool) -> bool {
         while let Ok(checkpoint) = self.checkpoints.try_recv() {
             if self.arrived.len() == CHECKPOINTS_MAX {
@@ -188,25 +193,37 @@ impl Sink {
             }
             self.arrived.push(checkpoint);
         }
+        if self.given_up_at.is_some_and(|at| now.0 - at.0 >= RETRY_INTERVAL.0) {
+            self.given_up_at = None;
+            self.shared.rare.checkpoint_due.store(true, Relaxed);
+            self.shared.rare.checkpoint_asked.store(false, Relaxed);
+        }
         let Some(Awaited { input_seq, ts_recv, since }) = self.awaited else {
             return true;
         };
         let found = self.arrived.iter().position(|checkpoint| checkpoint.input_seq == input_seq);
+        let is_left_out = self.shared.rare.left_out.load(Relaxed) == input_seq + 1;
         let patience = if stopping { STOP_CHECKPOINT_WAIT } else { self.config.checkpoint_wait };
         let start = match found {
-            Some(index) => LogStart::Taken(self.arrived.swap_remove(index)),
+            Some(index) => Some(LogStart::Taken(self.arrived.swap_remove(index))),
+            None if is_left_out => None,
             None if now.0 - since.0 < patience.0 => return false,
+            None if stopping => None,
             None => {
                 self.shared.rare.checkpoints_missing.fetch_add(1, Relaxed);
-                LogStart::Missing
+                Some(LogStart::Missing)
             }
         };
         self.awaited = None;
         self.arrived.retain(|checkpoint| checkpoint.input_seq > input_seq);
-        if let Some(file) = self.file.take() {
-            match self.close(file) {
+        match (start, self.file.take()) {
+            (Some(start), Some(file)) => match self.close(file) {
                 Ok(()) => self.open(input_seq + 1, ts_recv, &start),
                 Err(error) => self.note(&error),
+            },
+            (_, file) => {
+                self.file = file;
+                self.given_up_at = Some(now);
             }
         }
         true
@@ -261,6 +278,8 @@ impl Sink {
         self.shared.file_inputs_bytes.store(file.inputs_bytes(), Relaxed);
         self.shared.rare.files.fetch_add(1, Relaxed);
         self.shared.rare.checkpoint_due.store(false, Relaxed);
+        self.shared.rare.checkpoint_asked.store(false, Relaxed);
+        self.given_up_at = None;
         if self.shared.rare.status.swap(WRITING, Relaxed) == FAILING {
             tracing::warn!("the log is written again, to {}", file.path().display());
         }

@@ -22,8 +22,8 @@ use super::keeper::Keeper;
 use super::record::PAYLOAD_BYTES_MAX;
 use crate::ring::{self, RecordProducer};
 
-/// Between two attempts at a disk that refused.
-const RETRY_INTERVAL: Nanos = Nanos::SECOND;
+/// Between two attempts at a disk that refused, or at a checkpoint that was left out.
+pub(super) const RETRY_INTERVAL: Nanos = Nanos::SECOND;
 /// What `finish` waits for.
 const FINISH_WAIT: Duration = Duration::from_secs(1);
 /// Checkpoints on their way; the log asks for one at a time.
@@ -113,6 +113,8 @@ pub(super) struct Rare {
     pub(super) os_error: AtomicI32,
     pub(super) stop: AtomicBool,
     pub(super) checkpoint_due: AtomicBool,
+    /// By the feeder, until the next file begins or the checkpoint is given up.
+    pub(super) checkpoint_asked: AtomicBool,
     pub(super) files: AtomicU64,
     pub(super) lost_ring: AtomicU64,
     pub(super) lost_disk: AtomicU64,
@@ -121,6 +123,8 @@ pub(super) struct Rare {
     pub(super) errors: AtomicU64,
     pub(super) checkpoints_missing: AtomicU64,
     pub(super) checkpoints_dropped: AtomicU64,
+    /// One past the input of the last checkpoint that will not come.
+    pub(super) left_out: AtomicU64,
 }
 
 /// The log's counters at one moment.
@@ -284,7 +288,6 @@ impl LogWriter {
             lost_reported: 0,
             last_report: None,
             in_hole: false,
-            asked_at_file: 0,
         };
         let sender = CheckpointSender { sender: checkpoint_sender, shared: Arc::clone(&shared) };
         Ok((Self { shared, helper, keeper, done }, producer, sender))
@@ -364,8 +367,6 @@ pub struct LogProducer {
     last_report: Option<Nanos>,
     /// The last input is not in the log.
     in_hole: bool,
-    /// Value of `files` when the last checkpoint was asked for.
-    asked_at_file: u64,
 }
 
 impl LogProducer {
@@ -387,7 +388,7 @@ impl LogProducer {
         match input.kind {
             InputKind::LogLost => self.lost_reported += losses_told(input),
             InputKind::Checkpoint => {
-                self.asked_at_file = self.shared.rare.files.load(Relaxed);
+                self.shared.rare.checkpoint_asked.store(true, Relaxed);
                 let began = input.stamp.ts_recv.floor_to(self.rotate_interval);
                 self.next_rotation = Nanos(began.0.saturating_add(self.rotate_interval.0));
             }
@@ -436,7 +437,7 @@ impl LogProducer {
         shared.rare.status.load(Relaxed) == WRITING
             // It would not be in the log, and be asked for again and again.
             && !self.in_hole
-            && self.asked_at_file != shared.rare.files.load(Relaxed)
+            && !shared.rare.checkpoint_asked.load(Relaxed)
             && (shared.rare.checkpoint_due.load(Relaxed)
                 || now >= self.next_rotation
                 || shared.file_inputs_bytes.load(Relaxed) >= self.rotate_bytes)
@@ -460,15 +461,18 @@ impl CheckpointSender {
     /// Hands over the checkpoint of the `Checkpoint` input `checkpoint.input_seq`; never waits. `false`:
     /// the helper has too many already or is gone, it is counted.
     pub fn send(&self, checkpoint: Checkpoint) -> bool {
+        let input_seq = checkpoint.input_seq;
         let sent = self.sender.try_send(checkpoint).is_ok();
         if !sent {
-            self.count_dropped();
+            self.leave_out(input_seq);
         }
         sent
     }
 
-    /// One that was asked for will not come.
-    pub fn count_dropped(&self) {
+    /// That of this `Checkpoint` input will not come: the log goes on in the same file and asks for another a second later.
+    /// Counted; never waits.
+    pub fn leave_out(&self, input_seq: u64) {
+        self.shared.rare.left_out.store(input_seq + 1, Relaxed);
         self.shared.rare.checkpoints_dropped.fetch_add(1, Relaxed);
     }
 }

@@ -325,6 +325,60 @@ fn a_checkpoint_that_never_comes_is_waited_for_5_s() {
 }
 
 #[test]
+fn for_a_checkpoint_that_is_left_out_another_is_asked_for_a_second_later() {
+    let mut rig = Rig::new(1 << 16);
+    let inputs = [Owned::text(0), Owned::new(1, InputKind::Checkpoint, b""), Owned::text(2)];
+    rig.log_all(&inputs);
+    // What became of another one is not this one's.
+    rig.sender.leave_out(0);
+    rig.clock.advance(Nanos(100_000_000));
+    thread::park_timeout(Duration::from_millis(20));
+    assert_eq!(rig.writer.stats().inputs_written, 2, "what follows waits for it");
+    rig.sender.leave_out(1);
+    wait_until(|| {
+        rig.clock.advance(Nanos(10_000_000));
+        rig.writer.stats().inputs_written == 3
+    });
+    assert!(!rig.producer.wants_checkpoint(Nanos(0)));
+    wait_until(|| {
+        rig.clock.advance(Nanos(10_000_000));
+        rig.producer.wants_checkpoint(Nanos(0))
+    });
+    assert!(rig.clock.0.load(SeqCst) >= Nanos::SECOND.0);
+    rig.log_all(&[Owned::new(3, InputKind::Checkpoint, b"")]);
+    assert!(!rig.producer.wants_checkpoint(Nanos(0)), "one is under way");
+    assert!(rig.sender.send(checkpoint(3)));
+    wait_until(|| rig.writer.stats().files == 2);
+    let stats = rig.writer.finish().stats;
+    assert_eq!((stats.checkpoints_missing, stats.checkpoints_dropped), (0, 2));
+    let paths = log_files(rig.dir.path()).unwrap();
+    assert_eq!(read_whole(&paths).len(), 4);
+    assert_eq!(LogReader::open(&paths[1..]).unwrap().start(), &LogStart::Taken(checkpoint(3)));
+}
+
+#[test]
+fn a_log_that_ends_without_its_checkpoint_ends_in_the_same_file() {
+    let mut rig = Rig::new(1 << 16);
+    let inputs = [Owned::text(0), Owned::new(1, InputKind::Checkpoint, b""), Owned::text(2)];
+    rig.log_all(&inputs);
+    let clock = rig.clock.clone();
+    let later = thread::spawn(move || {
+        // Behind the writer's `stop`, or before it: either way 200 ms are over at the end of the run.
+        for _ in 0..50 {
+            thread::park_timeout(Duration::from_millis(2));
+            clock.advance(Nanos(10_000_000));
+        }
+    });
+    let report = rig.writer.finish();
+    later.join().unwrap();
+    assert!(report.complete);
+    assert_eq!((report.stats.checkpoints_missing, report.stats.files), (0, 1));
+    let paths = log_files(rig.dir.path()).unwrap();
+    assert_eq!(paths.len(), 1);
+    assert_eq!(read_whole(&paths), inputs);
+}
+
+#[test]
 fn too_many_checkpoints_are_counted() {
     let rig = Rig::new(1 << 16);
     for input_seq in 0..20 {
