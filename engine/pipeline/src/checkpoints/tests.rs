@@ -1,18 +1,18 @@
-use std::time::Instant;
-
 use cobring_frame::{EngineDir, Segment};
 use cobring_types::{Control, Event, Input, InputKind, Stamp, Symbol, SymbolIndex};
 
 use super::*;
+use crate::clock::EngineClock;
 use crate::config::Config;
 use crate::fold::Fold;
 use crate::log::{LogConfig, LogHeader, LogStart, LogWriter};
 use crate::replay::segment_spec;
 
 fn wait_until(is_so: impl Fn() -> bool) {
-    let began = Instant::now();
+    let clock = EngineClock::start();
+    let began = clock.now();
     while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(20));
+        assert!(clock.now().0 < began.0 + 20 * Nanos::SECOND.0);
         thread::park_timeout(Duration::from_millis(1));
     }
 }
