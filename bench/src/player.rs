@@ -10,7 +10,7 @@ use cobring_pipeline::config::Config;
 use cobring_pipeline::fold::{Fold, SymbolFold, SymbolSummary};
 use cobring_pipeline::idle::Idle;
 use cobring_pipeline::memory;
-use cobring_pipeline::replay::segment_spec;
+use cobring_pipeline::replay::{auto_frame_slots, segment_spec};
 use cobring_pipeline::sequencer::Sequencer;
 use cobring_pipeline::stages::{Fused, StagedSetup};
 use cobring_types::{Input, InputKind, Nanos, SymbolIndex};
@@ -35,7 +35,7 @@ impl Player {
     /// Over memory that is there already, as a live run begins; with the frames' hash or without.
     pub(crate) fn new(symbols: &[SymbolConfig], hash: bool) -> Result<Self, Box<dyn Error>> {
         let fold = |config: &SymbolConfig| -> Result<SymbolFold, FrameError> {
-            let (spec, schema) = segment_spec(config, 0);
+            let (spec, schema) = segment_spec(config, auto_frame_slots(symbols.len()), 0);
             let mut segment = Segment::private(&spec)?;
             segment.touch();
             Ok(SymbolFold::new(config.clone(), 0, schema.id(), segment, hash))

@@ -11,13 +11,13 @@ use cobring_frame::{
     BAR_INTERVALS, CandleRow, EngineDir, FrameError, FrameImage, FrameLayout, Segment, SegmentSpec,
     WindowRows, Windows,
 };
+use cobring_pipeline::replay::auto_frame_slots;
 use hdrhistogram::Histogram;
 use serde_json::json;
 
 /// Rows of the candle windows that are compared.
 const ROWS: [u64; 2] = [300, 1_500];
 pub(crate) const SYMBOL: &str = "BENCH";
-pub(crate) const SLOT_COUNT: u32 = 1_024;
 /// Frames between two looks at the clock: one alone is shorter than the clock's own cost.
 const BATCH: u32 = 64;
 const BATCHES: u32 = 20_000;
@@ -57,7 +57,7 @@ impl Stand {
             schema: schema.to_json(),
             schema_id: schema.id(),
             frame_size_bytes: layout.size_bytes(),
-            slot_count: SLOT_COUNT,
+            slot_count: auto_frame_slots(1),
             windows: schema.window_specs(),
         })?;
         let Segment { ring, windows, .. } = segment;
@@ -68,7 +68,8 @@ impl Stand {
             }
         }
         let image = FrameImage::new(layout);
-        let bare = vec![0; layout.size_bytes() / 8 * SLOT_COUNT as usize].into_boxed_slice();
+        let bare =
+            vec![0; layout.size_bytes() / 8 * auto_frame_slots(1) as usize].into_boxed_slice();
         Ok(Self { ring, windows, image, bare, next_bare: 0 })
     }
 
@@ -86,11 +87,12 @@ impl Stand {
     #[inline(never)]
     fn copy(&mut self) {
         let words = black_box(self.image.words());
+        let slot_count = self.bare.len() / words.len();
         let mut slots = black_box(&mut self.bare).chunks_exact_mut(words.len());
         if let Some(slot) = slots.nth(self.next_bare) {
             slot.copy_from_slice(words);
         }
-        self.next_bare = (self.next_bare + 1) % SLOT_COUNT as usize;
+        self.next_bare = (self.next_bare + 1) % slot_count;
     }
 
     /// The newest frame is the one that was published, with the cursors of full windows.

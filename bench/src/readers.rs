@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cobring_frame::{EngineDir, Next, Reader};
+use cobring_pipeline::replay::auto_frame_slots;
 use hdrhistogram::Histogram;
 use serde_json::json;
 
 use crate::child::{OwnDir, Process};
-use crate::publish::{SLOT_COUNT, SYMBOL, Stand};
+use crate::publish::{SYMBOL, Stand};
 
 const READERS: usize = 3;
 const NAMES: [&str; 3] = ["none", "reading", "stopped"];
@@ -61,7 +62,7 @@ fn round(
     for reader in &mut readers {
         let [taken, lost] = finish(reader)?;
         // What the ring still held when it went on was not missed.
-        let missed_min = FRAMES - u64::from(SLOT_COUNT);
+        let missed_min = FRAMES - u64::from(auto_frame_slots(1));
         if taken + lost != 2 * FRAMES || lost < missed_min {
             let all = 2 * FRAMES;
             return Err(format!("a reader took {taken} and missed {lost} frames of {all}").into());

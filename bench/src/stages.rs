@@ -18,6 +18,7 @@ use cobring_frame::{
 };
 use cobring_pipeline::config::Config;
 use cobring_pipeline::events::push_event;
+use cobring_pipeline::replay::auto_frame_slots;
 use cobring_pipeline::ring::{self, RecordConsumer, RecordProducer};
 use cobring_types::{Event, Input, InputKind, Nanos, Stamp, SymbolIndex};
 use cobring_venue::binance::Decoder;
@@ -244,7 +245,7 @@ impl Slots {
             schema: schema.to_json(),
             schema_id: schema.id(),
             frame_size_bytes: layout.size_bytes(),
-            slot_count: 1_024,
+            slot_count: auto_frame_slots(1),
             windows: Vec::new(),
         })?;
         let reader = segment.reader();

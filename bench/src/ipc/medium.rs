@@ -9,13 +9,12 @@ use std::sync::atomic::{Ordering, fence};
 use cobring_frame::{
     EngineDir, FrameHead, FrameLayout, FrameRing, Next, Reader, Segment, SegmentSpec, WindowRows,
 };
+use cobring_pipeline::replay::auto_frame_slots;
 
 use crate::shared::SharedWords;
 
 /// Bytes of a payload.
 pub(super) const SIZES: [usize; 2] = [256, 2_048];
-/// Slots of the rings, of ours and of the bare one.
-const SLOTS: u32 = 1_024;
 /// Radius of the frames that the engine publishes unless told otherwise.
 const RADIUS: usize = 20;
 
@@ -149,7 +148,7 @@ impl Medium {
                 schema: if is_engine { schema.to_json() } else { "{}".to_owned() },
                 schema_id: schema.id(),
                 frame_size_bytes: self.payload_words() * 8,
-                slot_count: SLOTS,
+                slot_count: auto_frame_slots(1),
                 windows: if is_engine { schema.window_specs() } else { Vec::new() },
             },
         )?;
@@ -183,6 +182,8 @@ impl FromStr for Medium {
 impl Sender for FrameRing {
     fn send(&mut self, payload: &[u64]) -> Result<(), Box<dyn Error>> {
         self.publish(payload);
+        // As a fold does behind each frame.
+        self.prefetch_next();
         Ok(())
     }
 }
@@ -220,7 +221,11 @@ impl Seqlock {
         medium: Medium,
         words: impl FnOnce(usize) -> std::io::Result<SharedWords>,
     ) -> Result<Self, Box<dyn Error>> {
-        let slots = if matches!(medium, Medium::SeqlockSlot(_)) { 1 } else { u64::from(SLOTS) };
+        let slots = if matches!(medium, Medium::SeqlockSlot(_)) {
+            1
+        } else {
+            u64::from(auto_frame_slots(1))
+        };
         let payload_words = medium.payload_words();
         let slot_words = HEAD_WORDS + payload_words;
         let words = words(usize::try_from(slots)? * slot_words)?;

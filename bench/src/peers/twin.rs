@@ -14,7 +14,7 @@ use cobring_frame::{
     Windows, place,
 };
 use cobring_market::SymbolConfig;
-use cobring_pipeline::replay::segment_spec;
+use cobring_pipeline::replay::{auto_frame_slots, segment_spec};
 use cobring_types::{Nanos, Px, Qty, whole_f64};
 use serde::Deserialize;
 
@@ -115,7 +115,7 @@ fn ratio(bid: i128, ask: i128) -> f64 {
 
 impl Twin {
     pub(super) fn new(config: &SymbolConfig, flow_by: FlowBy) -> Result<Self, Box<dyn Error>> {
-        let (spec, _) = segment_spec(config, 0);
+        let (spec, _) = segment_spec(config, auto_frame_slots(2), 0);
         let mut segment = Segment::private(&spec)?;
         segment.touch();
         let Segment { ring, windows, .. } = segment;

@@ -8,7 +8,7 @@
 //!                384 heartbeat, mono_minus_ts
 //! window table   256 bytes a window: name, row size, rows promised, capacity, offset; at 128 its state
 //! schema         text
-//! frame ring     slots: sequence, frame at 64
+//! frame ring     slots, each a power of two of bytes: sequence, frame at 64
 //! windows        each from a page boundary on: 2 * capacity rows
 //! ```
 //! Each part begins at a page. Magic, version and `retired` stay where they are in every version.
@@ -220,13 +220,15 @@ impl Layout {
         };
         let mut cursor = Cursor(PAGE_WORDS);
         let frame_words = frame_size / WORD_SIZE_BYTES;
-        let slot_words = SLOT_HEADER_WORDS + frame_words.next_multiple_of(8);
+        // A frame of more than half a page has a page of its own: what a processor fetches ahead of a reader ends with it, else
+        // it would take from the writer the lines that the next frame goes to. Of smaller ones a page has as many as fit.
+        let slot_words = (SLOT_HEADER_WORDS + frame_words).next_power_of_two();
         let table_at =
             cursor.part(spec.windows.len() * ENTRY_WORDS).expect("invariant: at most 256 entries");
         let schema_at = cursor.part(words_of(spec.schema.len())).expect("invariant: at most 1 MiB");
         let slots_at = cursor
             .part(index(u64::from(slot_count)) * slot_words)
-            .expect("invariant: at most a million slots of 4 KiB");
+            .expect("invariant: at most a million slots of 8 KiB");
         let mut windows: Vec<WindowLayout> = Vec::with_capacity(spec.windows.len());
         for (number, window) in spec.windows.iter().enumerate() {
             let name = &window.name;
@@ -579,8 +581,8 @@ mod tests {
         let header = [(0, 0x0067_6e69_7262_6f63), (8, 1), (16, 0), (40, 7), (48, 9), (56, 123)];
         let parts = [(64, 8_192), (72, 2), (80, 4_096), (88, 2), (96, 12_288), (104, 1_024)];
         let sizes =
-            [(112, 2_112), (120, 2_048), (128, 7), (136, u64::from_le_bytes(*b"ETHUSDT\0"))];
-        let ring_end = 12_288 + 1_024 * 2_112;
+            [(112, 4_096), (120, 2_048), (128, 7), (136, u64::from_le_bytes(*b"ETHUSDT\0"))];
+        let ring_end = 12_288 + 1_024 * 4_096;
         let windows = [
             (4_096, 10),
             (4_168, 96),

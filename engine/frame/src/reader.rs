@@ -32,9 +32,9 @@ const LOOK_NS: u64 = 100_000_000;
 const LOOK_RETIRED_NS: u64 = 1_000_000;
 /// How often a reader without right to the bell looks.
 const POLL_NS: u64 = 100_000;
-/// Empty polls between two looks at the count of frames and at the clock, which cost more than all the rest of a poll.
+/// Polls between two looks at the count of frames and at the clock, which cost more than all the rest of a poll.
 /// A segment that is replaced is retired, and that is looked at each time.
-const POLLS_A_LOOK: u32 = 16;
+const POLLS_A_LOOK: u32 = 256;
 /// Each failure of a copy means that the writer went round the whole ring meanwhile: this many in a row
 /// are no race.
 const ATTEMPTS: u32 = 100_000;
@@ -186,7 +186,7 @@ pub struct Reader {
     /// When `wait` last asked whether the writer lives.
     asked_ns: u64,
     /// Times that `next` found nothing.
-    empty_polls: u32,
+    polls: u32,
     /// Of a reader with a name.
     subscriber: Option<Arc<Subscriber>>,
 }
@@ -213,7 +213,7 @@ impl Reader {
     fn new(dir: PathBuf, opened: Opened) -> Self {
         let seen = opened.published();
         let now = mono_ns();
-        Self { dir, opened, seen, looked_ns: now, asked_ns: now, empty_polls: 0, subscriber: None }
+        Self { dir, opened, seen, looked_ns: now, asked_ns: now, polls: 0, subscriber: None }
     }
 
     /// As [`Reader::open`], and listed by name with what it has read, missed and refused
@@ -257,14 +257,14 @@ impl Reader {
     /// Another reader of the same mapping, at the same place and without a name: to wait with in another thread.
     #[must_use]
     pub fn twin(&self) -> Self {
-        let Self { dir, opened, seen, looked_ns, asked_ns, empty_polls: _, subscriber: _ } = self;
+        let Self { dir, opened, seen, looked_ns, asked_ns, polls: _, subscriber: _ } = self;
         Self {
             dir: dir.clone(),
             opened: opened.clone(),
             seen: *seen,
             looked_ns: *looked_ns,
             asked_ns: *asked_ns,
-            empty_polls: 0,
+            polls: 0,
             subscriber: None,
         }
     }
@@ -404,18 +404,28 @@ impl Reader {
     /// # Errors
     /// [`FrameError::EpochChanged`] once for each engine that followed: ask again.
     /// [`FrameError::BufferSize`], [`FrameError::Damaged`].
+    #[inline]
     pub fn next(&mut self, out: &mut [u64]) -> Result<Next, FrameError> {
+        // A poll is short, so that the frame is seen as soon as it is there, and spares the line of `published`, which is being
+        // written too.
+        let Opened { memory, layout, .. } = &self.opened;
+        self.polls = self.polls.wrapping_add(1);
+        let is_short = out.len() == layout.slots.frame_words
+            && !self.polls.is_multiple_of(POLLS_A_LOOK)
+            && memory.load(RETIRED) == 0;
+        if is_short && layout.slots.is_ahead(memory, self.seen) {
+            return Ok(Next::Empty);
+        }
+        self.next_or_look(out)
+    }
+
+    fn next_or_look(&mut self, out: &mut [u64]) -> Result<Next, FrameError> {
         self.check_buffer(out)?;
         let seq = self.seen;
         let slots = &self.opened.layout.slots;
-        // The slot alone first: who polls is spared the line of `published`, which is being written too.
         let mut found = slots.read(&self.opened.memory, seq, out);
         if found != Slot::Whole {
             let retired = self.opened.retired();
-            self.empty_polls = self.empty_polls.wrapping_add(1);
-            if found == Slot::NotYet && !retired && !self.empty_polls.is_multiple_of(POLLS_A_LOOK) {
-                return Ok(Next::Empty);
-            }
             let published = self.opened.published();
             if seq >= published {
                 self.look(retired)?;

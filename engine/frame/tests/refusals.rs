@@ -100,7 +100,7 @@ fn damaged_headers_are_refused() {
         (96, u64::MAX - 7, Some("slots_offset is 18446744073709551608, wanted 12288")),
         (104, 63, Some("slot_count is 63, wanted a power of two in 2..=1048576")),
         (104, 1 << 32, Some("slot_count is 4294967296, wanted a power of two")),
-        (112, 0, Some("slot_size_bytes is 0, wanted 832")),
+        (112, 0, Some("slot_size_bytes is 0, wanted 1024")),
         (120, 4_104, Some("frame_size_bytes is 4104, wanted at most 4096")),
         (128, 65, Some("symbol_size_bytes is 65, wanted at most 64")),
         (4_096 + 72, 0, Some("windows[0].row_size_bytes is 0, wanted a multiple of 8, not 0")),
@@ -112,7 +112,7 @@ fn damaged_headers_are_refused() {
                  the address space",
             ),
         ),
-        (4_096 + 96, 1, Some("windows[0].offset is 1, wanted 65536")),
+        (4_096 + 96, 1, Some("windows[0].offset is 1, wanted 77824")),
     ] {
         let wanted = what.map_or_else(
             || {

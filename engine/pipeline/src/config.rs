@@ -25,6 +25,7 @@ use thiserror::Error;
 pub(crate) use self::schema::MAX_SYMBOLS;
 use crate::idle::Idle;
 use crate::ingest::RenewalPolicy;
+use crate::replay::auto_frame_slots;
 use crate::stages::Layout;
 
 /// The shipped configuration.
@@ -73,6 +74,8 @@ pub struct EngineSettings {
     pub raw_ring_bytes: usize,
     /// Ring from parse to aggregate, a power of two.
     pub event_ring_bytes: usize,
+    /// Frames of a symbol that stay readable, a power of two; `None` for "auto".
+    pub frame_slots: Option<u32>,
     /// Whether `run` hashes all frames.
     pub frame_hash: bool,
     /// Whether to `mlockall`.
@@ -225,6 +228,12 @@ impl Config {
     pub fn built_in() -> Self {
         schema::read(BUILT_IN, "config/cobring.toml (built in)", None)
             .unwrap_or_else(|error| panic!("invariant: the shipped configuration is good: {error}"))
+    }
+
+    /// Slots of each symbol's frame ring.
+    #[must_use]
+    pub fn frame_slots(&self) -> u32 {
+        self.engine.frame_slots.unwrap_or_else(|| auto_frame_slots(self.symbols.len()))
     }
 
     /// The configuration in a file.

@@ -328,7 +328,9 @@ fn open_segments(
     clock: &EngineClock,
 ) -> Result<(Vec<SymbolFold>, Models, usize), RunError> {
     let symbols = &config.symbols;
-    let layouts: Vec<_> = symbols.iter().map(|symbol| segment_spec(symbol, epoch)).collect();
+    let frame_slots = config.frame_slots();
+    let layouts: Vec<_> =
+        symbols.iter().map(|symbol| segment_spec(symbol, frame_slots, epoch)).collect();
     let specs: Vec<_> = layouts.iter().map(|(spec, _)| spec.clone()).collect();
     dir.check_space(&specs)?;
     let mut folds = Vec::with_capacity(symbols.len());

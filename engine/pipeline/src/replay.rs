@@ -204,16 +204,16 @@ pub fn private_folds(
     hash: bool,
 ) -> Result<Vec<SymbolFold>, FrameError> {
     let fold = |config: &SymbolConfig| {
-        let (spec, schema) = segment_spec(config, epoch);
-        let segment = Segment::sparse(&SegmentSpec { slot_count: PRIVATE_SLOT_COUNT, ..spec })?;
+        let (spec, schema) = segment_spec(config, PRIVATE_FRAME_SLOTS, epoch);
+        let segment = Segment::sparse(&spec)?;
         Ok(SymbolFold::new(config.clone(), epoch, schema.id(), segment, hash))
     };
     symbols.iter().map(fold).collect()
 }
 
-/// What a symbol's segment looks like.
+/// What a symbol's segment looks like; `frame_slots` is a power of two.
 #[must_use]
-pub fn segment_spec(config: &SymbolConfig, epoch: u64) -> (SegmentSpec, Schema) {
+pub fn segment_spec(config: &SymbolConfig, frame_slots: u32, epoch: u64) -> (SegmentSpec, Schema) {
     let schema = config.schema();
     let spec = SegmentSpec {
         symbol: config.instrument.symbol.to_string(),
@@ -221,7 +221,7 @@ pub fn segment_spec(config: &SymbolConfig, epoch: u64) -> (SegmentSpec, Schema) 
         schema: schema.to_json(),
         schema_id: schema.id(),
         frame_size_bytes: config.layout.size_bytes(),
-        slot_count: SLOT_COUNT,
+        slot_count: frame_slots,
         windows: schema.window_specs(),
     };
     (spec, schema)
@@ -233,10 +233,21 @@ pub fn settings_digest(settings: &str) -> [u8; 32] {
     Sha256::digest(settings.as_bytes()).into()
 }
 
-/// Slots of a frame ring.
-const SLOT_COUNT: u32 = 1_024;
-/// Of those that stay in this process: a few stay in the nearest caches too, and frames are written there.
-const PRIVATE_SLOT_COUNT: u32 = 4;
+/// Slots of a symbol's frame ring beside those of `symbols`, where nothing else is asked for.
+///
+/// A reader is the faster the more there are, up to what its core's caches hold: the writer then comes to lines that no
+/// reader has any more. But of many symbols they take the last cache from the engine itself, up to a half of a message's time.
+#[must_use]
+pub fn auto_frame_slots(symbols: usize) -> u32 {
+    let share = FRAME_SLOTS_ALL / u32::try_from(symbols.max(1)).unwrap_or(u32::MAX);
+    (1 << share.max(1).ilog2()).clamp(FRAME_SLOTS.0, FRAME_SLOTS.1)
+}
+
+/// The least and the most of a symbol, and how many all of them share: 16 MiB.
+const FRAME_SLOTS: (u32, u32) = (128, 1_024);
+const FRAME_SLOTS_ALL: u32 = 4_096;
+/// Slots of a frame ring that stays in this process: a few stay in the nearest caches too, and frames are written there.
+const PRIVATE_FRAME_SLOTS: u32 = 4;
 /// Inputs between two calls of the progress function.
 const PROGRESS_INPUTS: u64 = 4_096;
 

@@ -38,7 +38,7 @@ impl CheckConfig {
             .symbol_configs()
             .iter()
             .map(|symbol| {
-                let (spec, _) = segment_spec(symbol, 0);
+                let (spec, _) = segment_spec(symbol, config.frame_slots(), 0);
                 (spec.symbol.clone(), spec.frame_size_bytes, spec.size_bytes())
             })
             .collect();

@@ -81,7 +81,7 @@ class Writer:
         schema_at = table + front(len(windows) * ENTRY * 8)
         slots_at = schema_at + front(len(text))
         frame_size = schema["frame"]["size_bytes"]
-        self.slot_size = SLOT_HEADER * 8 + -(-frame_size // 64) * 64
+        self.slot_size = 1 << (SLOT_HEADER * 8 + frame_size - 1).bit_length()
         at = slots_at + front(slots * self.slot_size)
         self.rows_at = []
         for window in windows:

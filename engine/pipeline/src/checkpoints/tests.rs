@@ -26,7 +26,7 @@ fn what_cannot_be_copied_is_left_out_as_often_as_that_is_so() {
     let folds: Vec<_> = symbols
         .into_iter()
         .map(|config| {
-            let (spec, schema) = segment_spec(&config, 1);
+            let (spec, schema) = segment_spec(&config, 8, 1);
             let segment = Segment::create(&dir, &spec).unwrap();
             SymbolFold::new(config, 1, schema.id(), segment, false)
         })

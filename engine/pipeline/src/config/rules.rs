@@ -130,6 +130,25 @@ pub(super) fn size_bytes_or_none(range: RangeInclusive<u64>) -> impl Fn(&DeValue
     }
 }
 
+/// "auto" or a power of two in a range.
+pub(super) fn power_of_two_or_auto(
+    range: RangeInclusive<u32>,
+) -> impl Fn(&DeValue<'_>) -> Rule<Option<u32>> {
+    move |value| {
+        if value.as_str() == Some("auto") {
+            return Ok(None);
+        }
+        integer_of(value)
+            .and_then(|integer| u32::try_from(integer).ok())
+            .filter(|number| number.is_power_of_two() && range.contains(number))
+            .map(Some)
+            .ok_or_else(|| {
+                let [least, most] = [range.start(), range.end()].map(|&end| grouped(end.into()));
+                format!("must be \"auto\" or a power of two between {least} and {most}")
+            })
+    }
+}
+
 /// A size of a ring in bytes.
 pub(super) fn ring_bytes(value: &DeValue<'_>) -> Rule<usize> {
     let range = 64 * KIB..=GIB;

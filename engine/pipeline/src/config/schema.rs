@@ -11,8 +11,8 @@ use super::models::{self, ModelTable, model_defaults};
 use super::read::{Section, Source};
 use super::rules::{
     Choice, GIB, KIB, MIB, boolean, choice, cores, decimal, grouped, integer, millis, number,
-    number_above, one_of, optional_path, path, ring_bytes, seconds, shared_memory_dir, size_bytes,
-    size_bytes_or_none, time_of_day, times, url,
+    number_above, one_of, optional_path, path, power_of_two_or_auto, ring_bytes, seconds,
+    shared_memory_dir, size_bytes, size_bytes_or_none, time_of_day, times, url,
 };
 use super::{
     BinanceSettings, BoundsSettings, Config, ConfigError, EngineSettings, LogSettings,
@@ -101,6 +101,11 @@ fn engine(mut table: Section<'_, '_>, base: Option<EngineSettings>) -> EngineSet
             "event_ring_bytes",
             base.map(|base| base.event_ring_bytes),
             ring_bytes,
+        ),
+        frame_slots: table.get(
+            "frame_slots",
+            base.map(|base| base.frame_slots),
+            power_of_two_or_auto(8..=65_536),
         ),
         frame_hash: table.get("frame_hash", base.map(|base| base.frame_hash), boolean),
         lock_memory: table.get("lock_memory", base.map(|base| base.lock_memory), boolean),

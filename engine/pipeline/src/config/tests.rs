@@ -42,6 +42,7 @@ fn the_shipped_file_is_what_an_empty_one_means() {
     assert_eq!(engine.shared_memory_dir, Path::new("/dev/shm/cobring"));
     assert_eq!((engine.layout, engine.idle, engine.cores.as_slice()), (None, None, &[][..]));
     assert_eq!((engine.raw_ring_bytes, engine.event_ring_bytes), (1 << 20, 2 << 20));
+    assert_eq!((engine.frame_slots, built_in.frame_slots()), (None, 1_024));
     assert!(engine.frame_hash && !engine.lock_memory);
     let log = &built_in.log;
     assert!(log.enabled);
@@ -209,6 +210,8 @@ fn broken_rules_name_place_key_value_and_rule() {
             "event_ring_bytes = 0x8000_0000",
             "must be a power of two between 64 KiB and 1 GiB",
         ),
+        ("engine", "frame_slots = 100", "must be \"auto\" or a power of two between 8 and 65,536"),
+        ("engine", "frame_slots = 4", "must be \"auto\" or a power of two between 8 and 65,536"),
         ("engine", "frame_hash = 1", "must be true or false"),
         ("log", "dir = \"\"", "must be a path in quotes, not empty"),
         ("log", "dir = \"a\\u0000\"", "must be a path in quotes, not empty"),

@@ -18,7 +18,7 @@ use cobring_pipeline::log::{
     Checkpoint, CheckpointSender, LogConfig, LogHeader, LogProducer, LogReader, LogStart,
     LogWriter, log_files,
 };
-use cobring_pipeline::replay::{private_folds, segment_spec};
+use cobring_pipeline::replay::{auto_frame_slots, private_folds, segment_spec};
 use cobring_pipeline::stages::{Layout, ParseMeter, StagedSetup, Stages};
 use cobring_types::{Input, InputKind, Nanos, Stamp, Symbol, SymbolIndex};
 use cobring_venue::binance::Decoder;
@@ -153,7 +153,7 @@ pub fn stream(symbols: &[SymbolConfig]) -> Vec<Message> {
 
 /// A fold into a segment of that directory, as a live run has it.
 pub fn fold_in(dir: &EngineDir, config: &SymbolConfig, hash: bool) -> SymbolFold {
-    let (spec, schema) = segment_spec(config, 1);
+    let (spec, schema) = segment_spec(config, auto_frame_slots(2), 1);
     let mut segment = Segment::create(dir, &spec).unwrap();
     segment.touch();
     SymbolFold::new(config.clone(), 1, schema.id(), segment, hash)
