@@ -237,9 +237,21 @@ impl Buckets {
     }
 
     /// (bid, ask) quantity of a bucket within reach of the centre; nothing beyond.
-    #[must_use]
+    #[cfg(test)]
     pub(crate) fn get(&self, bucket: i64) -> (i128, i128) {
         self.position(bucket).map_or((0, 0), |at| (self.sums[at].bid, self.sums[at].ask))
+    }
+}
+
+/// Bits `first` to `last` of consecutive words, and no others; none where there are none between.
+pub(crate) fn set_bits(words: &mut [u64], first: i64, last: i64) {
+    // The bits below a place that may lie before or behind the word.
+    let below = |place: i64| match place.clamp(0, 64) {
+        64 => u64::MAX,
+        place => (1 << place) - 1,
+    };
+    for (word, from) in words.iter_mut().zip((0..).step_by(64)) {
+        *word = below(last + 1 - from) & !below(first - from);
     }
 }
 
@@ -250,6 +262,20 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn bits_between_two_places_are_set(
+            first in -200i64..200,
+            last in prop_oneof![-200i64..200, Just(i64::MAX - 300)],
+            words in 0usize..4,
+        ) {
+            let mut found = vec![u64::MAX / 3; words];
+            set_bits(&mut found, first, last);
+            for bit in 0..64 * words {
+                let place = i64::try_from(bit).unwrap();
+                prop_assert_eq!(found[bit / 64] >> (bit % 64) & 1 == 1, first <= place && place <= last);
+            }
+        }
+
         #[test]
         fn those_that_changed_are_shown_once(
             changes in proptest::collection::vec(0i64..17, 0..20),

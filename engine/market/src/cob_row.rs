@@ -8,7 +8,9 @@ use cobring_types::{Instrument, Nanos, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
+use crate::buckets::{BucketSums, set_bits};
 use crate::config::COB_ROW_RADIUS;
+use crate::imbalance::{are_exact, exact_f64};
 
 /// Buckets traded in within a second that are told apart; a sweep of the recordings touches a few.
 const TRADED_BUCKETS_MAX: usize = 1_024;
@@ -103,6 +105,13 @@ impl CobSecond {
     fn row(&self, g: Nanos, book: &Book, centre: i64, facts: &CobFacts<'_>) -> CobRow {
         let quantity = |units| f32_of(facts.instrument.qty_sum_f64(units));
         let first = centre - COB_ROW_RADIUS;
+        let last = centre + COB_ROW_RADIUS;
+        let buckets = book.buckets().range(first, last);
+        let divisor = facts.instrument.small_qty_divisor().filter(|_| are_exact(buckets));
+        let held = |sum| match divisor {
+            Some(divisor) => f32_of(exact_f64(sum) / divisor),
+            None => quantity(sum),
+        };
         let mut row = CobRow::not_live(g.0);
         row.venue_second = venue_second(g, facts.offset_low);
         row.centre_bucket = centre;
@@ -111,13 +120,11 @@ impl CobSecond {
         row.buy_volume = [0.0; COB_ROW_BUCKETS];
         row.sell_volume = [0.0; COB_ROW_BUCKETS];
         let (known_first, known_last) = book.known_buckets();
-        for (at, bucket) in (0..COB_ROW_BUCKETS).zip(first..) {
-            let (bid, ask) = book.buckets().get(bucket);
-            row.bid_qty[at] = quantity(bid);
-            row.ask_qty[at] = quantity(ask);
-            let known = known_first <= bucket && bucket <= known_last;
-            row.valid[at / 64] |= u64::from(known) << (at % 64);
+        for (at, BucketSums { bid, ask }) in buckets.iter().enumerate() {
+            row.bid_qty[at] = held(*bid);
+            row.ask_qty[at] = held(*ask);
         }
+        set_bits(&mut row.valid, known_first.max(first) - first, known_last.min(last) - first);
         let (mut bought_beyond, mut sold_beyond) = self.beyond;
         for &(bucket, bought, sold) in &self.traded {
             match usize::try_from(bucket - first).ok().filter(|&at| at < COB_ROW_BUCKETS) {

@@ -459,6 +459,14 @@ fn without_klines(steps: &[(i64, Step)], delay_ms: i64) -> Driver {
     driver.advance(3 * S);
     driver.trade(LISTED_PX, 1, true, false);
     driver.advance(5 * S);
+    // One gap is asked for after the other, and there are as many as steps at most.
+    for _ in steps {
+        let counters = driver.market.counters();
+        if counters.trades_missing == counters.trades_backfilled {
+            break;
+        }
+        driver.advance(5 * S);
+    }
     driver
 }
 

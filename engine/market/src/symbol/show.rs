@@ -7,6 +7,7 @@ use super::{
     BOOK_LEVELS, Dirty, Facts, KNOWN_MARGIN, LinkScope, Nanos, PIVOT_LEVELS, Px, Quote,
     STUDIED_INTERVALS, Side, SymbolMarket, Trigger, UNBOUNDED, best_of, imbalance, place,
 };
+use crate::buckets::set_bits;
 use crate::config::RequiredRows;
 use crate::imbalance::{are_exact, exact_f64, write_imbalances};
 use crate::ladder::Ladder;
@@ -413,18 +414,6 @@ fn bar_interval_of(window: usize) -> Option<usize> {
     }
 }
 
-/// Bits `first` to `last` of consecutive words, and no others; none where there are none between.
-fn set_bits(words: &mut [u64], first: i64, last: i64) {
-    // The bits below a place that may lie before or behind the word.
-    let below = |place: i64| match place.clamp(0, 64) {
-        64 => u64::MAX,
-        place => (1 << place) - 1,
-    };
-    for (word, from) in words.iter_mut().zip((0..).step_by(64)) {
-        *word = below(last + 1 - from) & !below(first - from);
-    }
-}
-
 /// The lesser of two ages, of those that are known.
 fn younger(one: Nanos, other: Nanos) -> Nanos {
     match (one.get(), other.get()) {
@@ -455,27 +444,4 @@ fn micro_px(quote: &Quote, instrument: &Instrument) -> f64 {
     }
     let weighted = instrument.ticks_f64(bid_px * ask_qty + ask_px * bid_qty);
     weighted / whole_f64(quantity)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn bits_between_two_places_are_set(
-            first in -200i64..200,
-            last in prop_oneof![-200i64..200, Just(i64::MAX - 300)],
-            words in 0usize..4,
-        ) {
-            let mut found = vec![u64::MAX / 3; words];
-            set_bits(&mut found, first, last);
-            for bit in 0..64 * words {
-                let place = i64::try_from(bit).unwrap();
-                prop_assert_eq!(found[bit / 64] >> (bit % 64) & 1 == 1, first <= place && place <= last);
-            }
-        }
-    }
 }
