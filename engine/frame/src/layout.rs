@@ -1,5 +1,5 @@
 //! Layout of a segment: what lies where, and the words that say so. Guarantees: a layout that was read is,
-//! word for word, the one that this version would plan for the same sizes, and fits the file exactly, so
+//! word for word, the one that this version would plan for the same sizes (a slot's among them), and fits the file exactly, so
 //! every offset in it may be used unchecked afterwards. Needs: nothing; it touches no shared memory. Does
 //! not: open files.
 //!
@@ -35,6 +35,8 @@ const PAGE_WORDS: usize = PAGE_SIZE_BYTES / WORD_SIZE_BYTES;
 pub const FRAME_SIZE_BYTES_MAX: usize = 4096;
 const SCHEMA_SIZE_BYTES_MAX: usize = 1 << 20;
 const SLOT_COUNT_MAX: u32 = 1 << 20;
+const SLOT_SIZE_BYTES_MAX: usize = 2 * PAGE_SIZE_BYTES;
+const LINE_SIZE_BYTES: usize = SLOT_HEADER_WORDS * WORD_SIZE_BYTES;
 const WINDOW_COUNT_MAX: usize = 256;
 const NAME_SIZE_BYTES_MAX: usize = 64;
 const NAME_WORDS: usize = NAME_SIZE_BYTES_MAX / WORD_SIZE_BYTES;
@@ -185,12 +187,29 @@ impl Cursor {
     }
 }
 
+/// Sequence and frame, each from a cache line on.
+fn slot_words_min(frame_size_bytes: usize) -> usize {
+    SLOT_HEADER_WORDS + words_of(frame_size_bytes).next_multiple_of(SLOT_HEADER_WORDS)
+}
+
 fn words_of(size_bytes: usize) -> usize {
     size_bytes.div_ceil(WORD_SIZE_BYTES)
 }
 
 impl Layout {
     pub(crate) fn plan(spec: &SegmentSpec, writer_pid: u32) -> Result<Self, FrameError> {
+        // A frame of more than half a page has a page of its own: what a processor fetches ahead of a reader ends with it, else
+        // it would take from the writer the lines that the next frame goes to. Of smaller ones a page has as many as fit.
+        let slot_words = slot_words_min(spec.frame_size_bytes).next_power_of_two();
+        Self::plan_with(spec, slot_words, writer_pid)
+    }
+
+    /// With slots of another size, as other writers may choose.
+    fn plan_with(
+        spec: &SegmentSpec,
+        slot_words: usize,
+        writer_pid: u32,
+    ) -> Result<Self, FrameError> {
         check_symbol(&spec.symbol)?;
         let frame_size = spec.frame_size_bytes;
         if frame_size == 0 || frame_size > FRAME_SIZE_BYTES_MAX || !frame_size.is_multiple_of(8) {
@@ -220,9 +239,6 @@ impl Layout {
         };
         let mut cursor = Cursor(PAGE_WORDS);
         let frame_words = frame_size / WORD_SIZE_BYTES;
-        // A frame of more than half a page has a page of its own: what a processor fetches ahead of a reader ends with it, else
-        // it would take from the writer the lines that the next frame goes to. Of smaller ones a page has as many as fit.
-        let slot_words = (SLOT_HEADER_WORDS + frame_words).next_power_of_two();
         let table_at =
             cursor.part(spec.windows.len() * ENTRY_WORDS).expect("invariant: at most 256 entries");
         let schema_at = cursor.part(words_of(spec.schema.len())).expect("invariant: at most 1 MiB");
@@ -400,6 +416,15 @@ impl Layout {
         let symbol_size = bounded("symbol_size_bytes", header[SYMBOL_SIZE], NAME_SIZE_BYTES_MAX)?;
         let frame_size_bytes =
             bounded("frame_size_bytes", header[FRAME_SIZE], FRAME_SIZE_BYTES_MAX)?;
+        let slot_sizes = slot_words_min(frame_size_bytes) * WORD_SIZE_BYTES..=SLOT_SIZE_BYTES_MAX;
+        let slot_words = usize::try_from(header[SLOT_SIZE])
+            .ok()
+            .filter(|size| slot_sizes.contains(size) && size.is_multiple_of(LINE_SIZE_BYTES))
+            .map(|size| size / WORD_SIZE_BYTES)
+            .ok_or_else(|| {
+                let wanted = format!("a multiple of {LINE_SIZE_BYTES} in {slot_sizes:?}");
+                damaged("slot_size_bytes", header[SLOT_SIZE], wanted)
+            })?;
         let slot_count = u32::try_from(header[SLOT_COUNT])
             .map_err(|_| damaged("slot_count", header[SLOT_COUNT], "a power of two".to_owned()))?;
         let writer_pid = u32::try_from(header[PID])
@@ -446,7 +471,8 @@ impl Layout {
             windows,
         };
 
-        let layout = Self::plan(&spec, writer_pid).map_err(|error| match error {
+        let planned = Self::plan_with(&spec, slot_words, writer_pid);
+        let layout = planned.map_err(|error| match error {
             FrameError::BadSpec { what, found, wanted, .. } => damaged(&what, found, wanted),
             FrameError::BadName { rule, .. } => {
                 damaged("symbol", header[SYMBOL], format!("a name that {rule}"))
@@ -459,7 +485,6 @@ impl Layout {
             (SCHEMA_OFFSET, "schema_offset"),
             (TABLE_OFFSET, "window_table_offset"),
             (SLOTS_OFFSET, "slots_offset"),
-            (SLOT_SIZE, "slot_size_bytes"),
         ] {
             if header[word] != plan[word] {
                 return Err(damaged(name, header[word], plan[word].to_string()));
@@ -572,6 +597,12 @@ mod tests {
         let layout = read(&planned.encode(), planned.size_bytes as u64).unwrap();
         assert_eq!(format!("{layout:?}"), format!("{planned:?}"));
         assert_sound(&layout, planned.size_bytes as u64);
+        // Slots that follow one another without a gap.
+        let closer = Layout::plan_with(&spec(), 264, 123).unwrap();
+        let layout = read(&closer.encode(), closer.size_bytes as u64).unwrap();
+        assert_eq!(format!("{layout:?}"), format!("{closer:?}"));
+        assert_sound(&layout, closer.size_bytes as u64);
+        assert!(closer.size_bytes < planned.size_bytes);
     }
 
     /// Offsets that ARCHITECTURE.md and readers in other languages rely on.

@@ -32,9 +32,11 @@ const LOOK_NS: u64 = 100_000_000;
 const LOOK_RETIRED_NS: u64 = 1_000_000;
 /// How often a reader without right to the bell looks.
 const POLL_NS: u64 = 100_000;
-/// Polls between two looks at the count of frames and at the clock, which cost more than all the rest of a poll.
-/// A segment that is replaced is retired, and that is looked at each time.
-const POLLS_A_LOOK: u32 = 256;
+/// About how often a reader that polls looks at the count of frames and at the clock, which takes as long as many polls.
+/// Whether the segment is retired, as one that is replaced is, it sees each time.
+const POLLED_LOOK_NS: u64 = 100_000;
+/// Polls between two looks, at most.
+const POLLS_A_LOOK_MAX: u32 = 4_096;
 /// Each failure of a copy means that the writer went round the whole ring meanwhile: this many in a row
 /// are no race.
 const ATTEMPTS: u32 = 100_000;
@@ -73,6 +75,35 @@ pub enum Next {
         /// Frames missed, exactly.
         lost: u64,
     },
+}
+
+/// When a reader that polls looks beyond its slot: each time where its polls are far between.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    polls_left: u32,
+    polls_a_look: u32,
+    looked_ns: u64,
+}
+
+impl Pace {
+    #[inline]
+    fn is_time_to_look(&mut self) -> bool {
+        match self.polls_left.checked_sub(1) {
+            Some(left) => {
+                self.polls_left = left;
+                false
+            }
+            None => true,
+        }
+    }
+
+    fn looked(&mut self, now_ns: u64) {
+        let is_soon = now_ns.saturating_sub(self.looked_ns) < POLLED_LOOK_NS;
+        let more = (2 * self.polls_a_look).clamp(1, POLLS_A_LOOK_MAX);
+        self.polls_a_look = if is_soon { more } else { 0 };
+        self.polls_left = self.polls_a_look;
+        self.looked_ns = now_ns;
+    }
 }
 
 /// A segment, opened.
@@ -185,8 +216,7 @@ pub struct Reader {
     looked_ns: u64,
     /// When `wait` last asked whether the writer lives.
     asked_ns: u64,
-    /// Times that `next` found nothing.
-    polls: u32,
+    pace: Pace,
     /// Of a reader with a name.
     subscriber: Option<Arc<Subscriber>>,
 }
@@ -213,7 +243,15 @@ impl Reader {
     fn new(dir: PathBuf, opened: Opened) -> Self {
         let seen = opened.published();
         let now = mono_ns();
-        Self { dir, opened, seen, looked_ns: now, asked_ns: now, polls: 0, subscriber: None }
+        Self {
+            dir,
+            opened,
+            seen,
+            looked_ns: now,
+            asked_ns: now,
+            pace: Pace::default(),
+            subscriber: None,
+        }
     }
 
     /// As [`Reader::open`], and listed by name with what it has read, missed and refused
@@ -257,14 +295,14 @@ impl Reader {
     /// Another reader of the same mapping, at the same place and without a name: to wait with in another thread.
     #[must_use]
     pub fn twin(&self) -> Self {
-        let Self { dir, opened, seen, looked_ns, asked_ns, polls: _, subscriber: _ } = self;
+        let Self { dir, opened, seen, looked_ns, asked_ns, pace: _, subscriber: _ } = self;
         Self {
             dir: dir.clone(),
             opened: opened.clone(),
             seen: *seen,
             looked_ns: *looked_ns,
             asked_ns: *asked_ns,
-            polls: 0,
+            pace: Pace::default(),
             subscriber: None,
         }
     }
@@ -409,9 +447,8 @@ impl Reader {
         // A poll is short, so that the frame is seen as soon as it is there, and spares the line of `published`, which is being
         // written too.
         let Opened { memory, layout, .. } = &self.opened;
-        self.polls = self.polls.wrapping_add(1);
         let is_short = out.len() == layout.slots.frame_words
-            && !self.polls.is_multiple_of(POLLS_A_LOOK)
+            && !self.pace.is_time_to_look()
             && memory.load(RETIRED) == 0;
         if is_short && layout.slots.is_ahead(memory, self.seen) {
             return Ok(Next::Empty);
@@ -428,6 +465,7 @@ impl Reader {
             let retired = self.opened.retired();
             let published = self.opened.published();
             if seq >= published {
+                self.pace.looked(mono_ns());
                 self.look(retired)?;
                 return Ok(Next::Empty);
             }

@@ -7,7 +7,6 @@
 //! another.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -38,10 +37,10 @@ struct Taken {
 }
 
 impl Taken {
-    fn with_room_for(windows: &WindowNames) -> Self {
-        let window_count = windows.iter().map(|(_, windows)| windows.len()).sum();
+    fn with_room_for(symbols: &[SymbolWindows]) -> Self {
+        let window_count = symbols.iter().map(|symbol| symbol.names.len()).sum();
         let mut taken = Self { rows_done: Vec::with_capacity(window_count), ..Self::default() };
-        taken.make_room(windows.len() * STATE_ROOM_BYTES);
+        taken.make_room(symbols.len() * STATE_ROOM_BYTES);
         taken
     }
 
@@ -55,15 +54,20 @@ impl Taken {
     }
 }
 
-/// Names of each symbol's windows.
-type WindowNames = Vec<(String, Vec<String>)>;
+/// What is copied of a symbol.
+#[derive(Debug)]
+struct SymbolWindows {
+    symbol: String,
+    /// Of the same memory, whatever becomes of its file.
+    reader: Reader,
+    names: Vec<String>,
+}
 
 /// Looks on as `O` does, and takes checkpoints.
 #[derive(Debug)]
 pub struct Checkpoints<O> {
-    dir: PathBuf,
-    windows: WindowNames,
-    /// Until there is a log.
+    /// Until there is a log, as the buffers.
+    symbols: Vec<SymbolWindows>,
     buffers: Vec<Taken>,
     fold_end: Option<FoldEnd>,
     observer: O,
@@ -77,18 +81,22 @@ struct FoldEnd {
 }
 
 impl<O> Checkpoints<O> {
-    /// Of these symbols, whose segments are in `dir`; takes none before [`Self::begin`], for which there is memory if
-    /// `is_logged`. To be made on the fold's core: it touches what the fold will write to.
-    pub fn new(dir: &Path, symbols: &[SymbolFold], is_logged: bool, observer: O) -> Self {
-        let names = symbols.iter().map(|symbol| {
+    /// Of these symbols; takes none before [`Self::begin`], for which there is memory if `is_logged`. To be made on the fold's
+    /// core: it touches what the fold will write to.
+    pub fn new(symbols: &[SymbolFold], is_logged: bool, observer: O) -> Self {
+        let windows = symbols.iter().map(|symbol| {
             let market = symbol.market();
-            let windows = market.windows().iter().map(|window| window.raw().name().to_owned());
-            (market.config().instrument.symbol.to_string(), windows.collect())
+            let names = market.windows().iter().map(|window| window.raw().name().to_owned());
+            SymbolWindows {
+                symbol: market.config().instrument.symbol.to_string(),
+                reader: symbol.reader().twin(),
+                names: names.collect(),
+            }
         });
-        let windows: WindowNames = names.collect();
+        let symbols: Vec<SymbolWindows> = windows.collect();
         let buffers = if is_logged { BUFFERS } else { 0 };
-        let buffers = (0..buffers).map(|_| Taken::with_room_for(&windows)).collect();
-        Self { dir: dir.to_owned(), windows, buffers, fold_end: None, observer }
+        let buffers = (0..buffers).map(|_| Taken::with_room_for(&symbols)).collect();
+        Self { symbols, buffers, fold_end: None, observer }
     }
 
     /// From here on takes those that this log asks for. The thread ends with the fold, and runs where its starter may.
@@ -96,8 +104,9 @@ impl<O> Checkpoints<O> {
     /// # Errors
     /// Of the system, where it has no more threads.
     pub fn begin(&mut self, log: CheckpointSender) -> io::Result<()> {
-        let buffers = std::mem::take(&mut self.buffers);
-        self.fold_end = Some(Copier::start(self.dir.clone(), self.windows.clone(), buffers, log)?);
+        let (symbols, buffers) =
+            (std::mem::take(&mut self.symbols), std::mem::take(&mut self.buffers));
+        self.fold_end = Some(Copier::start(symbols, buffers, log)?);
         Ok(())
     }
 }
@@ -148,14 +157,12 @@ struct Copier {
     taken: Receiver<Taken>,
     spares: SyncSender<Taken>,
     log: CheckpointSender,
-    dir: PathBuf,
-    windows: WindowNames,
+    symbols: Vec<SymbolWindows>,
 }
 
 impl Copier {
     fn start(
-        dir: PathBuf,
-        windows: WindowNames,
+        symbols: Vec<SymbolWindows>,
         buffers: Vec<Taken>,
         log: CheckpointSender,
     ) -> io::Result<FoldEnd> {
@@ -164,7 +171,7 @@ impl Copier {
         for buffer in buffers {
             spares.try_send(buffer).expect("invariant: as many as there are places");
         }
-        let copier = Self { taken, spares, log: log.clone(), dir, windows };
+        let copier = Self { taken, spares, log: log.clone(), symbols };
         let name = "cobring-checkpoint".to_owned();
         thread::Builder::new().name(name).spawn(move || copier.run())?;
         Ok(FoldEnd { taken: taken_sender, spares: spares_receiver, log })
@@ -182,9 +189,7 @@ impl Copier {
 
     fn complete(&self, mut taken: Taken) {
         let mut rows_done = taken.rows_done.iter().copied();
-        let windows = self.windows.iter().map(|(symbol, windows)| {
-            copy_windows(&self.dir, symbol, windows.iter().zip(rows_done.by_ref()))
-        });
+        let windows = self.symbols.iter().map(|symbol| copy_windows(symbol, rows_done.by_ref()));
         match windows.collect::<Result<Vec<_>, _>>() {
             Ok(blobs) => {
                 let (input_seq, state) = (taken.input_seq, taken.state.clone());
@@ -205,12 +210,10 @@ impl Copier {
 
 /// The last promised rows of a symbol's windows, up to what each held at the checkpoint. What was repaired in them since
 /// then is repaired again by the inputs behind it.
-fn copy_windows<'a>(
-    dir: &Path,
-    symbol: &str,
-    windows: impl Iterator<Item = (&'a String, u64)>,
+fn copy_windows(
+    SymbolWindows { symbol, reader, names }: &SymbolWindows,
+    rows_done: impl Iterator<Item = u64>,
 ) -> Result<Vec<CheckpointBlob>, FrameError> {
-    let reader = Reader::open(dir, symbol)?;
     let copy = |(name, done): (&String, u64)| {
         let window = reader.window_named(name)?;
         let rows = done.min(window.rows_promised());
@@ -226,7 +229,7 @@ fn copy_windows<'a>(
         let bytes = copies.find(is_settled).unwrap_or_else(copied)?;
         Ok(CheckpointBlob { name: window_blob_name(symbol, name), bytes })
     };
-    windows.map(copy).collect()
+    names.iter().zip(rows_done).map(copy).collect()
 }
 
 #[cfg(test)]

@@ -233,7 +233,9 @@ impl Config {
     /// Slots of each symbol's frame ring.
     #[must_use]
     pub fn frame_slots(&self) -> u32 {
-        self.engine.frame_slots.unwrap_or_else(|| auto_frame_slots(self.symbols.len()))
+        // Models answer frames of a while ago.
+        let symbols = if self.models.is_empty() { self.symbols.len() } else { 1 };
+        self.engine.frame_slots.unwrap_or_else(|| auto_frame_slots(symbols))
     }
 
     /// The configuration in a file.

@@ -186,9 +186,8 @@ pub fn run<O: Observer + Send + 'static>(
         fold.count_in(row);
     }
     retire_on_panic(folds.iter().map(SymbolFold::retire_handle).collect());
-    let observer = cores::on_core(fold_core, || {
-        Checkpoints::new(dir.path(), &folds, config.log.enabled, observer)
-    });
+    let observer =
+        cores::on_core(fold_core, || Checkpoints::new(&folds, config.log.enabled, observer));
     let mut fold = Fold::new(folds, Some(clock), observer);
     let (resumed, start) = match left {
         Ok(left) => {

@@ -236,16 +236,17 @@ pub fn settings_digest(settings: &str) -> [u8; 32] {
 /// Slots of a symbol's frame ring beside those of `symbols`, where nothing else is asked for.
 ///
 /// A reader is the faster the more there are, up to what its core's caches hold: the writer then comes to lines that no
-/// reader has any more. But of many symbols they take the last cache from the engine itself, up to a half of a message's time.
+/// reader has any more. But those of many symbols take the last cache from the engine itself, up to a half of a message's time.
 #[must_use]
 pub fn auto_frame_slots(symbols: usize) -> u32 {
-    let share = FRAME_SLOTS_ALL / u32::try_from(symbols.max(1)).unwrap_or(u32::MAX);
-    (1 << share.max(1).ilog2()).clamp(FRAME_SLOTS.0, FRAME_SLOTS.1)
+    let share = FRAME_SLOTS_SHARED / u32::try_from(symbols).unwrap_or(u32::MAX).max(1);
+    (1 << share.max(1).ilog2()).clamp(FRAME_SLOTS_MIN, FRAME_SLOTS_MAX)
 }
 
-/// The least and the most of a symbol, and how many all of them share: 16 MiB.
-const FRAME_SLOTS: (u32, u32) = (128, 1_024);
-const FRAME_SLOTS_ALL: u32 = 4_096;
+const FRAME_SLOTS_MIN: u32 = 128;
+const FRAME_SLOTS_MAX: u32 = 1_024;
+/// Of all symbols, up to 32 of them: 16 MiB of frames.
+const FRAME_SLOTS_SHARED: u32 = 4_096;
 /// Slots of a frame ring that stays in this process: a few stay in the nearest caches too, and frames are written there.
 const PRIVATE_FRAME_SLOTS: u32 = 4;
 /// Inputs between two calls of the progress function.

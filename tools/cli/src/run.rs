@@ -216,6 +216,7 @@ fn report_json(report: &RunReport) -> Value {
             "lost_disk": log.stats.lost_disk,
             "errors": log.stats.errors,
             "checkpoints_missing": log.stats.checkpoints_missing,
+            "checkpoints_dropped": log.stats.checkpoints_dropped,
             "files_compressed": log.stats.files_compressed,
             "files_deleted": log.stats.files_deleted,
             "keeper_errors": log.stats.keeper_errors,

@@ -92,7 +92,7 @@ fn every_key_of_the_shipped_file_tells_its_default() {
         }
         assert!(line.chars().count() <= 120, "{line}");
     }
-    assert_eq!(keys, 58);
+    assert_eq!(keys, 59);
 }
 
 #[test]
@@ -411,6 +411,35 @@ fn broken_rules_of_a_symbol_are_told() {
         many(1_001).unwrap_err(),
         "f.toml:1:2: symbols: 1,001 symbols, at most 1,000 are possible"
     );
+}
+
+#[test]
+fn frame_rings_of_many_symbols_share_what_caches_hold() {
+    let with = |count: usize, more: &str| {
+        let symbols = (0..count).map(|at| {
+            format!(
+                "[symbols.B{at:03}USDT]\ntick_size = \"0.01\"\nbucket_size = \"10\"\nrange = \"50\"\n"
+            )
+        });
+        parse(&format!("{more}\n{}", symbols.collect::<String>())).unwrap()
+    };
+    let counts = [
+        (1, 1_024),
+        (4, 1_024),
+        (5, 512),
+        (8, 512),
+        (9, 256),
+        (16, 256),
+        (17, 128),
+        (33, 128),
+        (200, 128),
+    ];
+    for (count, slots) in counts {
+        assert_eq!(with(count, "").frame_slots(), slots, "{count} symbols");
+    }
+    assert_eq!(with(20, "[engine]\nframe_slots = 64").frame_slots(), 64);
+    // Models answer frames of a while ago.
+    assert_eq!(with(20, "[models.cnn]").frame_slots(), 1_024);
 }
 
 #[test]

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use cobring_types::{Input, InputKind, Nanos};
 
-use super::checkpoint::{Checkpoint, LogStart};
+use super::checkpoint::LogStart;
 use super::disk::Disk;
 use super::error::LogError;
 use super::file::LogFile;
 use super::header::LogHeader;
 use super::writer::{
-    CHECKPOINTS_MAX, FAILING, LogConfig, RETRY_INTERVAL, STOPPED, Shared, WRITING, losses_told,
+    Answer, CHECKPOINTS_MAX, FAILING, LogConfig, RETRY_INTERVAL, STOPPED, Shared, WRITING,
+    losses_told,
 };
 use crate::ring::RecordConsumer;
 
@@ -26,7 +27,9 @@ const FLUSH_INTERVAL: Nanos = Nanos(50_000_000);
 const BATCH_INPUTS: usize = 256;
 /// Of the second that `finish` waits, what the helper spends on draining, before it syncs.
 const DRAIN_WAIT: Nanos = Nanos(600_000_000);
-/// Of that, what it waits for a checkpoint, behind which there is hardly anything.
+/// How often a checkpoint is asked for in place of one that was left out, before a file begins without.
+const ASKED_AGAIN_MAX: u32 = 2;
+/// Of the time that is spent on draining, what it waits for a checkpoint, behind which there is hardly anything.
 const STOP_CHECKPOINT_WAIT: Nanos = Nanos(200_000_000);
 
 pub(super) struct Helper {
@@ -40,7 +43,7 @@ impl Helper {
     /// Makes the helper, which writes to `file` first.
     pub(super) fn new(
         ring: RecordConsumer,
-        checkpoints: Receiver<Checkpoint>,
+        checkpoints: Receiver<Answer>,
         disk: Arc<dyn Disk>,
         (config, header): (LogConfig, LogHeader),
         file: LogFile,
@@ -60,6 +63,7 @@ impl Helper {
             arrived: Vec::new(),
             awaited: None,
             given_up_at: None,
+            left_out: 0,
             last_flush: now,
             last_sync: now,
             unsynced: false,
@@ -135,11 +139,13 @@ struct Sink {
     keeper: SyncSender<()>,
     /// Inputs written to the files before.
     closed_inputs: u64,
-    checkpoints: Receiver<Checkpoint>,
-    arrived: Vec<Checkpoint>,
+    checkpoints: Receiver<Answer>,
+    arrived: Vec<Answer>,
     awaited: Option<Awaited>,
     /// When the last one was, until another is asked for.
     given_up_at: Option<Nanos>,
+    /// Checkpoints of this file that were left out.
+    left_out: u32,
     last_flush: Nanos,
     last_sync: Nanos,
     unsynced: bool,
@@ -155,7 +161,7 @@ impl Sink {
             }
             if self.file.is_none() {
                 self.shared.rare.lost_disk.fetch_add(1, Relaxed);
-                self.arrived.retain(|checkpoint| checkpoint.input_seq > input_seq);
+                self.arrived.retain(|answer| answer.input_seq() > input_seq);
                 self.shared.rare.reports_dropped.fetch_add(losses_told(input), Relaxed);
                 return;
             }
@@ -183,15 +189,17 @@ impl Sink {
         }
     }
 
-    /// Begins the next file if its checkpoint is there or has been waited for long enough. Where it will not come, and at the
-    /// end of a run, the file goes on instead: a restart begins at its checkpoint either way. Whether inputs can go on.
+    /// Begins the next file if its checkpoint is there or has been waited for long enough. Where it is left out, the first times,
+    /// and at the end of a run, the file goes on instead: a restart begins at its checkpoint either way. Whether inputs can
+    /// go on.
     fn settle_checkpoint(&mut self, now: Nanos, stopping: bool) -> bool {
-        while let Ok(checkpoint) = self.checkpoints.try_recv() {
-            if self.arrived.len() == CHECKPOINTS_MAX {
-                self.arrived.remove(0);
+        while let Ok(answer) = self.checkpoints.try_recv() {
+            if self.arrived.len() == CHECKPOINTS_MAX
+                && let Answer::Taken(_) = self.arrived.remove(0)
+            {
                 self.shared.rare.checkpoints_dropped.fetch_add(1, Relaxed);
             }
-            self.arrived.push(checkpoint);
+            self.arrived.push(answer);
         }
         if self.given_up_at.is_some_and(|at| now.0 - at.0 >= RETRY_INTERVAL.0) {
             self.given_up_at = None;
@@ -201,26 +209,28 @@ impl Sink {
         let Some(Awaited { input_seq, ts_recv, since }) = self.awaited else {
             return true;
         };
-        let found = self.arrived.iter().position(|checkpoint| checkpoint.input_seq == input_seq);
-        let is_left_out = self.shared.rare.left_out.load(Relaxed) == input_seq + 1;
+        let found = self.arrived.iter().position(|answer| answer.input_seq() == input_seq);
         let patience = if stopping { STOP_CHECKPOINT_WAIT } else { self.config.checkpoint_wait };
-        let start = match found {
-            Some(index) => Some(LogStart::Taken(self.arrived.swap_remove(index))),
-            None if is_left_out => None,
-            None if now.0 - since.0 < patience.0 => return false,
-            None if stopping => None,
-            None => {
-                self.shared.rare.checkpoints_missing.fetch_add(1, Relaxed);
-                Some(LogStart::Missing)
+        let start = match found.map(|at| self.arrived.swap_remove(at)) {
+            Some(Answer::Taken(checkpoint)) => Some(LogStart::Taken(checkpoint)),
+            Some(Answer::LeftOut { .. }) => {
+                self.left_out += 1;
+                (!stopping && self.left_out > ASKED_AGAIN_MAX).then_some(LogStart::Missing)
             }
+            None if now.0 - since.0 < patience.0 => return false,
+            None => (!stopping).then_some(LogStart::Missing),
         };
         self.awaited = None;
-        self.arrived.retain(|checkpoint| checkpoint.input_seq > input_seq);
+        self.arrived.retain(|answer| answer.input_seq() > input_seq);
         match (start, self.file.take()) {
-            (Some(start), Some(file)) => match self.close(file) {
-                Ok(()) => self.open(input_seq + 1, ts_recv, &start),
-                Err(error) => self.note(&error),
-            },
+            (Some(start), Some(file)) => {
+                let is_missing = start == LogStart::Missing;
+                self.shared.rare.checkpoints_missing.fetch_add(u64::from(is_missing), Relaxed);
+                match self.close(file) {
+                    Ok(()) => self.open(input_seq + 1, ts_recv, &start),
+                    Err(error) => self.note(&error),
+                }
+            }
             (_, file) => {
                 self.file = file;
                 self.given_up_at = Some(now);
@@ -279,7 +289,7 @@ impl Sink {
         self.shared.rare.files.fetch_add(1, Relaxed);
         self.shared.rare.checkpoint_due.store(false, Relaxed);
         self.shared.rare.checkpoint_asked.store(false, Relaxed);
-        self.given_up_at = None;
+        (self.given_up_at, self.left_out) = (None, 0);
         if self.shared.rare.status.swap(WRITING, Relaxed) == FAILING {
             tracing::warn!("the log is written again, to {}", file.path().display());
         }

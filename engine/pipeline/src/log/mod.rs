@@ -3,7 +3,7 @@
 //! Guarantees: what was written before a cut, at any byte, is readable; a flipped bit is found; a hole
 //! in the numbering is only ever right before a
 //! [`InputKind::LogLost`](cobring_types::InputKind::LogLost) record; the writer's feeder never waits.
-//! Needs: one feeder, one checkpoint per `Checkpoint` input. Does not: number or stamp inputs, know what
+//! Needs: one feeder, an answer to each `Checkpoint` input. Does not: number or stamp inputs, know what
 //! a checkpoint holds, read a clock, delete what a restart begins from.
 //!
 //! # Format, version 1
@@ -55,8 +55,8 @@
 //! | 48 | 8 | `ts_aux`, ns, the least i64 for none |
 //! | 56 | … | payload |
 //!
-//! A `Checkpoint` record is the last of its file. The next file begins with the fold's state after that
-//! input, and with the input after it. A file whose name ends in `.cblog` has a complete header and
+//! A `Checkpoint` record is the last of its file, unless its state was left out: then the file goes on. The
+//! next file begins with the fold's state after that input, and with the input after it. A file whose name ends in `.cblog` has a complete header and
 //! checkpoint: it gets that name when they are on the disk.
 
 mod checkpoint;

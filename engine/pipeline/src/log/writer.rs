@@ -91,8 +91,9 @@ pub(super) const WRITING: u8 = 0;
 pub(super) const FAILING: u8 = 1;
 pub(super) const STOPPED: u8 = 2;
 
-/// Counters, written by the helper and the keeper but for `lost_ring` and `stop`, read by anyone: each is exact,
-/// together they may be from different moments.
+/// Counters and flags, read by anyone: each is exact, together they may be from different moments. The feeder writes
+/// `lost_ring` and `checkpoint_asked`, who answers for checkpoints `checkpoints_dropped`, `finish` writes `stop`, the helper
+/// and the keeper all others.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) rare: Rare,
@@ -113,7 +114,7 @@ pub(super) struct Rare {
     pub(super) os_error: AtomicI32,
     pub(super) stop: AtomicBool,
     pub(super) checkpoint_due: AtomicBool,
-    /// By the feeder, until the next file begins or the checkpoint is given up.
+    /// Until the next file begins, or another is to be asked for.
     pub(super) checkpoint_asked: AtomicBool,
     pub(super) files: AtomicU64,
     pub(super) lost_ring: AtomicU64,
@@ -123,8 +124,6 @@ pub(super) struct Rare {
     pub(super) errors: AtomicU64,
     pub(super) checkpoints_missing: AtomicU64,
     pub(super) checkpoints_dropped: AtomicU64,
-    /// One past the input of the last checkpoint that will not come.
-    pub(super) left_out: AtomicU64,
 }
 
 /// The log's counters at one moment.
@@ -378,8 +377,16 @@ impl LogProducer {
         if reports {
             self.last_report = Some(input.stamp.ts_recv);
         }
+        let asks = input.kind == InputKind::Checkpoint;
+        if asks {
+            // Before the helper can answer.
+            self.shared.rare.checkpoint_asked.store(true, Relaxed);
+        }
         let fits = input.bytes.len() <= PAYLOAD_BYTES_MAX && (reports || !self.in_hole);
         if !fits || self.ring.push_input(input).is_err() {
+            if asks {
+                self.shared.rare.checkpoint_asked.store(false, Relaxed);
+            }
             self.in_hole = true;
             self.shared.rare.lost_ring.fetch_add(1, Relaxed);
             return false;
@@ -388,7 +395,6 @@ impl LogProducer {
         match input.kind {
             InputKind::LogLost => self.lost_reported += losses_told(input),
             InputKind::Checkpoint => {
-                self.shared.rare.checkpoint_asked.store(true, Relaxed);
                 let began = input.stamp.ts_recv.floor_to(self.rotate_interval);
                 self.next_rotation = Nanos(began.0.saturating_add(self.rotate_interval.0));
             }
@@ -430,7 +436,8 @@ impl LogProducer {
         Some(due)
     }
 
-    /// Whether a `Checkpoint` input should come `now`: the file is large or old enough, or holds a loss.
+    /// Whether a `Checkpoint` input should come `now`: the file is large or old enough, or holds a loss, or the one before was
+    /// left out.
     #[must_use]
     pub fn wants_checkpoint(&self, now: Nanos) -> bool {
         let shared = &self.shared;
@@ -450,10 +457,25 @@ impl LogProducer {
     }
 }
 
+/// What became of a checkpoint that was asked for.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Taken(Checkpoint),
+    LeftOut { input_seq: u64 },
+}
+
+impl Answer {
+    pub(super) fn input_seq(&self) -> u64 {
+        match self {
+            Self::Taken(Checkpoint { input_seq, .. }) | Self::LeftOut { input_seq } => *input_seq,
+        }
+    }
+}
+
 /// The fold's end, or that of whoever completes its checkpoint with windows.
 #[derive(Debug, Clone)]
 pub struct CheckpointSender {
-    sender: SyncSender<Checkpoint>,
+    sender: SyncSender<Answer>,
     shared: Arc<Shared>,
 }
 
@@ -461,18 +483,18 @@ impl CheckpointSender {
     /// Hands over the checkpoint of the `Checkpoint` input `checkpoint.input_seq`; never waits. `false`:
     /// the helper has too many already or is gone, it is counted.
     pub fn send(&self, checkpoint: Checkpoint) -> bool {
-        let input_seq = checkpoint.input_seq;
-        let sent = self.sender.try_send(checkpoint).is_ok();
+        let sent = self.sender.try_send(Answer::Taken(checkpoint)).is_ok();
         if !sent {
-            self.leave_out(input_seq);
+            self.shared.rare.checkpoints_dropped.fetch_add(1, Relaxed);
         }
         sent
     }
 
-    /// That of this `Checkpoint` input will not come: the log goes on in the same file and asks for another a second later.
-    /// Counted; never waits.
+    /// That of this `Checkpoint` input will not come: the log goes on in the same file and asks for another a second later,
+    /// a few times. Counted; never waits.
     pub fn leave_out(&self, input_seq: u64) {
-        self.shared.rare.left_out.store(input_seq + 1, Relaxed);
         self.shared.rare.checkpoints_dropped.fetch_add(1, Relaxed);
+        // Where there is no room, it is waited for in vain.
+        let _told = self.sender.try_send(Answer::LeftOut { input_seq });
     }
 }

@@ -191,8 +191,7 @@ impl Engine {
         let clock = EngineClock::start();
         let folded = Arc::new(AtomicI64::new(0));
         folds.iter_mut().zip(rows.symbols).for_each(|(fold, row)| fold.count_in(row));
-        let mut observer =
-            Checkpoints::new(dir.path(), &folds, true, Progress(Arc::clone(&folded)));
+        let mut observer = Checkpoints::new(&folds, true, Progress(Arc::clone(&folded)));
         let (writer, producer, checkpoints) = start_log(dir.path(), names.clone());
         observer.begin(checkpoints).unwrap();
         let fold = Fold::new(folds, Some(clock), observer);

@@ -332,6 +332,7 @@ fn for_a_checkpoint_that_is_left_out_another_is_asked_for_a_second_later() {
     // What became of another one is not this one's.
     rig.sender.leave_out(0);
     rig.clock.advance(Nanos(100_000_000));
+    wait_until(|| rig.writer.stats().inputs_written == 2);
     thread::park_timeout(Duration::from_millis(20));
     assert_eq!(rig.writer.stats().inputs_written, 2, "what follows waits for it");
     rig.sender.leave_out(1);
@@ -344,7 +345,7 @@ fn for_a_checkpoint_that_is_left_out_another_is_asked_for_a_second_later() {
         rig.clock.advance(Nanos(10_000_000));
         rig.producer.wants_checkpoint(Nanos(0))
     });
-    assert!(rig.clock.0.load(SeqCst) >= Nanos::SECOND.0);
+    assert!(rig.clock.0.load(SeqCst) >= 1_100_000_000);
     rig.log_all(&[Owned::new(3, InputKind::Checkpoint, b"")]);
     assert!(!rig.producer.wants_checkpoint(Nanos(0)), "one is under way");
     assert!(rig.sender.send(checkpoint(3)));
@@ -357,20 +358,48 @@ fn for_a_checkpoint_that_is_left_out_another_is_asked_for_a_second_later() {
 }
 
 #[test]
+fn a_third_checkpoint_that_is_left_out_begins_a_file_without() {
+    let mut rig = Rig::new(1 << 16);
+    for (input_seq, files) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
+        rig.log_all(&[Owned::new(input_seq, InputKind::Checkpoint, b"")]);
+        rig.sender.leave_out(input_seq);
+        if files == 1 || input_seq == 3 {
+            wait_until(|| {
+                rig.clock.advance(Nanos(10_000_000));
+                rig.producer.wants_checkpoint(Nanos(0))
+            });
+        } else {
+            // The next one is asked for when that file is large or old enough.
+            wait_until(|| rig.writer.stats().files == 2);
+            rig.clock.advance(Nanos(10_000_000_000));
+            thread::park_timeout(Duration::from_millis(20));
+            assert!(!rig.producer.wants_checkpoint(Nanos(0)));
+        }
+        assert_eq!(rig.writer.stats().files, files);
+    }
+    let stats = rig.writer.finish().stats;
+    assert_eq!((stats.checkpoints_missing, stats.checkpoints_dropped), (1, 4));
+    let paths = log_files(rig.dir.path()).unwrap();
+    assert_eq!(read_whole(&paths).len(), 4);
+    assert_eq!(LogReader::open(&paths[1..]).unwrap().start(), &LogStart::Missing);
+}
+
+#[test]
 fn a_log_that_ends_without_its_checkpoint_ends_in_the_same_file() {
     let mut rig = Rig::new(1 << 16);
     let inputs = [Owned::text(0), Owned::new(1, InputKind::Checkpoint, b""), Owned::text(2)];
     rig.log_all(&inputs);
-    let clock = rig.clock.clone();
-    let later = thread::spawn(move || {
-        // Behind the writer's `stop`, or before it: either way 200 ms are over at the end of the run.
-        for _ in 0..50 {
+    let (clock, is_finished) = (rig.clock.clone(), Arc::new(AtomicBool::new(false)));
+    let is_over = Arc::clone(&is_finished);
+    let time = thread::spawn(move || {
+        while !is_over.load(SeqCst) {
             thread::park_timeout(Duration::from_millis(2));
-            clock.advance(Nanos(10_000_000));
+            clock.advance(Nanos(2_000_000));
         }
     });
     let report = rig.writer.finish();
-    later.join().unwrap();
+    is_finished.store(true, SeqCst);
+    time.join().unwrap();
     assert!(report.complete);
     assert_eq!((report.stats.checkpoints_missing, report.stats.files), (0, 1));
     let paths = log_files(rig.dir.path()).unwrap();
