@@ -219,6 +219,9 @@ pub struct ModelSettings {
     pub rules: ModelRules,
 }
 
+/// Of a symbol, where models answer frames.
+const FRAME_SLOTS_OF_MODELS: u32 = 1_024;
+
 impl Config {
     /// The shipped `config/cobring.toml`.
     ///
@@ -233,9 +236,11 @@ impl Config {
     /// Slots of each symbol's frame ring.
     #[must_use]
     pub fn frame_slots(&self) -> u32 {
-        // Models answer frames of a while ago.
-        let symbols = if self.models.is_empty() { self.symbols.len() } else { 1 };
-        self.engine.frame_slots.unwrap_or_else(|| auto_frame_slots(symbols))
+        self.engine.frame_slots.unwrap_or_else(|| match self.models.as_slice() {
+            [] => auto_frame_slots(self.symbols.len()),
+            // They answer frames of a while ago, which are looked up.
+            _ => FRAME_SLOTS_OF_MODELS,
+        })
     }
 
     /// The configuration in a file.

@@ -42,7 +42,7 @@ fn the_shipped_file_is_what_an_empty_one_means() {
     assert_eq!(engine.shared_memory_dir, Path::new("/dev/shm/cobring"));
     assert_eq!((engine.layout, engine.idle, engine.cores.as_slice()), (None, None, &[][..]));
     assert_eq!((engine.raw_ring_bytes, engine.event_ring_bytes), (1 << 20, 2 << 20));
-    assert_eq!((engine.frame_slots, built_in.frame_slots()), (None, 1_024));
+    assert_eq!((engine.frame_slots, built_in.frame_slots()), (None, 256));
     assert!(engine.frame_hash && !engine.lock_memory);
     let log = &built_in.log;
     assert!(log.enabled);
@@ -414,7 +414,7 @@ fn broken_rules_of_a_symbol_are_told() {
 }
 
 #[test]
-fn frame_rings_of_many_symbols_share_what_caches_hold() {
+fn frame_rings_are_as_long_as_caches_and_models_ask_for() {
     let with = |count: usize, more: &str| {
         let symbols = (0..count).map(|at| {
             format!(
@@ -423,17 +423,7 @@ fn frame_rings_of_many_symbols_share_what_caches_hold() {
         });
         parse(&format!("{more}\n{}", symbols.collect::<String>())).unwrap()
     };
-    let counts = [
-        (1, 1_024),
-        (4, 1_024),
-        (5, 512),
-        (8, 512),
-        (9, 256),
-        (16, 256),
-        (17, 128),
-        (33, 128),
-        (200, 128),
-    ];
+    let counts = [(1, 256), (16, 256), (17, 128), (200, 128)];
     for (count, slots) in counts {
         assert_eq!(with(count, "").frame_slots(), slots, "{count} symbols");
     }
