@@ -11,7 +11,7 @@ use cobring_frame::{
     BAR_INTERVALS, CandleRow, EngineDir, FrameError, FrameImage, FrameLayout, Segment, SegmentSpec,
     WindowRows, Windows,
 };
-use cobring_pipeline::replay::auto_frame_slots;
+use cobring_pipeline::config::auto_frame_slots;
 use hdrhistogram::Histogram;
 use serde_json::json;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cobring_frame::{EngineDir, Next, Reader};
-use cobring_pipeline::replay::auto_frame_slots;
+use cobring_pipeline::config::auto_frame_slots;
 use hdrhistogram::Histogram;
 use serde_json::json;
 

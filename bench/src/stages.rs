@@ -16,9 +16,8 @@ use std::str::FromStr;
 use cobring_frame::{
     FrameImage, FrameLayout, FrameRing, Next, Reader, Segment, SegmentSpec, WindowRows,
 };
-use cobring_pipeline::config::Config;
+use cobring_pipeline::config::{Config, auto_frame_slots};
 use cobring_pipeline::events::push_event;
-use cobring_pipeline::replay::auto_frame_slots;
 use cobring_pipeline::ring::{self, RecordConsumer, RecordProducer};
 use cobring_types::{Event, Input, InputKind, Nanos, Stamp, SymbolIndex};
 use cobring_venue::binance::Decoder;

@@ -9,7 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 use cobring_frame::{
     EngineDir, FrameHead, FrameLayout, FrameRing, Next, Reader, Segment, SegmentSpec, WindowRows,
 };
-use cobring_pipeline::replay::auto_frame_slots;
+use cobring_pipeline::config::auto_frame_slots;
 
 use crate::shared::SharedWords;
 

@@ -14,7 +14,8 @@ use cobring_frame::{
     Windows, place,
 };
 use cobring_market::SymbolConfig;
-use cobring_pipeline::replay::{auto_frame_slots, segment_spec};
+use cobring_pipeline::config::auto_frame_slots;
+use cobring_pipeline::replay::segment_spec;
 use cobring_types::{Nanos, Px, Qty, whole_f64};
 use serde::Deserialize;
 

@@ -1,7 +1,7 @@
 //! Layout of a segment: what lies where, and the words that say so. Guarantees: a layout that was read is,
-//! word for word, the one that this version would plan for the same sizes (a slot's among them), and fits the file exactly, so
-//! every offset in it may be used unchecked afterwards. Needs: nothing; it touches no shared memory. Does
-//! not: open files.
+//! word for word, the one that this version would plan for the same sizes (a slot's among them), and fits
+//! the file exactly, so every offset in it may be used unchecked afterwards. Needs: nothing; it touches no
+//! shared memory. Does not: open files.
 //!
 //! ```text
 //! header page    0 magic | 8 version | 16 retired | 24 checksum | 32 sizes, epoch, … | 256 published |

@@ -66,7 +66,7 @@ struct SymbolWindows {
 /// Looks on as `O` does, and takes checkpoints.
 #[derive(Debug)]
 pub struct Checkpoints<O> {
-    /// Until there is a log, as the buffers.
+    /// Until there is a log, as are the buffers.
     symbols: Vec<SymbolWindows>,
     buffers: Vec<Taken>,
     fold_end: Option<FoldEnd>,
@@ -84,7 +84,7 @@ impl<O> Checkpoints<O> {
     /// Of these symbols; takes none before [`Self::begin`], for which there is memory if `is_logged`. To be made on the fold's
     /// core: it touches what the fold will write to.
     pub fn new(symbols: &[SymbolFold], is_logged: bool, observer: O) -> Self {
-        let windows = symbols.iter().map(|symbol| {
+        let symbols = symbols.iter().map(|symbol| {
             let market = symbol.market();
             let names = market.windows().iter().map(|window| window.raw().name().to_owned());
             SymbolWindows {
@@ -93,7 +93,7 @@ impl<O> Checkpoints<O> {
                 names: names.collect(),
             }
         });
-        let symbols: Vec<SymbolWindows> = windows.collect();
+        let symbols: Vec<SymbolWindows> = symbols.collect();
         let buffers = if is_logged { BUFFERS } else { 0 };
         let buffers = (0..buffers).map(|_| Taken::with_room_for(&symbols)).collect();
         Self { symbols, buffers, fold_end: None, observer }

@@ -233,16 +233,6 @@ pub fn settings_digest(settings: &str) -> [u8; 32] {
     Sha256::digest(settings.as_bytes()).into()
 }
 
-/// Slots of each symbol's frame ring, where nothing else is asked for.
-///
-/// Two rings of 256 stay near the core that writes them: of 1,024 they did not, and a depth message took a sixth longer
-/// wherever others used the last cache too, 20 symbols half as long again. Fewer are no faster to write, and slower to read: of
-/// the last so many frames, a reader's core still holds the lines that the writer comes to.
-#[must_use]
-pub fn auto_frame_slots(symbols: usize) -> u32 {
-    if symbols <= 16 { 256 } else { 128 }
-}
-
 /// Slots of a frame ring that stays in this process: a few stay in the nearest caches too, and frames are written there.
 const PRIVATE_FRAME_SLOTS: u32 = 4;
 /// Inputs between two calls of the progress function.

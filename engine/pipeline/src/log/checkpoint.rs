@@ -30,6 +30,21 @@ pub struct Checkpoint {
     pub blobs: Vec<CheckpointBlob>,
 }
 
+/// What became of a checkpoint that was asked for.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Taken(Checkpoint),
+    LeftOut { input_seq: u64 },
+}
+
+impl Answer {
+    pub(super) fn input_seq(&self) -> u64 {
+        match self {
+            Self::Taken(Checkpoint { input_seq, .. }) | Self::LeftOut { input_seq } => *input_seq,
+        }
+    }
+}
+
 /// A named part of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointBlob {

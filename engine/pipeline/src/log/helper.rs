@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use cobring_types::{Input, InputKind, Nanos};
 
-use super::checkpoint::LogStart;
+use super::checkpoint::{Answer, LogStart};
 use super::disk::Disk;
 use super::error::LogError;
 use super::file::LogFile;
 use super::header::LogHeader;
 use super::writer::{
-    Answer, CHECKPOINTS_MAX, FAILING, LogConfig, RETRY_INTERVAL, STOPPED, Shared, WRITING,
-    losses_told,
+    CHECKPOINTS_MAX, FAILING, LogConfig, RETRY_INTERVAL, STOPPED, Shared, WRITING, losses_told,
 };
 use crate::ring::RecordConsumer;
 
@@ -189,9 +188,9 @@ impl Sink {
         }
     }
 
-    /// Begins the next file if its checkpoint is there or has been waited for long enough. Where it is left out, the first times,
-    /// and at the end of a run, the file goes on instead: a restart begins at its checkpoint either way. Whether inputs can
-    /// go on.
+    /// Begins the next file if its checkpoint is there or has been waited for long enough. Where it is left out, the
+    /// first times, and at the end of a run, the file goes on instead: a restart begins at its checkpoint either way.
+    /// Whether inputs can go on.
     fn settle_checkpoint(&mut self, now: Nanos, stopping: bool) -> bool {
         while let Ok(answer) = self.checkpoints.try_recv() {
             if self.arrived.len() == CHECKPOINTS_MAX

@@ -56,8 +56,8 @@
 //! | 56 | … | payload |
 //!
 //! A `Checkpoint` record is the last of its file, unless its state was left out: then the file goes on. The
-//! next file begins with the fold's state after that input, and with the input after it. A file whose name ends in `.cblog` has a complete header and
-//! checkpoint: it gets that name when they are on the disk.
+//! next file begins with the fold's state after that input, and with the input after it. A file whose name
+//! ends in `.cblog` has a complete header and checkpoint: it gets that name when they are on the disk.
 
 mod checkpoint;
 mod compress;

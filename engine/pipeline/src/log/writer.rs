@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use cobring_types::{Input, InputKind, Nanos};
 
-use super::checkpoint::{Checkpoint, LogStart};
+use super::checkpoint::{Answer, Checkpoint, LogStart};
 use super::disk::{Disk, RealDisk};
 use super::error::LogError;
 use super::file::{LOG_SUFFIX, LogFile, TEMPORARY_SUFFIX, ZSTD_SUFFIX};
@@ -454,21 +454,6 @@ impl LogProducer {
     #[must_use]
     pub fn stats(&self) -> LogStats {
         self.shared.stats()
-    }
-}
-
-/// What became of a checkpoint that was asked for.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Taken(Checkpoint),
-    LeftOut { input_seq: u64 },
-}
-
-impl Answer {
-    pub(super) fn input_seq(&self) -> u64 {
-        match self {
-            Self::Taken(Checkpoint { input_seq, .. }) | Self::LeftOut { input_seq } => *input_seq,
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use cobring_frame::{EngineDir, Segment};
 use cobring_market::SymbolConfig;
 use cobring_pipeline::checkpoints::Checkpoints;
 use cobring_pipeline::clock::EngineClock;
+use cobring_pipeline::config::auto_frame_slots;
 use cobring_pipeline::counters::Counters;
 use cobring_pipeline::fold::{Fold, FoldState, Observer, SymbolFold};
 use cobring_pipeline::idle::{Idle, Waiter};
@@ -18,7 +19,7 @@ use cobring_pipeline::log::{
     Checkpoint, CheckpointSender, LogConfig, LogHeader, LogProducer, LogReader, LogStart,
     LogWriter, log_files,
 };
-use cobring_pipeline::replay::{auto_frame_slots, private_folds, segment_spec};
+use cobring_pipeline::replay::{private_folds, segment_spec};
 use cobring_pipeline::stages::{Layout, ParseMeter, StagedSetup, Stages};
 use cobring_types::{Input, InputKind, Nanos, Stamp, Symbol, SymbolIndex};
 use cobring_venue::binance::Decoder;
