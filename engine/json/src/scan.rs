@@ -33,6 +33,8 @@ pub const UNIT_DECIMALS: u8 = 8;
 
 /// Longest text of a number that lanes hold: 16 digits, or seven, a point and eight decimals.
 const WIDE: usize = 16;
+/// Bytes of a level, without the brackets around it, that a kernel reads at once.
+const ROW: usize = 32;
 /// A point and its eight decimals.
 const POINT_AND_DECIMALS: usize = 9;
 /// Bytes that are searched for points at a time: the shortest text that can be scanned.
@@ -56,17 +58,7 @@ impl Kernel {
     /// The fastest one on this processor.
     #[must_use]
     pub fn best() -> Self {
-        let is_fast = |kernel: &Self| kernel.is_supported() && !kernel.is_slowed();
-        Self::ALL.into_iter().find(is_fast).unwrap_or(Self::Portable)
-    }
-
-    /// Whether a narrower one is faster on this processor.
-    fn is_slowed(self) -> bool {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::is_halved(),
-            _ => false,
-        }
+        Self::ALL.into_iter().find(|kernel| kernel.is_supported()).unwrap_or(Self::Portable)
     }
 
     /// Whether this processor has what it needs.
@@ -127,10 +119,34 @@ impl Scanner {
 /// What prices and quantities are counted in, in units of 10^-[`UNIT_DECIMALS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {
+    tick: ExactDivisor,
+    quantity: ExactDivisor,
+    /// Ticks and smallest quantities of a whole, where both divide it.
+    wholes: Option<[u64; 2]>,
+}
+
+impl Scale {
+    /// Of a tick and of the smallest quantity.
+    #[must_use]
+    pub fn new(tick: ExactDivisor, quantity: ExactDivisor) -> Self {
+        let whole = 10u64.pow(UNIT_DECIMALS.into());
+        let wholes = tick.divide(whole).zip(quantity.divide(whole));
+        Self { tick, quantity, wholes: wholes.map(<[u64; 2]>::from) }
+    }
+
     /// A tick.
-    pub tick: ExactDivisor,
+    #[inline]
+    #[must_use]
+    pub const fn tick(&self) -> &ExactDivisor {
+        &self.tick
+    }
+
     /// The smallest quantity.
-    pub quantity: ExactDivisor,
+    #[inline]
+    #[must_use]
+    pub const fn quantity(&self) -> &ExactDivisor {
+        &self.quantity
+    }
 }
 
 /// Where N numbers stand.
@@ -186,15 +202,15 @@ pub trait Lanes: Copy {
         count
     }
 
-    /// As many pairs of levels as stand there in the usual shape, each followed by another level; how many pairs. The
-    /// others are to be read one by one. `points` is where the index goes on; the one before it stands as many bytes before
-    /// the first number as if a level were there.
+    /// As many levels of a side as stand there in the usual shape, one behind the other; how many. The others are to be
+    /// read one by one. `points` is where the index goes on; the one before it stands as many bytes before the first number
+    /// as if a level were there. What is written behind the levels means nothing.
     ///
     /// # Safety
-    /// The index is of this text and ends with four places beyond it, and `out` has room for two levels for every 56 bytes
-    /// that follow, which is what two take: nothing is written for those that are not seen whole.
+    /// The index is of this text, goes on [`ROW`] bytes or more behind its start and ends with four places beyond it; `out`
+    /// has room for a level for every 28 bytes that follow, which is what one takes, and for two more.
     #[inline(always)]
-    unsafe fn pairs(
+    unsafe fn rows(
         self,
         _text: &[u8],
         _points: *const u32,

@@ -1,5 +1,6 @@
 //! Hot messages by each kernel of the scanner against the general parser: the same events and the same refusals.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+#![expect(unsafe_code, reason = "pages that nobody may read")]
 
 mod common;
 
@@ -12,9 +13,11 @@ use cobring_venue::binance::Decoder;
 use cobring_venue::{Decoded, MAX_MESSAGE_SIZE_BYTES};
 use common::{ETH, Outcome, decode, fixtures, input, instruments, recordings};
 use flate2::read::GzDecoder;
+use memmap2::MmapMut;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
+use rustix::mm::{MprotectFlags, mprotect};
 
 /// The decoders that are to agree, the general one first.
 struct Twins {
@@ -267,7 +270,7 @@ fn messages_of_any_numbers_and_what_is_left_of_them_are_read_alike() {
 const SHAPES: [(&str, &str); 4] = [
     (
         "ethusdt@depth",
-        r#"{"e":"depthUpdate","E":1723161255308,"s":"ETHUSDT","U":35,"u":36,"b":[["2683.80000000","3.02920000"],["2683.79000000","12.00000000"],["2683.78000000","0.00000000"]],"a":[["2733.70000000","150.10000000"]]}"#,
+        r#"{"e":"depthUpdate","E":1723161255308,"s":"ETHUSDT","U":35,"u":36,"b":[["2683.80000000","3.02920000"],["2683.79000000","12.00000000"],["2683.78000000","0.00000000"],["183.50000000","1.00000000"],["9.00000000","150000.00000000"]],"a":[["2733.70000000","150.10000000"],["12733.71000000","0.00000001"],["12733.72000000","2.00000000"],["12733.73000000","3.00000000"]]}"#,
     ),
     (
         "ethusdt@trade",
@@ -308,6 +311,58 @@ fn each_place_of_each_byte_is_checked() {
             }
         }
     }
+}
+
+/// One page between two that nobody may read.
+struct BetweenWalls {
+    pages: MmapMut,
+}
+
+impl BetweenWalls {
+    fn new() -> Self {
+        let page = rustix::param::page_size();
+        let mut pages = MmapMut::map_anon(3 * page).unwrap();
+        for wall in [0, 2 * page] {
+            let start = pages[wall..].as_mut_ptr().cast();
+            // SAFETY: a page of the mapping, which is read or written no more.
+            unsafe { mprotect(start, page, MprotectFlags::empty()) }.unwrap();
+        }
+        Self { pages }
+    }
+
+    /// The text at the page's begin, and at its end.
+    fn each(&mut self, text: &[u8], mut read: impl FnMut(&[u8])) {
+        let page = rustix::param::page_size();
+        for at in [page, 2 * page - text.len()] {
+            let place = &mut self.pages[at..at + text.len()];
+            place.copy_from_slice(text);
+            read(place);
+        }
+    }
+}
+
+#[test]
+fn nothing_beside_a_message_is_read() {
+    let (mut twins, mut walls) = (Twins::new(), BetweenWalls::new());
+    let snapshot = r#"{"lastUpdateId":3,"bids":[["2683.80000000","3.02920000"],["2683.79000000","1.00000000"]],"asks":[["2733.70000000","150.10000000"]]}"#;
+    let texts =
+        SHAPES.iter().flat_map(|(stream, event)| [combined(stream, event), (*event).to_owned()]);
+    for text in texts {
+        for length in 0..=text.len() {
+            walls.each(&text.as_bytes()[..length], |text| {
+                let _same = twins.agree(text);
+            });
+            walls.each(&text.as_bytes()[length..], |text| {
+                let _same = twins.agree(text);
+            });
+        }
+    }
+    for length in 0..=snapshot.len() {
+        walls.each(&snapshot.as_bytes()[..length], |body| {
+            let _same = twins.agree_on_snapshot(ETH, body);
+        });
+    }
+    assert!(twins.left().iter().all(|&left| left == twins.left()[0]), "{:?}", twins.left());
 }
 
 #[test]

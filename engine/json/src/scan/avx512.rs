@@ -1,26 +1,22 @@
-//! 64 bytes at a time: points of 64 bytes, four numbers in a vector.
+//! 64 bytes at a time: points of 64 bytes, a level in a vector.
 //!
 //! As in the narrower kernel, all functions are parts of [`run`] and need what [`is_supported`] asks for.
 
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::{
-    __cpuid, __m128i, __m256i, __m512i, _mm_cmpge_epu32_mask, _mm_loadu_si128, _mm_set1_epi32,
-    _mm_setr_epi32, _mm_sub_epi32, _mm256_add_epi64, _mm256_cmpgt_epu64_mask, _mm256_extract_epi64,
-    _mm256_madd_epi16, _mm256_mask_testn_epi64_mask, _mm256_maskz_rorv_epi32, _mm256_mul_epu32,
-    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_srli_epi64,
-    _mm256_storeu_si256, _mm512_add_epi32, _mm512_broadcast_i32x4, _mm512_castsi128_si512,
-    _mm512_castsi512_si128, _mm512_cmpeq_epi8_mask, _mm512_cmpge_epu8_mask, _mm512_cmpgt_epu8_mask,
-    _mm512_cvtepi32_epi16, _mm512_cvtepu8_epi32, _mm512_inserti32x4, _mm512_loadu_epi8,
-    _mm512_madd_epi16, _mm512_maddubs_epi16, _mm512_maskz_compress_epi8, _mm512_maskz_sub_epi8,
-    _mm512_permutexvar_epi32, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setr_epi32,
-    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_storeu_epi32, _mm512_sub_epi8,
-    _mm512_ternarylogic_epi32, _mm512_xor_si512,
+    __m256i, _mm256_add_epi32, _mm256_add_epi64, _mm256_cmpgt_epi64, _mm256_cvtepu8_epi32,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_epu32,
+    _mm256_mullo_epi32, _mm256_or_si256, _mm256_packus_epi32, _mm256_permute4x64_epi64,
+    _mm256_permutexvar_epi8, _mm256_rorv_epi32, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_setr_epi64x, _mm256_slli_epi64, _mm256_srli_epi64, _mm256_storeu_si256,
+    _mm256_subs_epu8, _mm256_testz_si256, _mm256_xor_si256, _mm512_castsi512_si128,
+    _mm512_cmpeq_epi8_mask, _mm512_loadu_epi8, _mm512_mask_compress_epi8, _mm512_set1_epi8,
 };
 
 use cobring_types::{ExactDivisor, Level};
 
-use super::avx2::{self, Avx2, HIGHEST, POINT, TENS, first_bits, from_bit, kept, lane};
-use super::{BLOCK, Lanes, Scale, Spans, Task, WIDE};
+use super::avx2::{self, Avx2, first_bits, from_bit};
+use super::{BLOCK, Lanes, POINT_AND_DECIMALS, ROW, Scale, Spans, Task};
 
 pub(super) fn is_supported() -> bool {
     avx2::is_supported()
@@ -28,28 +24,14 @@ pub(super) fn is_supported() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vbmi")
         && is_x86_feature_detected!("avx512vbmi2")
-}
-
-/// Whether the processor does 512 bits as twice 256, where AVX2 is faster
-/// (`bench/results/2026-11-30-levels-and-checkpoints.md`).
-pub(super) fn is_halved() -> bool {
-    let vendor = __cpuid(0);
-    is_halved_by([vendor.ebx, vendor.edx, vendor.ecx], __cpuid(1).eax)
-}
-
-/// Those of AMD's family 19h that have AVX-512 at all: Zen 4. Vendor and family as in the AMD64 manual, volume 3, CPUID
-/// functions 0 and 1.
-fn is_halved_by(vendor: [u32; 3], version: u32) -> bool {
-    let is_amd = vendor.map(u32::to_le_bytes).concat() == b"AuthenticAMD";
-    let (family, extended) = (version >> 8 & 0xf, version >> 20 & 0xff);
-    is_amd && family == 0xf && family + extended == 0x19
 }
 
 /// # Safety
 /// The processor has what [`is_supported`] asks for.
 #[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt"
+    enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt"
 )]
 pub(super) unsafe fn run<T: Task>(task: T) -> T::Output {
     task.run(Avx512(Avx2(())))
@@ -67,127 +49,9 @@ static PLACES: [u8; BLOCK] = {
     places
 };
 
-/// Units of a tenth of a whole.
-const WHOLE_UNITS: i64 = 10_000_000;
-
-/// Made by [`run`]. One number or two are as well in a narrower vector.
+/// Made by [`run`]. What is not a row of levels the narrower kernel reads as well.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Avx512(Avx2);
-
-/// The same 16 bytes four times.
-///
-/// # Safety
-/// The processor has what [`is_supported`] asks for.
-#[inline(always)]
-unsafe fn every(bytes: &[u8; WIDE]) -> __m512i {
-    // SAFETY: as is promised; 16 bytes are read of 16.
-    unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(bytes.as_ptr().cast())) }
-}
-
-/// # Safety
-/// The processor has what [`is_supported`] asks for.
-#[inline(always)]
-unsafe fn join(lanes: [__m128i; 4]) -> __m512i {
-    // SAFETY: as is promised.
-    unsafe {
-        let joined = _mm512_castsi128_si512(lanes[0]);
-        let joined = _mm512_inserti32x4::<1>(joined, lanes[1]);
-        let joined = _mm512_inserti32x4::<2>(joined, lanes[2]);
-        _mm512_inserti32x4::<3>(joined, lanes[3])
-    }
-}
-
-/// Four digits at a time of up to four numbers, 16 digits each; what stands in place of those that there are not means
-/// nothing.
-///
-/// # Safety
-/// As for [`Lanes::uints`].
-#[inline(always)]
-unsafe fn fours<const N: usize, const IS_DECIMAL: bool>(
-    text: &[u8],
-    spans: Spans<N>,
-) -> Option<__m512i> {
-    const { assert!(N >= 1 && N <= 4) };
-    let Spans { ends: e, lengths: l } = spans;
-    let (second, third, last) = (1 % N, 2 % N, N - 1);
-    // SAFETY: as is promised.
-    unsafe {
-        let bytes = join([
-            lane(text, e[0]),
-            lane(text, e[second]),
-            lane(text, e[third]),
-            lane(text, e[last]),
-        ]);
-        let kept = join([kept(l[0]), kept(l[second]), kept(l[third]), kept(l[last])]);
-        let digits = _mm512_sub_epi8(bytes, _mm512_set1_epi8(b'0'.cast_signed()));
-        // The first one turned by those that are in both others.
-        let point = if IS_DECIMAL { every(&POINT) } else { _mm512_set1_epi8(0) };
-        let digits = _mm512_ternarylogic_epi32::<0b0111_1000>(point, digits, kept);
-        let highest = if IS_DECIMAL { every(&HIGHEST) } else { _mm512_set1_epi8(9) };
-        fours_of(digits, highest)
-    }
-}
-
-/// Four digits at a time, where none is above the highest.
-///
-/// # Safety
-/// The processor has what [`is_supported`] asks for.
-#[inline(always)]
-unsafe fn fours_of(digits: __m512i, highest: __m512i) -> Option<__m512i> {
-    // SAFETY: as is promised.
-    unsafe {
-        if _mm512_cmpgt_epu8_mask(digits, highest) != 0 {
-            return None;
-        }
-        let twos = _mm512_maddubs_epi16(digits, every(&TENS));
-        Some(_mm512_madd_epi16(twos, _mm512_set1_epi32(1 << 16 | 100)))
-    }
-}
-
-/// The upper and the lower eight digits of each number. The place of the point makes a whole part ten times as large.
-///
-/// # Safety
-/// The processor has what [`is_supported`] asks for.
-#[inline(always)]
-unsafe fn eights(fours: __m512i) -> __m256i {
-    // SAFETY: as is promised.
-    unsafe { _mm256_madd_epi16(_mm512_cvtepi32_epi16(fours), _mm256_set1_epi32(1 << 16 | 10_000)) }
-}
-
-/// Numbers of up to four.
-///
-/// # Safety
-/// As for [`Lanes::uints`].
-#[inline(always)]
-unsafe fn convert<const N: usize, const IS_DECIMAL: bool>(
-    text: &[u8],
-    spans: Spans<N>,
-) -> Option<__m256i> {
-    // SAFETY: as is promised.
-    unsafe {
-        let eights = eights(fours::<N, IS_DECIMAL>(text, spans)?);
-        let each = _mm256_set1_epi64x(if IS_DECIMAL { WHOLE_UNITS } else { 100_000_000 });
-        Some(_mm256_add_epi64(_mm256_mul_epu32(eights, each), _mm256_srli_epi64::<32>(eights)))
-    }
-}
-
-/// What [`convert`] gave.
-///
-/// # Safety
-/// The processor has what [`is_supported`] asks for.
-#[inline(always)]
-unsafe fn numbers<const N: usize>(converted: __m256i) -> [u64; N] {
-    // SAFETY: as is promised.
-    unsafe {
-        let all = [
-            _mm256_extract_epi64::<0>(converted),
-            _mm256_extract_epi64::<1>(converted),
-            _mm256_extract_epi64::<2>(converted),
-            _mm256_extract_epi64::<3>(converted),
-        ];
-        std::array::from_fn(|at| all[at].cast_unsigned())
-    }
-}
 
 /// The points in 64 bytes of the text.
 ///
@@ -203,185 +67,226 @@ unsafe fn points_of_block(text: &[u8], at: usize) -> u64 {
     }
 }
 
-/// A price and a quantity, twice.
-///
-/// # Safety
-/// The processor has what [`is_supported`] asks for.
-#[inline(always)]
-unsafe fn twice(px_and_qty: [u64; 2]) -> __m256i {
-    let [px, qty] = px_and_qty.map(u64::cast_signed);
-    // SAFETY: as is promised.
-    unsafe { _mm256_setr_epi64x(px, qty, px, qty) }
-}
-
-/// What two levels are counted in, where the divisors of a scale divide a whole part's units: then what is left for the
-/// exact division are eight decimals, which are less than 2^32.
+/// What two levels are counted in, where the divisors of a scale divide a whole's units: then what is left for the exact
+/// division are eight decimals, which are less than 2^32. Two for prices, two for quantities.
 #[derive(Debug, Clone, Copy)]
 struct FineScale {
-    /// Quotients of a tenth of a whole.
+    /// Quotients of a whole.
     wholes: __m256i,
-    /// As [`ExactDivisor`] has them, modulo 2^32.
+    /// As [`ExactDivisor`] has them, modulo 2^32, in the high halves.
     inverses: __m256i,
     twos: __m256i,
+    /// Quotients of no rest are no higher, counts no less.
     highest: __m256i,
+    least: __m256i,
 }
 
 impl FineScale {
     /// # Safety
     /// The processor has what [`is_supported`] asks for.
     #[inline(always)]
-    unsafe fn new(Scale { tick, quantity }: &Scale) -> Option<Self> {
-        let whole = |divisor: &ExactDivisor| divisor.divide(WHOLE_UNITS.cast_unsigned());
-        let wholes = [whole(tick)?, whole(quantity)?];
+    unsafe fn new(Scale { tick, quantity, wholes }: &Scale) -> Option<Self> {
+        let wholes = (*wholes)?;
         let of = |of: fn(&ExactDivisor) -> u64| [of(tick), of(quantity)];
-        let highest = of(ExactDivisor::highest).map(|highest| highest >> 32);
         // SAFETY: as is promised.
         unsafe {
+            let twice = |[px, qty]: [u64; 2]| {
+                let (px, qty) = (px.cast_signed(), qty.cast_signed());
+                _mm256_setr_epi64x(px, px, qty, qty)
+            };
             Some(Self {
                 wholes: twice(wholes),
-                inverses: twice(of(ExactDivisor::inverse)),
-                twos: twice(of(ExactDivisor::twos)),
-                highest: twice(highest),
+                inverses: _mm256_slli_epi64::<32>(twice(of(ExactDivisor::inverse))),
+                twos: _mm256_slli_epi64::<32>(twice(of(ExactDivisor::twos))),
+                highest: _mm256_srli_epi64::<32>(twice(of(ExactDivisor::highest))),
+                least: twice([1, 0]),
             })
         }
     }
 
-    /// Two levels of these digits, and whether they are what they are to be.
+    /// Two levels, and whether they are what they are to be.
     ///
     /// # Safety
     /// The processor has what [`is_supported`] asks for, and `out` has room for two levels.
     #[inline(always)]
-    unsafe fn levels(&self, fours: __m512i, out: *mut Level) -> bool {
-        const LOW_HALVES: u8 = 0b0101_0101;
-        const PRICES: u8 = 0b0101;
+    unsafe fn levels(&self, first: Row, second: Row, out: *mut Level) -> bool {
         // SAFETY: as is promised; two levels are the 32 bytes that are written.
         unsafe {
-            let eights = eights(fours);
+            let fours = _mm256_packus_epi32(first.fours, second.fours);
+            let eights = _mm256_madd_epi16(fours, _mm256_set1_epi32(1 << 16 | 10_000));
             let wholes = _mm256_mul_epu32(eights, self.wholes);
-            let decimals = _mm256_srli_epi64::<32>(eights);
-            let product = _mm256_mul_epu32(decimals, self.inverses);
-            let quotients = _mm256_maskz_rorv_epi32(LOW_HALVES, product, self.twos);
-            let are_rests = _mm256_cmpgt_epu64_mask(quotients, self.highest);
+            let products = _mm256_mullo_epi32(eights, self.inverses);
+            let quotients = _mm256_srli_epi64::<32>(_mm256_rorv_epi32(products, self.twos));
             let counts = _mm256_add_epi64(wholes, quotients);
-            let are_zero = _mm256_mask_testn_epi64_mask(PRICES, counts, counts);
-            _mm256_storeu_si256(out.cast(), counts);
-            are_rests | are_zero == 0
+            let in_order = _mm256_permute4x64_epi64::<0b11_01_10_00>(counts);
+            _mm256_storeu_si256(out.cast(), in_order);
+            let are_rests = _mm256_cmpgt_epi64(quotients, self.highest);
+            let are_less = _mm256_cmpgt_epi64(self.least, counts);
+            let wrong = _mm256_or_si256(
+                _mm256_or_si256(first.wrong, second.wrong),
+                _mm256_or_si256(are_rests, are_less),
+            );
+            _mm256_testz_si256(wrong, wrong) != 0
         }
     }
 }
 
-/// Digits before the points of four numbers in a row, of which the first two are a level and the others the next one: by
-/// where the points are, and the ones before them. Anything but 1 to 7 is no such level.
+/// 32 bytes that end with a level's last decimal, if its price and its quantity have so many digits before their points.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Shape {
+    /// What stands there: a quote, the price, `","`, the quantity; `0` for any digit.
+    expected: [u8; ROW],
+    /// The highest difference from it, bit by bit: 9 of a digit, any before the quote.
+    highest: [u8; ROW],
+    /// Where the digits are: eight before a point and eight behind it, twice. Where there are fewer it is a point, whose
+    /// difference is 0.
+    digits: [u8; ROW],
+}
+
+/// By the last six bits of a sum: how far a price's point is from the one before, and eight times how far the quantity's
+/// is from the price's.
+static SHAPES: [Shape; 64] = {
+    /// What is read has a point where this has none.
+    const NONE: Shape = Shape { expected: [0; ROW], highest: [0; ROW], digits: [0; ROW] };
+    let mut shapes = [NONE; 64];
+    let mut wholes = 0;
+    while wholes < 64 {
+        let (px, qty) = (wholes % 8, wholes / 8);
+        if px > 0 && qty > 0 && px + qty + 22 <= ROW {
+            shapes[(px + FROM_QTY + (qty + FROM_PX) * 8) % 64] = shape(px, qty);
+        }
+        wholes += 1;
+    }
+    shapes
+};
+
+/// From a quantity's point to the first digit of the next price: eight decimals and `"],["`.
+const FROM_QTY: usize = 14;
+/// From a price's point to the first digit of its quantity: eight decimals and `","`.
+const FROM_PX: usize = 12;
+
+#[expect(clippy::cast_possible_truncation, reason = "below 32")]
+const fn shape(px: usize, qty: usize) -> Shape {
+    let mut shape = Shape { expected: [0; ROW], highest: [0xff; ROW], digits: [0; ROW] };
+    let px_point = ROW - 9 - qty - FROM_PX;
+    let qty_point = ROW - 9;
+    let start = px_point - px - 1;
+    let mut at = start;
+    while at < ROW {
+        shape.expected[at] = b'0';
+        shape.highest[at] = 9;
+        at += 1;
+    }
+    let others: [(usize, u8); 6] = [
+        (start, b'"'),
+        (px_point, b'.'),
+        (px_point + 9, b'"'),
+        (px_point + 10, b','),
+        (px_point + 11, b'"'),
+        (qty_point, b'.'),
+    ];
+    let mut other = 0;
+    while other < others.len() {
+        let (at, byte) = others[other];
+        shape.expected[at] = byte;
+        shape.highest[at] = 0;
+        other += 1;
+    }
+    let mut nth = 0;
+    while nth < 8 {
+        let before = 8 - nth;
+        let px_at = if before <= px { px_point - before } else { px_point };
+        let qty_at = if before <= qty { qty_point - before } else { qty_point };
+        shape.digits[nth] = px_at as u8;
+        shape.digits[8 + nth] = (px_point + 1 + nth) as u8;
+        shape.digits[16 + nth] = qty_at as u8;
+        shape.digits[24 + nth] = (qty_point + 1 + nth) as u8;
+        nth += 1;
+    }
+    shape
+}
+
+/// # Safety
+/// The processor has what [`is_supported`] asks for.
+#[inline(always)]
+unsafe fn of_row(bytes: &[u8; ROW]) -> __m256i {
+    // SAFETY: as is promised; 32 bytes are read of 32.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+/// A level of the usual shape.
+#[derive(Clone, Copy)]
+struct Row {
+    /// Its digits, four at a time.
+    fours: __m256i,
+    /// Not 0 where it has another shape.
+    wrong: __m256i,
+}
+
+/// The level whose points these are, `before` the one before them.
 ///
 /// # Safety
-/// The processor has what [`is_supported`] asks for; there are four points, and one before them.
+/// The processor has what [`is_supported`] asks for; the text has [`ROW`] bytes up to the quantity's last decimal.
 #[inline(always)]
-unsafe fn whole_digits(points: *const u32) -> __m128i {
-    // SAFETY: as is promised.
+unsafe fn row(text: *const u8, before: u32, px: u32, qty: u32) -> Row {
+    // SAFETY: as is promised; any six bits are a shape's place.
     unsafe {
-        let these = _mm_loadu_si128(points.cast());
-        let before = _mm_loadu_si128(points.sub(1).cast());
-        // A point, eight decimals, and `"],["` or `","`.
-        _mm_sub_epi32(_mm_sub_epi32(these, before), _mm_setr_epi32(14, 12, 14, 12))
+        let distances = px.wrapping_sub(before).wrapping_add(qty.wrapping_sub(px).wrapping_mul(8));
+        let shape = SHAPES.as_ptr().add((distances % 64) as usize);
+        let Shape { expected, highest, digits } = &*shape;
+        let end = text.add(qty as usize + POINT_AND_DECIMALS);
+        let bytes = _mm256_loadu_si256(end.sub(ROW).cast());
+        let differences = _mm256_xor_si256(bytes, of_row(expected));
+        let wrong = _mm256_subs_epu8(differences, of_row(highest));
+        let digits = _mm256_permutexvar_epi8(of_row(digits), differences);
+        let tens = _mm256_set1_epi16(i16::from_le_bytes([10, 1]));
+        let twos = _mm256_maddubs_epi16(digits, tens);
+        let fours = _mm256_madd_epi16(twos, _mm256_set1_epi32(1 << 16 | 100));
+        Row { fours, wrong }
     }
 }
 
-/// Seven digits, a point and eight decimals.
-///
 /// # Safety
-/// They are in the text, and the processor has what [`is_supported`] asks for.
+/// As for [`Lanes::rows`].
 #[inline(always)]
-unsafe fn number_at(text: *const u8, point: usize) -> __m128i {
-    // SAFETY: as is promised.
-    unsafe { _mm_loadu_si128(text.add(point - 7).cast()) }
-}
-
-/// As [`fours`], of the numbers around four points; with so many digits before them.
-///
-/// # Safety
-/// As for [`fours`], and as many digits as [`whole_digits`] allows.
-#[inline(always)]
-unsafe fn fours_around(text: *const u8, points: [usize; 4], wholes: __m128i) -> Option<__m512i> {
-    /// So many digits of a whole part reach to each byte of seven, a point and eight decimals.
-    static REACH: [u8; WIDE] = [7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    // SAFETY: as is promised.
-    unsafe {
-        let [first, second, third, last] = points;
-        let bytes = join([
-            number_at(text, first),
-            number_at(text, second),
-            number_at(text, third),
-            number_at(text, last),
-        ]);
-        // Each number's own, in each of its bytes.
-        let of_lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-        let wholes = _mm512_permutexvar_epi32(of_lanes, _mm512_castsi128_si512(wholes));
-        let wholes = _mm512_shuffle_epi8(wholes, _mm512_setzero_si512());
-        let kept = _mm512_cmpge_epu8_mask(wholes, every(&REACH));
-        let digits = _mm512_maskz_sub_epi8(kept, bytes, _mm512_set1_epi8(b'0'.cast_signed()));
-        fours_of(_mm512_xor_si512(digits, every(&POINT)), every(&HIGHEST))
-    }
-}
-
-/// Whether a quantity follows a price that ends there.
-///
-/// # Safety
-/// Four bytes from there on are in the text.
-#[inline(always)]
-unsafe fn is_comma(end: *const u8) -> bool {
-    // SAFETY: as is promised.
-    unsafe {
-        u32::from_le(end.cast::<u32>().read_unaligned()) << 8 == u32::from_le_bytes(*b"\0\",\"")
-    }
-}
-
-/// Whether another level follows one that ends there.
-///
-/// # Safety
-/// Five bytes from there on are in the text.
-#[inline(always)]
-unsafe fn is_level(end: *const u8) -> bool {
-    // SAFETY: as is promised.
-    unsafe {
-        u32::from_le(end.cast::<u32>().read_unaligned()) == u32::from_le_bytes(*b"\"],[")
-            && end.add(4).read() == b'"'
-    }
-}
-
-/// # Safety
-/// As for [`Lanes::pairs`], and the text has [`BLOCK`] bytes or more.
-#[inline(always)]
-unsafe fn pairs(text: &[u8], points: *const u32, scale: &FineScale, out: *mut Level) -> usize {
-    const AFTER: usize = 9;
+unsafe fn rows(text: &[u8], points: *const u32, scale: &FineScale, out: *mut Level) -> usize {
+    /// The last decimal and four bytes behind it.
+    const BEHIND: usize = POINT_AND_DECIMALS + 4;
     let start = text.as_ptr();
-    let last = text.len() - AFTER - 5;
+    let last = text.len() - BEHIND;
     let mut count = 0;
-    // SAFETY: as is promised. The first point that is beyond the text ends this; where those before it are right, so are
-    // all bytes from 7 before the first to 14 behind the last, which is seen to be no later than `last`.
+    // SAFETY: as is promised. A place is read where it is found to be no later than `last`, and of the index four places
+    // beyond the text are no later than its end.
     unsafe {
+        // Its quote is checked with it.
+        let is_followed = |qty: u32| {
+            let end = start.add(qty as usize + POINT_AND_DECIMALS);
+            u32::from_le(end.cast::<u32>().read_unaligned()) == u32::from_le_bytes(*b"\"],[")
+        };
         loop {
-            let four = points.add(4 * count);
-            let wholes = whole_digits(four);
-            let less = _mm_sub_epi32(wholes, _mm_set1_epi32(1));
-            if _mm_cmpge_epu32_mask(less, _mm_set1_epi32(7)) != 0 {
+            let points = points.add(2 * count);
+            // One by one: what two writes left in parts is waited for until both are in the cache.
+            let [before, px, qty] = [points.sub(1), points, points.add(1)].map(|at| at.read());
+            if qty as usize > last {
                 return count;
             }
-            let [px, qty, px_2, qty_2] = four.cast::<[u32; 4]>().read();
-            let [px, qty, px_2, qty_2] = [px as usize, qty as usize, px_2 as usize, qty_2 as usize];
-            if qty_2 > last
-                || !is_comma(start.add(px + AFTER))
-                || !is_level(start.add(qty + AFTER))
-                || !is_comma(start.add(px_2 + AFTER))
-                || !is_level(start.add(qty_2 + AFTER))
-            {
+            let first = row(start, before, px, qty);
+            if !is_followed(qty) {
+                return count + usize::from(scale.levels(first, first, out.add(count)));
+            }
+            let [px_2, qty_2] = [points.add(2), points.add(3)].map(|at| at.read());
+            if qty_2 as usize > last {
                 return count;
             }
-            let around = fours_around(start, [px, qty, px_2, qty_2], wholes);
-            let Some(fours) = around else { return count };
-            if !scale.levels(fours, out.add(2 * count)) {
+            let second = row(start, qty, px_2, qty_2);
+            if !scale.levels(first, second, out.add(count)) {
                 return count;
             }
-            count += 1;
+            count += 2;
+            if !is_followed(qty_2) {
+                return count;
+            }
         }
     }
 }
@@ -420,49 +325,34 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn uints<const N: usize>(self, text: &[u8], spans: Spans<N>) -> Option<[u64; N]> {
         // SAFETY: as is promised, and this kernel has what it needs.
-        unsafe {
-            match N {
-                ..=3 => self.0.uints(text, spans),
-                _ => Some(numbers(convert::<N, false>(text, spans)?)),
-            }
-        }
+        unsafe { self.0.uints(text, spans) }
     }
 
     #[inline(always)]
     unsafe fn decimals<const N: usize>(self, text: &[u8], spans: Spans<N>) -> Option<[u64; N]> {
         // SAFETY: likewise.
-        unsafe {
-            match N {
-                ..=2 => self.0.decimals(text, spans),
-                _ => Some(numbers(convert::<N, true>(text, spans)?)),
-            }
-        }
+        unsafe { self.0.decimals(text, spans) }
     }
 
     #[inline(always)]
     unsafe fn levels(self, text: &[u8], spans: Spans<4>, scale: &Scale, out: *mut Level) -> bool {
         // SAFETY: likewise.
-        unsafe {
-            let Some(scale) = FineScale::new(scale) else {
-                return self.0.levels(text, spans, scale, out);
-            };
-            match fours::<4, true>(text, spans) {
-                Some(fours) => scale.levels(fours, out),
-                None => false,
-            }
-        }
+        unsafe { self.0.levels(text, spans, scale, out) }
     }
 
     #[inline(always)]
     unsafe fn places(self, points: u64, at: u32, out: *mut u32) -> usize {
-        const AT_ONCE: usize = 16;
+        // 64 bytes of levels have no more than six, whose numbers are of 13 bytes with what follows.
+        const AT_ONCE: usize = 8;
         // SAFETY: as is promised, and this kernel has what it needs; what is written is less than a block's.
         unsafe {
-            let places =
-                _mm512_maskz_compress_epi8(points, _mm512_loadu_epi8(PLACES.as_ptr().cast()));
-            let places = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(places));
-            let places = _mm512_add_epi32(places, _mm512_set1_epi32(at.cast_signed()));
-            _mm512_storeu_epi32(out.cast(), places);
+            // Into all of them, not into zeros: Zen 4 has such an instruction wait for what its register held, even where none
+            // of it is kept; a register that was just copied is waited for by nobody.
+            let all = _mm512_loadu_epi8(PLACES.as_ptr().cast());
+            let places = _mm512_mask_compress_epi8(all, points, all);
+            let places = _mm256_cvtepu8_epi32(_mm512_castsi512_si128(places));
+            let places = _mm256_add_epi32(places, _mm256_set1_epi32(at.cast_signed()));
+            _mm256_storeu_si256(out.cast(), places);
             match points.count_ones() as usize {
                 count @ ..=AT_ONCE => count,
                 _ => self.0.places(points, at, out),
@@ -471,41 +361,13 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn pairs(
-        self,
-        text: &[u8],
-        points: *const u32,
-        scale: &Scale,
-        out: *mut Level,
-    ) -> usize {
+    unsafe fn rows(self, text: &[u8], points: *const u32, scale: &Scale, out: *mut Level) -> usize {
         // SAFETY: as is promised, and this kernel has what it needs.
         unsafe {
             match FineScale::new(scale) {
-                Some(scale) => pairs(text, points, &scale, out),
+                Some(scale) => rows(text, points, &scale, out),
                 None => 0,
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zen_4_is_told_from_others() {
-        let vendor = |name: &[u8; 12]| {
-            [0, 4, 8].map(|at| u32::from_le_bytes(*name[at..].first_chunk().expect("four bytes")))
-        };
-        let (amd, intel) = (vendor(b"AuthenticAMD"), vendor(b"GenuineIntel"));
-        for (vendor, version, expected) in [
-            (amd, 0x00a1_0f11, true),    // EPYC 9004, Zen 4
-            (amd, 0x00a2_0f10, true),    // Ryzen 5000, Zen 3, without AVX-512
-            (amd, 0x00b0_0f21, false),   // EPYC 9005, Zen 5
-            (amd, 0x0083_0f10, false),   // EPYC 7002, Zen 2
-            (intel, 0x000c_06f2, false), // Xeon, family 6, model 207
-        ] {
-            assert_eq!(is_halved_by(vendor, version), expected, "{version:#x}");
         }
     }
 }

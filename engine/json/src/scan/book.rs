@@ -4,7 +4,7 @@ use cobring_types::{Level, Px, Qty};
 
 use super::index::{PointIndex, Points};
 use super::text::{is_decimal, spans};
-use super::{Cursor, Lanes, POINT_AND_DECIMALS, Scale, Spans, Text, WIDE};
+use super::{Cursor, Lanes, POINT_AND_DECIMALS, ROW, Scale, Spans, Text, WIDE};
 
 /// Shortest level, `["1","0"],`.
 const LEVEL_SIZE_BYTES_MIN: usize = 10;
@@ -57,7 +57,6 @@ impl<L: Lanes> Text<'_, L> {
         let left = self.bytes.len().checked_sub(at)?;
         levels.clear();
         levels.reserve(Sides::room(left));
-        let scale = *scale;
         let mut points =
             if L::HAS_INDEX { index.find(self.bytes, at, self.lanes)? } else { Points::none() };
         let mut cursor = Cursor::new(self.bytes, at);
@@ -68,7 +67,7 @@ impl<L: Lanes> Text<'_, L> {
                 cursor.literal(between)?;
             }
             if cursor.optional(b"[[\"") {
-                let end = self.side(cursor.at(), &scale, &mut points, levels)?;
+                let end = self.side(cursor.at(), scale, &mut points, levels)?;
                 cursor = Cursor::new(self.bytes, end);
             } else {
                 cursor.literal(b"[]")?;
@@ -91,7 +90,12 @@ impl<L: Lanes> Text<'_, L> {
         if at < WIDE {
             return None;
         }
-        at = self.pairs(at, scale, points, levels);
+        if let Some(end) = self.rows(at, scale, points, levels) {
+            match next(self.bytes, end)? {
+                Next::Level(next) => at = next,
+                Next::Nothing(end) => return Some(end),
+            }
+        }
         let mut likely = [POINT_AND_DECIMALS + 1; 4];
         while at < size {
             let found = if L::HAS_INDEX {
@@ -145,42 +149,43 @@ impl<L: Lanes> Text<'_, L> {
             let (level, end) = any_level(self.bytes, at, scale)?;
             levels.push(level);
             points.skip_to(end);
-            match self.bytes.get(end..)? {
-                [b'"', b']', b',', b'[', b'"', ..] => at = end + SEPARATOR,
-                [b'"', b']', b']', ..] => return Some(end + 3),
-                _ => return None,
+            match next(self.bytes, end)? {
+                Next::Level(next) => at = next,
+                Next::Nothing(end) => return Some(end),
             }
         }
         None
     }
 
-    /// As many pairs as the kernel reads by itself, and where it goes on.
+    /// As many levels as the kernel reads by itself; where they end, if there are any.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the length of an indexed text fits")]
-    fn pairs(
+    fn rows(
         &self,
         at: usize,
         scale: &Scale,
         points: &mut Points<'_>,
         levels: &mut Vec<Level>,
-    ) -> usize {
+    ) -> Option<usize> {
         const DISTANCE: usize = POINT_AND_DECIMALS + SEPARATOR;
-        let Some(before) = points.all.get_mut(points.next - 1) else { return at };
-        *before = at.wrapping_sub(DISTANCE) as u32;
-        let len = levels.len();
-        // SAFETY: the index is this text's, and goes on behind what was written just now; there is room for a level for every
-        // ten bytes.
-        let pairs = unsafe {
-            let next = points.all.as_ptr().add(points.next);
-            let pairs = self.lanes.pairs(self.bytes, next, scale, levels.as_mut_ptr().add(len));
-            levels.set_len(len + 2 * pairs);
-            pairs
-        };
-        points.next += 4 * pairs;
-        match points.all.get(points.next - 1) {
-            Some(&last) if pairs > 0 => last as usize + DISTANCE,
-            _ => at,
+        let next = *points.all.get(points.next)?;
+        if at < ROW || (next as usize) < at {
+            return None;
         }
+        let before = points.all.get_mut(points.next - 1)?;
+        *before = (at - DISTANCE) as u32;
+        let len = levels.len();
+        // SAFETY: the index is this text's, and goes on behind what was written just now, as far from its start as was seen;
+        // there is room for a level for every ten bytes and two more.
+        let rows = unsafe {
+            let next = points.all.as_ptr().add(points.next);
+            let rows = self.lanes.rows(self.bytes, next, scale, levels.as_mut_ptr().add(len));
+            levels.set_len(len + rows);
+            rows
+        };
+        points.next += 2 * rows;
+        let last = *points.all.get(points.next - 1)?;
+        (rows > 0).then_some(last as usize + POINT_AND_DECIMALS)
     }
 
     /// Whether a quantity follows a price that ends there.
@@ -223,6 +228,23 @@ impl<L: Lanes> Text<'_, L> {
         debug_assert!(at + 4 <= self.bytes.len(), "{at} of {}", self.bytes.len());
         // SAFETY: as is promised; any bytes are a number.
         u32::from_le(unsafe { self.bytes.as_ptr().add(at).cast::<u32>().read_unaligned() })
+    }
+}
+
+/// What follows a level.
+enum Next {
+    /// Another one, whose first digit is there.
+    Level(usize),
+    /// The side ends there.
+    Nothing(usize),
+}
+
+#[inline(always)]
+fn next(bytes: &[u8], end: usize) -> Option<Next> {
+    match bytes.get(end..)? {
+        [b'"', b']', b',', b'[', b'"', ..] => Some(Next::Level(end + SEPARATOR)),
+        [b'"', b']', b']', ..] => Some(Next::Nothing(end + 3)),
+        _ => None,
     }
 }
 

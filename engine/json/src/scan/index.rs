@@ -71,8 +71,10 @@ impl PointIndex {
             at += BLOCK;
         }
         // SAFETY: so many were written, and room is left for the last ones.
-        unsafe { all.set_len(len) };
-        all.extend_from_slice(&BEYOND);
+        unsafe {
+            room.add(len).cast::<[u32; 4]>().write_unaligned(BEYOND);
+            all.set_len(len + BEYOND.len());
+        }
         Some(Points { all, next: 1 })
     }
 }

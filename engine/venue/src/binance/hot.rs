@@ -19,21 +19,21 @@ use super::rest::{SnapshotHead, misplaced};
 fn scale_of(instrument: &Instrument) -> Option<Scale> {
     let power = |decimals: u8| Some(10u64.pow(u32::from(UNIT_DECIMALS.checked_sub(decimals)?)));
     let tick = instrument.tick_mantissa.cast_unsigned();
-    Some(Scale {
-        tick: ExactDivisor::new(power(instrument.price_decimals)?.checked_mul(tick)?),
-        quantity: ExactDivisor::new(power(instrument.qty_decimals)?),
-    })
+    Some(Scale::new(
+        ExactDivisor::new(power(instrument.price_decimals)?.checked_mul(tick)?),
+        ExactDivisor::new(power(instrument.qty_decimals)?),
+    ))
 }
 
 #[inline(always)]
 fn px(scale: &Scale, units: u64) -> Option<Px> {
-    let ticks = scale.tick.divide(units)?;
+    let ticks = scale.tick().divide(units)?;
     (ticks != 0).then(|| Px(ticks.cast_signed()))
 }
 
 #[inline(always)]
 fn qty(scale: &Scale, units: u64) -> Option<Qty> {
-    scale.quantity.divide(units).map(|quantity| Qty(quantity.cast_signed()))
+    scale.quantity().divide(units).map(|quantity| Qty(quantity.cast_signed()))
 }
 
 /// The shapes.
@@ -47,11 +47,11 @@ enum Shape {
 
 /// How a message begins, up to its levels or its first decimal.
 #[derive(Debug, Clone, Copy)]
-struct Opening {
+struct Opening<'s> {
     shape: Shape,
     symbol: SymbolIndex,
     /// The symbol's.
-    scale: Scale,
+    scale: &'s Scale,
     /// The event is wrapped with its stream's name.
     is_combined: bool,
     /// Time and ids in the message's order.
@@ -66,7 +66,6 @@ struct Seen {
     name: Name,
     shape: Shape,
     symbol: SymbolIndex,
-    scale: Scale,
     template: Template,
 }
 
@@ -126,14 +125,14 @@ impl Hot {
         levels: &mut Vec<Level>,
     ) -> Option<SnapshotHead> {
         let Self { scanner, scales, index, .. } = self;
-        let scale = (*scales.get(symbol.at())?)?;
+        let scale = scales.get(symbol.at())?.as_ref()?;
         scanner.run(ReadSnapshot { scale, index, bytes, levels })
     }
 }
 
 /// A snapshot to be read, as [`super::rest::read_depth`] shows it.
 struct ReadSnapshot<'r> {
-    scale: Scale,
+    scale: &'r Scale,
     index: &'r mut PointIndex,
     bytes: &'r [u8],
     levels: &'r mut Vec<Level>,
@@ -150,7 +149,7 @@ impl Task for ReadSnapshot<'_> {
         cursor.literal(b"{\"lastUpdateId\":")?;
         let last_update_id = cursor.uint()?;
         cursor.literal(b",\"bids\":")?;
-        let sides = text.sides(cursor.at(), b",\"asks\":", &scale, index, levels)?;
+        let sides = text.sides(cursor.at(), b",\"asks\":", scale, index, levels)?;
         is_end(bytes, sides.end, false).then_some(())?;
         let (bids, asks) = levels.split_at_checked(sides.first)?;
         let head = SnapshotHead { last_update_id, bid_count: sides.first };
@@ -176,12 +175,12 @@ impl<'l> Task for Read<'_, 'l> {
         let Self { instruments, scales, seen, index, bytes, levels } = self;
         let text = Text::new(bytes, lanes)?;
         let home = home(bytes, seen.len())?;
-        let opening = match seen.get(home)?.as_ref().and_then(|seen| seen.open(text)) {
+        let opening = match seen.get(home)?.as_ref().and_then(|seen| seen.open(text, scales)) {
             Some(opening) => opening,
             None => {
                 let name = name(bytes)?;
                 let seen = place(seen, home, &name)?;
-                match seen.as_ref().and_then(|seen| seen.open(text)) {
+                match seen.as_ref().and_then(|seen| seen.open(text, scales)) {
                     Some(opening) => opening,
                     None => open(instruments, scales, bytes, name, seen)?,
                 }
@@ -234,13 +233,17 @@ fn place<'s>(
 impl Seen {
     /// The opening of a message that begins so.
     #[inline(always)]
-    fn open<L: Lanes>(&self, text: Text<'_, L>) -> Option<Opening> {
-        let Self { shape, symbol, scale, ref template, .. } = *self;
+    fn open<'s, L: Lanes>(
+        &self,
+        text: Text<'_, L>,
+        scales: &'s [Option<Scale>],
+    ) -> Option<Opening<'s>> {
+        let Self { shape, symbol, ref template, .. } = *self;
         if !text.begins_like(template) {
             return None;
         }
         let numbers = match shape {
-            Shape::Depth => text.numbers::<3>(template)?,
+            Shape::Depth => ascending(text.numbers(template)?)?,
             Shape::Trade | Shape::AggTrade => {
                 let [time, id] = text.numbers(template)?;
                 [time, id, 0]
@@ -251,19 +254,28 @@ impl Seen {
             }
         };
         let end = template.length();
+        let scale = scales.get(symbol.at())?.as_ref()?;
         Some(Opening { shape, symbol, scale, is_combined: true, numbers, end })
     }
 }
 
+/// Those of a depth message, where its first update is not behind its last one. Seen here, where they still are in
+/// registers.
+#[inline(always)]
+fn ascending(numbers: [u64; NUMBERS_MAX]) -> Option<[u64; NUMBERS_MAX]> {
+    let [_, first_update_id, last_update_id] = numbers;
+    (first_update_id <= last_update_id).then_some(numbers)
+}
+
 /// Reads how a message begins, and keeps that of a combined one.
 #[inline(never)]
-fn open(
+fn open<'s>(
     instruments: &Instruments,
-    scales: &[Option<Scale>],
+    scales: &'s [Option<Scale>],
     bytes: &[u8],
     name: Name,
     seen: &mut Option<Seen>,
-) -> Option<Opening> {
+) -> Option<Opening<'s>> {
     let mut cursor = Cursor::new(bytes, 0);
     let mut stream = None;
     if cursor.optional(b"{\"stream\":\"") {
@@ -312,12 +324,15 @@ fn open(
         Shape::Quote => cursor.literal(b",\"b\":\"")?,
     }
     stream.is_none_or(|stream| is_of_symbol(stream, symbol)).then_some(())?;
+    if shape == Shape::Depth {
+        numbers = ascending(numbers)?;
+    }
     let (symbol, _) = instruments.find(symbol)?;
-    let scale = (*scales.get(symbol.at())?)?;
+    let scale = scales.get(symbol.at())?.as_ref()?;
     let (end, is_combined) = (cursor.at(), stream.is_some());
     if is_combined {
         let template = Template::new(bytes.get(..end)?, places.get(..count)?);
-        *seen = template.map(|template| Seen { name, shape, symbol, scale, template });
+        *seen = template.map(|template| Seen { name, shape, symbol, template });
     }
     Some(Opening { shape, symbol, scale, is_combined, numbers, end })
 }
@@ -326,13 +341,12 @@ fn open(
 #[inline(always)]
 fn depth<'l, L: Lanes>(
     text: Text<'_, L>,
-    opening: &Opening,
+    opening: &Opening<'_>,
     index: &mut PointIndex,
     levels: &'l mut Vec<Level>,
 ) -> Option<DepthUpdate<'l>> {
     let [time, first_update_id, last_update_id] = opening.numbers;
-    (first_update_id <= last_update_id).then_some(())?;
-    let sides = text.sides(opening.end, b",\"a\":", &opening.scale, index, levels)?;
+    let sides = text.sides(opening.end, b",\"a\":", opening.scale, index, levels)?;
     is_end(text.bytes(), sides.end, opening.is_combined).then_some(())?;
     let (bids, asks) = levels.split_at_checked(sides.first)?;
     let ts_event = nanos_of(time)?;
@@ -341,7 +355,7 @@ fn depth<'l, L: Lanes>(
 
 /// From the price on, in the usual shape.
 #[inline(always)]
-fn trade<L: Lanes>(text: Text<'_, L>, opening: &Opening) -> Option<Trade> {
+fn trade<L: Lanes>(text: Text<'_, L>, opening: &Opening<'_>) -> Option<Trade> {
     let bytes = text.bytes();
     let Decimals { units, ends: [px_end, qty_end] } = text.decimals(opening.end, [0, 7])?;
     is_at(bytes, px_end, b"\",\"q\":\"").then_some(())?;
@@ -372,7 +386,7 @@ fn usual_end(bytes: &[u8], is_combined: bool) -> Option<(usize, Side)> {
 
 /// From the price on, with decimals of any length, orders' ids, which came until 2024, and without `M`.
 #[cold]
-fn any_trade(bytes: &[u8], opening: &Opening) -> Option<Trade> {
+fn any_trade(bytes: &[u8], opening: &Opening<'_>) -> Option<Trade> {
     let mut cursor = Cursor::new(bytes, opening.end);
     let px = cursor.decimal()?;
     cursor.literal(b",\"q\":\"")?;
@@ -418,13 +432,13 @@ fn boolean(cursor: &mut Cursor<'_>) -> Option<bool> {
 /// Price and quantity are not 0.
 #[inline(always)]
 fn new_trade(
-    opening: &Opening,
+    opening: &Opening<'_>,
     time_of_trade: u64,
     [first_id, last_id]: [u64; 2],
     [px_units, qty_units]: [u64; 2],
     side: Side,
 ) -> Option<Trade> {
-    let Opening { shape, ref scale, numbers: [time, id, _], .. } = *opening;
+    let Opening { shape, scale, numbers: [time, id, _], .. } = *opening;
     (first_id <= last_id).then_some(())?;
     let stream = if shape == Shape::Trade { TradeStream::Trade } else { TradeStream::AggTrade };
     let (ts_event, ts_trade) = (nanos_of(time)?, nanos_of(time_of_trade)?);
@@ -435,7 +449,7 @@ fn new_trade(
 
 /// From the best bid on, in the usual shape.
 #[inline(always)]
-fn quote<L: Lanes>(text: Text<'_, L>, opening: &Opening) -> Option<Quote> {
+fn quote<L: Lanes>(text: Text<'_, L>, opening: &Opening<'_>) -> Option<Quote> {
     let bytes = text.bytes();
     let Decimals { units, ends } = text.decimals(opening.end, [0, 7, 7, 7])?;
     let is_usual = is_at(bytes, ends[0], b"\",\"B\":\"")
@@ -449,7 +463,7 @@ fn quote<L: Lanes>(text: Text<'_, L>, opening: &Opening) -> Option<Quote> {
 
 /// From the best bid on, with decimals of any length.
 #[cold]
-fn any_quote(bytes: &[u8], opening: &Opening) -> Option<Quote> {
+fn any_quote(bytes: &[u8], opening: &Opening<'_>) -> Option<Quote> {
     let mut cursor = Cursor::new(bytes, opening.end);
     let bid_px = cursor.decimal()?;
     cursor.literal(b",\"B\":\"")?;
@@ -464,8 +478,8 @@ fn any_quote(bytes: &[u8], opening: &Opening) -> Option<Quote> {
 
 /// Prices are not 0.
 #[inline(always)]
-fn new_quote(opening: &Opening, units: [u64; 4]) -> Option<Quote> {
-    let Opening { ref scale, numbers: [update_id, ..], .. } = *opening;
+fn new_quote(opening: &Opening<'_>, units: [u64; 4]) -> Option<Quote> {
+    let Opening { scale, numbers: [update_id, ..], .. } = *opening;
     let [bid_px, bid_qty, ask_px, ask_qty] = units;
     Some(Quote {
         update_id,
