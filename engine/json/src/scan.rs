@@ -191,10 +191,8 @@ pub trait Lanes: Copy {
     /// `out` has room for [`BLOCK`] of them.
     #[inline(always)]
     unsafe fn places(self, mut points: u64, at: u32, out: *mut u32) -> usize {
-        // More than 64 bytes of levels have, whose numbers are of 13 bytes with what follows.
-        const AT_ONCE: usize = 6;
         let count = points.count_ones() as usize;
-        for place in 0..count.max(AT_ONCE) {
+        for place in 0..count {
             // SAFETY: as is promised.
             unsafe { out.add(place).write(at + points.trailing_zeros()) };
             points &= points.wrapping_sub(1);
@@ -207,8 +205,9 @@ pub trait Lanes: Copy {
     /// as if a level were there. What is written behind the levels means nothing.
     ///
     /// # Safety
-    /// The index is of this text, goes on [`ROW`] bytes or more behind its start and ends with four places beyond it; `out`
-    /// has room for a level for every 28 bytes that follow, which is what one takes, and for two more.
+    /// The text has [`BLOCK`] bytes or more. The places are of this text, each behind the one before; the first one, behind the
+    /// one that was written before it, is [`ROW`] or more, and four that are beyond every text end them. `out` has room for
+    /// a level for every 28 bytes that follow, which is what one takes, and for two more.
     #[inline(always)]
     unsafe fn rows(
         self,

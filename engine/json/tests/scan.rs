@@ -1,7 +1,8 @@
 //! Every kernel's numbers against the standard library's, at every place of every byte.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use cobring_json::scan::{Kernel, Lanes, Scanner, Task, Template, Text};
+use cobring_json::scan::{Kernel, Lanes, PointIndex, Scale, Scanner, Sides, Task, Template, Text};
+use cobring_types::{ExactDivisor, Level};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::Rng as _;
 
@@ -187,4 +188,80 @@ fn a_template_is_matched_but_for_its_numbers() {
     assert!(Template::new(begin.as_bytes(), &[]).is_none());
     assert!(Template::new(begin.as_bytes(), &[(30, 47)]).is_none(), "17 digits");
     assert!(Template::new("x".repeat(161).as_bytes(), &[(30, 40)]).is_none());
+}
+
+/// The two sides of a book from an offset on.
+struct BothSides<'t> {
+    bytes: &'t [u8],
+    at: usize,
+    scale: &'t Scale,
+}
+
+impl Task for BothSides<'_> {
+    type Output = Option<(Sides, Vec<Level>)>;
+
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let (mut index, mut levels) = (PointIndex::with_capacity(0), Vec::new());
+        let text = Text::new(self.bytes, lanes)?;
+        let sides = text.sides(self.at, b",\"a\":", self.scale, &mut index, &mut levels)?;
+        Some((sides, levels))
+    }
+}
+
+/// Points side by side, sides that begin early, levels cut and joined: what is read beside a text, or beyond what was made
+/// room for, stops here.
+#[test]
+fn sides_of_any_pieces_are_read_alike() {
+    const PIECES: [&str; 14] = [
+        "2683.80000000\",\"3.02920000",
+        "1.00000000\",\"12.00000000",
+        "12345.67000000\",\"1234567.00000000",
+        "5\",\"6",
+        "\"],[\"",
+        "\"],[\"",
+        "\"],[\"",
+        "\"]],\"a\":[[\"",
+        "\"]]}",
+        ".",
+        "........",
+        "\",\"",
+        "0",
+        "x",
+    ];
+    let mut random = Pcg64Mcg::new(7);
+    let mut below = |count: usize| usize::try_from(random.next_u64() % count as u64).unwrap();
+    let scale = Scale::new(ExactDivisor::new(1_000_000), ExactDivisor::new(1));
+    let kernels = Kernel::ALL.into_iter().filter(|kernel| kernel.is_supported());
+    let kernels: Vec<Kernel> = kernels.collect();
+    let mut read = 0;
+    for _ in 0..60_000 {
+        let at = below(40);
+        let mut text = format!("{:.>at$}[[\"", "");
+        // Every other text of whole levels mostly.
+        let is_usual = below(2) == 0;
+        for nth in 0..1 + below(14) {
+            let piece = match (is_usual && below(16) > 0, nth % 2) {
+                (true, 0) => PIECES[below(3)],
+                (true, _) => PIECES[4 + below(4)],
+                _ => PIECES[below(PIECES.len())],
+            };
+            text.push_str(piece);
+        }
+        text.push_str(["", "\"]],\"a\":[]", "\"]]}}", "\"]"][below(4)]);
+        // In memory of just that length.
+        let text = text.into_bytes().into_boxed_slice();
+        let found = kernels
+            .iter()
+            .map(|&kernel| Scanner::new(kernel).run(BothSides { bytes: &text, at, scale: &scale }));
+        let mut found: Vec<_> = found.collect();
+        // More points than numbers can have are no index: such a text is the general parser's.
+        let points = text[at..].iter().filter(|&&byte| byte == b'.').count();
+        if points > (text.len() - at) / 6 {
+            found.retain(Option::is_some);
+        }
+        read += usize::from(found.first().is_some_and(Option::is_some));
+        let text = String::from_utf8_lossy(&text);
+        assert!(found.iter().all(|one| *one == found[0]), "{kernels:?} {at}: {text}: {found:?}");
+    }
+    assert!(read > 1_000, "{read}");
 }

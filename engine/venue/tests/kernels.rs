@@ -83,7 +83,8 @@ fn every_recorded_message_is_read_by_the_scanner() {
             }
         }
     }
-    println!("{count} messages and {snapshots} snapshots by {} kernels", twins.scanning.len());
+    let kernels: Vec<Kernel> = twins.scanning.iter().map(|(kernel, _)| *kernel).collect();
+    println!("{count} messages and {snapshots} snapshots by {kernels:?}");
     assert!(count > 50_000 && snapshots > 0);
     assert!(
         twins.left().iter().all(|&left| left == 0),
@@ -315,26 +316,30 @@ fn each_place_of_each_byte_is_checked() {
 
 /// One page between two that nobody may read.
 struct BetweenWalls {
-    pages: MmapMut,
+    /// Of the page between them.
+    start: *mut u8,
+    page: usize,
+    _pages: MmapMut,
 }
 
 impl BetweenWalls {
     fn new() -> Self {
         let page = rustix::param::page_size();
         let mut pages = MmapMut::map_anon(3 * page).unwrap();
+        let start = pages.as_mut_ptr();
         for wall in [0, 2 * page] {
-            let start = pages[wall..].as_mut_ptr().cast();
-            // SAFETY: a page of the mapping, which is read or written no more.
-            unsafe { mprotect(start, page, MprotectFlags::empty()) }.unwrap();
+            // SAFETY: a page of the mapping, of which nothing is made or held from here on but a pointer.
+            unsafe { mprotect(start.wrapping_add(wall).cast(), page, MprotectFlags::empty()) }
+                .unwrap();
         }
-        Self { pages }
+        Self { start: start.wrapping_add(page), page, _pages: pages }
     }
 
     /// The text at the page's begin, and at its end.
     fn each(&mut self, text: &[u8], mut read: impl FnMut(&[u8])) {
-        let page = rustix::param::page_size();
-        for at in [page, 2 * page - text.len()] {
-            let place = &mut self.pages[at..at + text.len()];
+        for at in [0, self.page.checked_sub(text.len()).unwrap()] {
+            // SAFETY: so many bytes lie in the page, which is this one's alone.
+            let place = unsafe { std::slice::from_raw_parts_mut(self.start.add(at), text.len()) };
             place.copy_from_slice(text);
             read(place);
         }
@@ -363,6 +368,101 @@ fn nothing_beside_a_message_is_read() {
         });
     }
     assert!(twins.left().iter().all(|&left| left == twins.left()[0]), "{:?}", twins.left());
+}
+
+/// Of so many bytes, with a point in none of them: what is not read for a level's neighbour is passed unseen.
+fn fillers(length: usize) -> Vec<String> {
+    let whole = |levels: usize| {
+        let rest = length.checked_sub(10 * levels + 9)?;
+        (rest > 0).then(|| {
+            format!("{}{}\",\"6\"],[\"", "5\",\"6\"],[\"".repeat(levels), "1".repeat(rest))
+        })
+    };
+    let noise = |quote: &str| format!("{:x>1$}{quote}", "", length - quote.len());
+    let border = "]],\"a\":[[\"";
+    let mut all = vec![noise("\"")];
+    all.extend((length > border.len()).then(|| noise(border)));
+    all.extend((0..8).filter_map(whole));
+    assert!(all.iter().all(|filler| filler.len() == length && !filler.contains('.')));
+    all
+}
+
+#[test]
+fn nothing_between_levels_is_passed_unseen() {
+    let mut twins = Twins::new();
+    let level = |nth: usize| format!("268{nth}.50000000\",\"{nth}.02920000");
+    let mut taken = 0;
+    for length in 1..=260 {
+        for filler in fillers(length) {
+            for at in 0..4 {
+                let levels: Vec<String> = (0..4)
+                    .map(
+                        |nth| {
+                            if nth == at { format!("{filler}{}", level(nth)) } else { level(nth) }
+                        },
+                    )
+                    .collect();
+                let side = levels.join("\"],[\"");
+                let depth = format!(
+                    "{{\"e\":\"depthUpdate\",\"E\":1723161255308,\"s\":\"ETHUSDT\",\"U\":35,\"u\":36,\"b\":[[\"{side}\"]],\"a\":[[\"{side}\"]]}}"
+                );
+                for text in [combined("ethusdt@depth", &depth), depth] {
+                    let (decoded, _) = twins.agree(text.as_bytes());
+                    taken += usize::from(decoded.is_ok());
+                }
+                let body = format!("{{\"lastUpdateId\":35,\"bids\":[[\"{side}\"]],\"asks\":[]}}");
+                let _same = twins.agree_on_snapshot(ETH, body.as_bytes());
+            }
+        }
+    }
+    // Levels of whole numbers are levels.
+    assert!(taken > 1_000, "{taken}");
+}
+
+#[test]
+fn levels_are_counted_in_any_tick_and_quantity() {
+    let mut counted = 0;
+    for tick in ["0.00000001", "0.0003", "0.01", "0.03", "0.05", "0.25", "1", "10"] {
+        for qty_decimals in [0, 3, 8] {
+            let Ok(instrument) = Instrument::new("ETHUSDT", tick, qty_decimals) else { continue };
+            let mut twins = Twins::of(vec![instrument]);
+            for px in [
+                "0.00000000",
+                "0.00000001",
+                "0.25000000",
+                "2.55000000",
+                "30.00000000",
+                "9.00000003",
+            ] {
+                for qty in
+                    ["0.00000000", "0.00000001", "7.12500000", "0.00100000", "7654321.00000000"]
+                {
+                    for nth in 0..4 {
+                        let levels: Vec<String> =
+                            (0..4)
+                                .map(|at| {
+                                    if at == nth {
+                                        (px, qty)
+                                    } else {
+                                        ("30.00000000", "2.00000000")
+                                    }
+                                })
+                                .map(|(px, qty)| format!("[\"{px}\",\"{qty}\"]"))
+                                .collect();
+                        let (bids, asks) = (levels.join(","), levels[1..].join(","));
+                        let depth = format!(
+                            "{{\"e\":\"depthUpdate\",\"E\":1723161255308,\"s\":\"ETHUSDT\",\"U\":35,\"u\":36,\"b\":[{bids}],\"a\":[{asks}]}}"
+                        );
+                        let (decoded, _) =
+                            twins.agree(combined("ethusdt@depth", &depth).as_bytes());
+                        counted += usize::from(decoded.is_ok());
+                    }
+                }
+            }
+            assert!(twins.left().iter().all(|&left| left == twins.left()[0]), "{:?}", twins.left());
+        }
+    }
+    assert!(counted > 500, "{counted}");
 }
 
 #[test]

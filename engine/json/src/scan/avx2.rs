@@ -39,10 +39,10 @@ pub(super) unsafe fn run<T: Task>(task: T) -> T::Output {
 pub(super) struct Avx2(pub(super) ());
 
 /// What a point is less `'0'`, where it stands: seven digits, the point, eight decimals.
-pub(super) static POINT: [u8; WIDE] = [0, 0, 0, 0, 0, 0, 0, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0];
+static POINT: [u8; WIDE] = [0, 0, 0, 0, 0, 0, 0, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Where the point stands, 0 is left of it.
-pub(super) static HIGHEST: [u8; WIDE] = [9, 9, 9, 9, 9, 9, 9, 0, 9, 9, 9, 9, 9, 9, 9, 9];
-pub(super) static TENS: [u8; WIDE] = [10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1];
+static HIGHEST: [u8; WIDE] = [9, 9, 9, 9, 9, 9, 9, 0, 9, 9, 9, 9, 9, 9, 9, 9];
+static TENS: [u8; WIDE] = [10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1, 10, 1];
 /// From an offset of a length on, 16 bytes that keep so many of the last ones. In one line of the cache.
 #[repr(align(32))]
 struct Kept([u8; 2 * WIDE]);
@@ -61,7 +61,7 @@ static KEPT: Kept = {
 /// # Safety
 /// They are in the text.
 #[inline(always)]
-pub(super) unsafe fn lane(text: &[u8], end: usize) -> __m128i {
+unsafe fn lane(text: &[u8], end: usize) -> __m128i {
     debug_assert!((WIDE..=text.len()).contains(&end), "{end} of {}", text.len());
     // SAFETY: as is promised.
     unsafe { _mm_loadu_si128(text.as_ptr().add(end - WIDE).cast()) }
@@ -72,7 +72,7 @@ pub(super) unsafe fn lane(text: &[u8], end: usize) -> __m128i {
 /// # Safety
 /// It is at most [`WIDE`].
 #[inline(always)]
-pub(super) unsafe fn kept(length: usize) -> __m128i {
+unsafe fn kept(length: usize) -> __m128i {
     debug_assert!(length <= WIDE, "{length}");
     // SAFETY: as is promised; of 32 bytes 16 are read from `length` on.
     unsafe { _mm_loadu_si128(KEPT.0.as_ptr().add(length).cast()) }

@@ -23,7 +23,6 @@ pub(super) fn is_supported() -> bool {
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vbmi")
         && is_x86_feature_detected!("avx512vbmi2")
 }
@@ -31,7 +30,7 @@ pub(super) fn is_supported() -> bool {
 /// # Safety
 /// The processor has what [`is_supported`] asks for.
 #[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt"
+    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt"
 )]
 pub(super) unsafe fn run<T: Task>(task: T) -> T::Output {
     task.run(Avx512(Avx2(())))
@@ -144,8 +143,9 @@ struct Shape {
     digits: [u8; ROW],
 }
 
-/// By the last six bits of a sum: how far a price's point is from the one before, and eight times how far the quantity's
-/// is from the price's.
+/// By a sum: how far a price's point is from the one before, and eight times how far the quantity's is from the price's,
+/// less [`LEAST`]. That the bytes are a shape's says how far the points of a level are from each other; so the sum says that
+/// nothing stands between a level and the one before but what belongs there.
 static SHAPES: [Shape; 64] = {
     /// What is read has a point where this has none.
     const NONE: Shape = Shape { expected: [0; ROW], highest: [0; ROW], digits: [0; ROW] };
@@ -154,12 +154,20 @@ static SHAPES: [Shape; 64] = {
     while wholes < 64 {
         let (px, qty) = (wholes % 8, wholes / 8);
         if px > 0 && qty > 0 && px + qty + 22 <= ROW {
-            shapes[(px + FROM_QTY + (qty + FROM_PX) * 8) % 64] = shape(px, qty);
+            shapes[px + FROM_QTY + (qty + FROM_PX) * 8 - LEAST as usize] = shape(px, qty);
         }
         wholes += 1;
     }
     shapes
 };
+
+/// That sum where both have one digit before their points.
+const LEAST: u32 = {
+    assert!(1 + FROM_QTY + (1 + FROM_PX) * 8 == 119);
+    119
+};
+/// Beyond what seven digits make it.
+const NO_SHAPE: u32 = 63;
 
 /// From a quantity's point to the first digit of the next price: eight decimals and `"],["`.
 const FROM_QTY: usize = 14;
@@ -230,10 +238,12 @@ struct Row {
 /// The processor has what [`is_supported`] asks for; the text has [`ROW`] bytes up to the quantity's last decimal.
 #[inline(always)]
 unsafe fn row(text: *const u8, before: u32, px: u32, qty: u32) -> Row {
-    // SAFETY: as is promised; any six bits are a shape's place.
+    debug_assert!(before < px && px < qty && qty as usize + POINT_AND_DECIMALS >= ROW);
+    // SAFETY: as is promised; no place is above the last shape's.
     unsafe {
         let distances = px.wrapping_sub(before).wrapping_add(qty.wrapping_sub(px).wrapping_mul(8));
-        let shape = SHAPES.as_ptr().add((distances % 64) as usize);
+        let place = distances.wrapping_sub(LEAST).min(NO_SHAPE);
+        let shape = SHAPES.as_ptr().add(place as usize);
         let Shape { expected, highest, digits } = &*shape;
         let end = text.add(qty as usize + POINT_AND_DECIMALS);
         let bytes = _mm256_loadu_si256(end.sub(ROW).cast());
@@ -253,11 +263,12 @@ unsafe fn row(text: *const u8, before: u32, px: u32, qty: u32) -> Row {
 unsafe fn rows(text: &[u8], points: *const u32, scale: &FineScale, out: *mut Level) -> usize {
     /// The last decimal and four bytes behind it.
     const BEHIND: usize = POINT_AND_DECIMALS + 4;
+    debug_assert!(text.len() >= BLOCK, "{}", text.len());
     let start = text.as_ptr();
     let last = text.len() - BEHIND;
     let mut count = 0;
-    // SAFETY: as is promised. A place is read where it is found to be no later than `last`, and of the index four places
-    // beyond the text are no later than its end.
+    // SAFETY: as is promised. Of the text is read around places that are found to be no later than `last`; the first place
+    // beyond ends this, and no more than two behind it are read.
     unsafe {
         // Its quote is checked with it.
         let is_followed = |qty: u32| {
@@ -342,7 +353,7 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn places(self, points: u64, at: u32, out: *mut u32) -> usize {
-        // 64 bytes of levels have no more than six, whose numbers are of 13 bytes with what follows.
+        // 64 bytes of levels have no more than five, whose numbers are of 13 bytes and more with what follows.
         const AT_ONCE: usize = 8;
         // SAFETY: as is promised, and this kernel has what it needs; what is written is less than a block's.
         unsafe {

@@ -77,7 +77,7 @@ impl<L: Lanes> Text<'_, L> {
     }
 
     /// The levels of a side, from the first digit on, and the offset behind `]]`. There is room for as many levels as the
-    /// text can have, and one more.
+    /// text can have, and two more.
     #[inline(always)]
     fn side(
         &self,
@@ -90,14 +90,14 @@ impl<L: Lanes> Text<'_, L> {
         if at < WIDE {
             return None;
         }
-        if let Some(end) = self.rows(at, scale, points, levels) {
-            match next(self.bytes, end)? {
-                Next::Level(next) => at = next,
-                Next::Nothing(end) => return Some(end),
-            }
-        }
         let mut likely = [POINT_AND_DECIMALS + 1; 4];
         while at < size {
+            if let Some(end) = self.rows(at, scale, points, levels) {
+                match next(self.bytes, end)? {
+                    Next::Level(next) => at = next,
+                    Next::Nothing(end) => return Some(end),
+                }
+            }
             let found = if L::HAS_INDEX {
                 points.four(at)
             } else {
@@ -168,6 +168,7 @@ impl<L: Lanes> Text<'_, L> {
         levels: &mut Vec<Level>,
     ) -> Option<usize> {
         const DISTANCE: usize = POINT_AND_DECIMALS + SEPARATOR;
+        // The kernel leans on it that the next point is behind `at`, as it is whatever was read before.
         let next = *points.all.get(points.next)?;
         if at < ROW || (next as usize) < at {
             return None;
