@@ -200,8 +200,8 @@ pub trait Lanes: Copy {
         count
     }
 
-    /// As many levels of a side as stand there in the usual shape, one behind the other; how many. The others are to be
-    /// read one by one. `points` is where the index goes on; the one before it stands as many bytes before the first number
+    /// The first levels of a side, as long as they stand there in the usual shape; how many, which may be fewer than there
+    /// are. The others are to be read one by one. `points` is where the index goes on; the one before it stands as many bytes before the first number
     /// as if a level were there. What is written behind the levels means nothing.
     ///
     /// # Safety

@@ -208,8 +208,8 @@ impl Task for BothSides<'_> {
     }
 }
 
-/// Points side by side, sides that begin early, levels cut and joined: what is read beside a text, or beyond what was made
-/// room for, stops here.
+/// Points side by side, sides that begin early, levels cut and joined. That nothing is read before a text, or written beyond
+/// what was made room for, debug builds assert.
 #[test]
 fn sides_of_any_pieces_are_read_alike() {
     const PIECES: [&str; 14] = [
@@ -248,16 +248,16 @@ fn sides_of_any_pieces_are_read_alike() {
             text.push_str(piece);
         }
         text.push_str(["", "\"]],\"a\":[]", "\"]]}}", "\"]"][below(4)]);
-        // In memory of just that length.
-        let text = text.into_bytes().into_boxed_slice();
+        let text = text.into_bytes();
         let found = kernels
             .iter()
             .map(|&kernel| Scanner::new(kernel).run(BothSides { bytes: &text, at, scale: &scale }));
         let mut found: Vec<_> = found.collect();
         // More points than numbers can have are no index: such a text is the general parser's.
         let points = text[at..].iter().filter(|&&byte| byte == b'.').count();
-        if points > (text.len() - at) / 6 {
-            found.retain(Option::is_some);
+        let is_dense = points > (text.len() - at) / 6;
+        if is_dense && kernels[0] == Kernel::Avx512 && found[0].is_none() {
+            found.remove(0);
         }
         read += usize::from(found.first().is_some_and(Option::is_some));
         let text = String::from_utf8_lossy(&text);

@@ -181,6 +181,7 @@ impl<L: Lanes> Text<'_, L> {
         let rows = unsafe {
             let next = points.all.as_ptr().add(points.next);
             let rows = self.lanes.rows(self.bytes, next, scale, levels.as_mut_ptr().add(len));
+            debug_assert!(len + rows + 2 <= levels.capacity(), "{len} and {rows} levels");
             levels.set_len(len + rows);
             rows
         };
