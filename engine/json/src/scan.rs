@@ -37,6 +37,10 @@ const WIDE: usize = 16;
 const ROW: usize = 32;
 /// A point and its eight decimals.
 const POINT_AND_DECIMALS: usize = 9;
+/// From a quantity's point to the first digit of the next price: eight decimals and `"],["`.
+const FROM_QTY: usize = POINT_AND_DECIMALS + 5;
+/// From a price's point to the first digit of its quantity: eight decimals and `","`.
+const FROM_PX: usize = POINT_AND_DECIMALS + 3;
 /// Bytes that are searched for points at a time: the shortest text that can be scanned.
 const BLOCK: usize = 64;
 

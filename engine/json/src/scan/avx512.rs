@@ -16,7 +16,7 @@ use std::arch::x86_64::{
 use cobring_types::{ExactDivisor, Level};
 
 use super::avx2::{self, Avx2, first_bits, from_bit};
-use super::{BLOCK, Lanes, POINT_AND_DECIMALS, ROW, Scale, Spans, Task};
+use super::{BLOCK, FROM_PX, FROM_QTY, Lanes, POINT_AND_DECIMALS, ROW, Scale, Spans, Task};
 
 pub(super) fn is_supported() -> bool {
     avx2::is_supported()
@@ -149,14 +149,17 @@ struct Shape {
 static SHAPES: [Shape; 64] = {
     /// What is read has a point where this has none.
     const NONE: Shape = Shape { expected: [0; ROW], highest: [0; ROW], digits: [0; ROW] };
+    // A quote, what stands from the price's point to the quantity, and the quantity's point and decimals.
+    const OTHERS: usize = 1 + FROM_PX + POINT_AND_DECIMALS;
     let mut shapes = [NONE; 64];
-    let mut wholes = 0;
-    while wholes < 64 {
-        let (px, qty) = (wholes % 8, wholes / 8);
-        if px > 0 && qty > 0 && px + qty + 22 <= ROW {
+    let mut px = 1;
+    while px <= 7 {
+        let mut qty = 1;
+        while qty <= 7 && px + qty + OTHERS <= ROW {
             shapes[px + FROM_QTY + (qty + FROM_PX) * 8 - LEAST as usize] = shape(px, qty);
+            qty += 1;
         }
-        wholes += 1;
+        px += 1;
     }
     shapes
 };
@@ -169,16 +172,12 @@ const LEAST: u32 = {
 /// Beyond what seven digits make it.
 const NO_SHAPE: u32 = 63;
 
-/// From a quantity's point to the first digit of the next price: eight decimals and `"],["`.
-const FROM_QTY: usize = 14;
-/// From a price's point to the first digit of its quantity: eight decimals and `","`.
-const FROM_PX: usize = 12;
-
+/// Of a price and a quantity with so many digits before their points.
 #[expect(clippy::cast_possible_truncation, reason = "below 32")]
 const fn shape(px: usize, qty: usize) -> Shape {
     let mut shape = Shape { expected: [0; ROW], highest: [0xff; ROW], digits: [0; ROW] };
-    let px_point = ROW - 9 - qty - FROM_PX;
-    let qty_point = ROW - 9;
+    let qty_point = ROW - POINT_AND_DECIMALS;
+    let px_point = qty_point - qty - FROM_PX;
     let start = px_point - px - 1;
     let mut at = start;
     while at < ROW {

@@ -4,7 +4,7 @@ use cobring_types::{Level, Px, Qty};
 
 use super::index::{PointIndex, Points};
 use super::text::{is_decimal, spans};
-use super::{Cursor, Lanes, POINT_AND_DECIMALS, ROW, Scale, Spans, Text, WIDE};
+use super::{Cursor, FROM_QTY, Lanes, POINT_AND_DECIMALS, ROW, Scale, Spans, Text, WIDE};
 
 /// Shortest level, `["1","0"],`.
 const LEVEL_SIZE_BYTES_MIN: usize = 10;
@@ -157,7 +157,7 @@ impl<L: Lanes> Text<'_, L> {
         None
     }
 
-    /// As many levels as the kernel reads by itself; where they end, if there are any.
+    /// The levels that the kernel reads by itself; where they end, if there are any.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the length of an indexed text fits")]
     fn rows(
@@ -167,14 +167,13 @@ impl<L: Lanes> Text<'_, L> {
         points: &mut Points<'_>,
         levels: &mut Vec<Level>,
     ) -> Option<usize> {
-        const DISTANCE: usize = POINT_AND_DECIMALS + SEPARATOR;
         // The kernel leans on it that the next point is behind `at`, as it is whatever was read before.
         let next = *points.all.get(points.next)?;
         if at < ROW || (next as usize) < at {
             return None;
         }
         let before = points.all.get_mut(points.next - 1)?;
-        *before = (at - DISTANCE) as u32;
+        *before = (at - FROM_QTY) as u32;
         let len = levels.len();
         // SAFETY: the index is this text's, and goes on behind what was written just now, as far from its start as was seen;
         // there is room for a level for every ten bytes and two more.
