@@ -19,8 +19,8 @@ use crate::signals::Signals;
   cobring run --config config/cobring.toml
   cobring frame watch ETHUSDT              # in another terminal
 
-SIGINT and SIGTERM end it cleanly; then the counts and the SHA-256 over all frames are printed, which
-`cobring replay LOG --hash` of its log prints too.")]
+SIGINT and SIGTERM end it cleanly; then the counts and the SHA-256 over all frames are printed,
+which `cobring replay LOG --hash` of its log prints too.")]
 pub(crate) struct Run {
     /// Configuration; by default the built-in one, which is config/cobring.toml.
     #[arg(long, value_name = "FILE")]
